@@ -1,0 +1,150 @@
+"""The study's table: one row per variant, what it is, how well it does, and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from graybox.config import ModelParams, Params, TrainParams
+from graybox.scores import accuracy_interval
+
+# The six parameters that the study is about, in the order of its charts: name -> the keys that set it.
+# A variant belongs to the first of them that it changes, so `max_pool: null` with strides in its place is pooling.
+FACTORS: dict[str, tuple[str, ...]] = {
+    "conv layers": ("conv_layers",),
+    "fc layers": ("fc_layers",),
+    "filters": ("filters", "filter_growth"),
+    "max pooling": ("max_pool", "pool_stride"),
+    "epochs": ("epochs", "epochs_factor"),
+    "stride": ("stride", "stride_layers"),
+}
+
+
+def table(
+    params: Params, metrics: Mapping[str, Mapping[str, Any]], timings: Mapping[str, Mapping[str, Any]], test_images: int
+) -> pd.DataFrame:
+    """The comparison table, a row per variant in the order of params.yaml.
+
+    Args:
+        metrics: what `evaluate` wrote for each variant.
+        timings: what `train` recorded for each variant: its "seconds".
+        test_images: number of images that the test accuracy was measured on, for its interval.
+    """
+    rows = [
+        {
+            "variant": name,
+            **_settings(*params.variant(name)),
+            **metrics[name],
+            **dict(zip(("test_low", "test_high"), accuracy_interval(metrics[name]["test_accuracy"], test_images))),
+            "train_seconds": timings[name]["seconds"],
+        }
+        for name in params.variants
+    ]
+    frame = pd.DataFrame(rows)
+    chosen = {best(frame, split): [] for split in ("test", "validation")}
+    for split in ("test", "validation"):
+        chosen[best(frame, split)].append(split)
+    frame["best_on"] = [" + ".join(chosen.get(name, [])) for name in frame["variant"]]
+    return frame
+
+
+def best(frame: pd.DataFrame, split: str) -> str:
+    """The variant with the highest accuracy on a split; a tie goes to the lower loss, then to the earlier row."""
+    ranked = frame.sort_values([f"{split}_accuracy", f"{split}_loss"], ascending=[False, True], kind="stable")
+    return ranked["variant"].iloc[0]
+
+
+def readable(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table for people: accuracies in percent, costs in thousands and millions, all as text."""
+    return pd.DataFrame(
+        {
+            "variant": frame["variant"],
+            **{name: frame[name.replace(" ", "_")] for name in FACTORS},
+            "test accuracy (95% CI)": [
+                f"{a:.1%} ({low:.1%} to {high:.1%})"
+                for a, low, high in zip(frame["test_accuracy"], frame["test_low"], frame["test_high"])
+            ],
+            "top-5": [f"{value:.1%}" for value in frame["test_top5"]],
+            "test loss": [f"{value:.3f}" for value in frame["test_loss"]],
+            "validation accuracy": [f"{value:.1%}" for value in frame["validation_accuracy"]],
+            "weights": [f"{value / 1e3:,.0f} k" for value in frame["parameters"]],
+            "MACs": [f"{value / 1e6:,.1f} M" for value in frame["macs"]],
+            "training time": [f"{value:,.0f} s" for value in frame["train_seconds"]],
+            "best on": frame["best_on"],
+        }
+    )
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """The table in Markdown, the best variants in bold."""
+    shown = readable(frame)
+    shown["variant"] = shown["variant"].where(frame["best_on"] == "", "**" + shown["variant"] + "**")
+    return shown.to_markdown(index=False, disable_numparse=True)
+
+
+def factor_levels(params: Params, frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """For each of the six parameters: the baseline's row and those of the variants that change it, with their `level`.
+
+    The baseline is the variant without overrides, or else the first. Rows are in ascending order of the level.
+    """
+    baseline = next((name for name, overrides in params.variants.items() if not overrides), frame["variant"].iloc[0])
+    by_name = frame.set_index("variant", drop=False)
+    groups: dict[str, list[str]] = {factor: [baseline] for factor in FACTORS}
+    for name in params.variants:
+        changed = _changed_keys(params, baseline, name)
+        factor = next((f for f, keys in FACTORS.items() if changed & set(keys)), None)
+        if factor:
+            groups[factor].append(name)
+    levels = {}
+    for factor, names in groups.items():
+        rows = by_name.loc[names]
+        rows = rows.assign(level=rows[factor.replace(" ", "_")], is_baseline=rows["variant"] == baseline)
+        levels[factor] = rows.sort_values("level", key=lambda column: column.map(_level_order), kind="stable")
+    return levels
+
+
+def learning_curves(folders: Mapping[str, Path]) -> pd.DataFrame:
+    """All variants' learning curves, one below the other: columns variant, epoch, and a column per figure.
+
+    Args:
+        folders: for each variant, the folder in which DVCLive left a file per figure.
+    """
+    curves = []
+    for variant, folder in folders.items():
+        figures = [pd.read_csv(file, sep="\t").set_index("step") for file in sorted(folder.glob("*.tsv"))]
+        curve = pd.concat(figures, axis=1).rename_axis("epoch").reset_index()
+        curves.append(curve.assign(variant=variant))
+    frame = pd.concat(curves, ignore_index=True)
+    return frame[["variant", *frame.columns.drop("variant")]]
+
+
+def _settings(model: ModelParams, train: TrainParams) -> dict[str, Any]:
+    pool = "none" if model.max_pool is None else f"{model.max_pool}x{model.max_pool}"
+    if model.max_pool and model.pool_stride not in (None, model.max_pool):
+        pool += f" by {model.pool_stride}"
+    everywhere = " everywhere" * (model.stride > 1 and model.stride_layers == "all")
+    filters = model.filters if isinstance(model.filters, int) else "-".join(map(str, model.filters))
+    return {
+        "conv_layers": model.conv_layers,
+        "fc_layers": model.fc_layers,
+        "filters": filters,
+        "max_pooling": pool,
+        "epochs": train.total_epochs,
+        "stride": f"{model.stride}{everywhere}",
+    }
+
+
+def _changed_keys(params: Params, baseline: str, name: str) -> set[str]:
+    changed = set()
+    for mine, theirs in zip(params.variant(name), params.variant(baseline)):
+        mine, theirs = mine.model_dump(), theirs.model_dump()
+        changed |= {key for key in mine if mine[key] != theirs[key]}
+    return changed
+
+
+def _level_order(level: Any) -> tuple[bool, float | str]:
+    digits = "".join(c if c.isdigit() else " " for c in str(level)).split()
+    return (False, float(digits[0])) if digits else (True, str(level))

@@ -1,0 +1,313 @@
+"""params.yaml as validated objects; a bad value is one sentence that names the key, the value and what is allowed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn, get_args
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from graybox.errors import UserError
+
+
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("should be a number")
+    return value
+
+
+# Lax, because YAML 1.1 reads `1e-3` (no dot) as text; but not so lax as to take `true` for 1.
+Real = Annotated[float, BeforeValidator(_no_bool), Field(strict=False, allow_inf_nan=False)]
+Fraction = Annotated[Real, Field(ge=0, le=1)]
+ImageSize = Annotated[int, Field(ge=8, le=1024)]
+SourceName = Literal["scenes", "tiny_imagenet", "folder"]
+DIGEST, DEVICE = r"^[0-9a-f]{64}$", r"^(auto|cpu|mps|cuda(:\d+)?)$"
+# What pydantic says of a value, in the words of somebody who writes params.yaml.
+PLAINER = {
+    "Input should be": "should be",
+    "a valid integer": "an integer",
+    "a valid number": "a number",
+    "a valid string": "text",
+    "a valid boolean": "true or false",
+    "unable to parse string as an integer": "written in digits",
+    f"String should match pattern '{DEVICE}'": "should be one of auto, cpu, mps, cuda, cuda:0, cuda:1, ...",
+    f"String should match pattern '{DIGEST}'": "should be null or 64 hexadecimal digits",
+}
+# DVC reads a dot as nesting and silently drops a key that is a number.
+VARIANT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+
+
+class Section(BaseModel):
+    """A group of parameters: unknown keys and values of another type are refused, and it never changes."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class DataParams(Section):
+    source: SourceName
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)]
+    test_fraction: Annotated[float, Field(gt=0, lt=1)]
+    classes: int | list[str] | None
+    images_per_class: Annotated[int, Field(ge=3)] | None
+    max_unreadable: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0)]
+
+    @field_validator("classes", mode="plain")
+    @classmethod
+    def _number_or_names(cls, value: Any) -> int | list[str] | None:
+        if value is None or (type(value) is int and value >= 2):
+            return value
+        if isinstance(value, list) and len(set(map(str, value))) >= 2 and all(isinstance(v, str) for v in value):
+            return value
+        raise ValueError("should be null, a number of classes of at least 2, or a list of at least 2 class names")
+
+
+class ScenesParams(Section):
+    image_size: Annotated[int, Field(ge=32, le=160)]
+    classes: Annotated[int, Field(ge=2, le=10)]
+    train_per_class: Annotated[int, Field(ge=2)]
+    test_per_class: Annotated[int, Field(ge=1)]
+    object_signal: Fraction
+    context_bias: Fraction
+
+
+class TinyImagenetParams(Section):
+    image_size: ImageSize
+    archive: str
+    sha256: Annotated[str, Field(pattern=DIGEST)] | None
+
+
+class FolderParams(Section):
+    image_size: ImageSize
+    path: str | None
+
+
+class SourcesParams(Section):
+    scenes: ScenesParams
+    tiny_imagenet: TinyImagenetParams
+    folder: FolderParams
+
+
+class ModelParams(Section):
+    conv_layers: Annotated[int, Field(ge=1, le=64)]
+    filters: int | list[int]
+    filter_growth: Annotated[Real, Field(gt=0)]
+    kernel_size: Annotated[int, Field(ge=1)]
+    stride: Annotated[int, Field(ge=1)]
+    stride_layers: Literal["first", "all"]
+    max_pool: Annotated[int, Field(ge=2)] | None
+    pool_stride: Annotated[int, Field(ge=1)] | None
+    fc_layers: Annotated[int, Field(ge=1)]
+    fc_units: Annotated[int, Field(ge=1)]
+    batch_norm: bool
+    dropout: Annotated[Real, Field(ge=0, lt=1)]
+    global_average_pool: bool
+
+    @field_validator("filters", mode="plain")
+    @classmethod
+    def _number_or_list(cls, value: Any) -> int | list[int]:
+        values = value if isinstance(value, list) else [value]
+        if values and all(type(v) is int and v >= 1 for v in values):
+            return value
+        raise ValueError("should be an integer of at least 1, or a list of them, one for each conv layer")
+
+    @field_validator("kernel_size")
+    @classmethod
+    def _odd(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError("should be odd (1, 3, 5, ...), so that a window has a centre")
+        return value
+
+    @model_validator(mode="after")
+    def _one_number_of_filters_per_layer(self) -> ModelParams:
+        if isinstance(self.filters, list) and len(self.filters) != self.conv_layers:
+            raise ValueError(
+                f"filters lists {len(self.filters)} layers and conv_layers is {self.conv_layers}; they should agree"
+            )
+        return self
+
+    @property
+    def filters_per_layer(self) -> list[int]:
+        """Filters of each conv layer: the explicit list, or `filters` grown by `filter_growth` from layer to layer."""
+        if isinstance(self.filters, list):
+            return list(self.filters)
+        return [max(1, round(self.filters * self.filter_growth**layer)) for layer in range(self.conv_layers)]
+
+
+class TrainParams(Section):
+    epochs: Annotated[int, Field(ge=1)]
+    epochs_factor: Annotated[Real, Field(gt=0)]
+    batch_size: Annotated[int, Field(ge=2)]
+    learning_rate: Annotated[Real, Field(gt=0)]
+    momentum: Annotated[Real, Field(ge=0, lt=1)]
+    weight_decay: Annotated[Real, Field(ge=0)]
+    warmup_fraction: Annotated[Real, Field(gt=0, lt=1)]
+    gradient_clip: Annotated[Real, Field(gt=0)] | None
+    label_smoothing: Annotated[Real, Field(ge=0, lt=1)]
+    flip: bool
+    shift: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0)]
+    device: Annotated[str, Field(pattern=DEVICE)]
+    precision: Literal["auto", "fp32", "bf16"]
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs actually trained: `epochs` times `epochs_factor`, at least 1."""
+        return max(1, round(self.epochs * self.epochs_factor))
+
+
+class SelectParams(Section):
+    split: Literal["test", "validation"]
+
+
+class MistakesParams(Section):
+    gallery: Annotated[int, Field(ge=1, le=200)]
+    pairs: Annotated[int, Field(ge=1)]
+
+
+def _odd_window(value: int) -> int:
+    if value % 2 == 0:
+        raise ValueError("should be odd (9, 11, ...), so that the window has a pixel at its centre")
+    return value
+
+
+class OcclusionParams(Section):
+    window: Annotated[int, Field(ge=1), AfterValidator(_odd_window)]
+    stride: Annotated[int, Field(ge=1)]
+    gray: Fraction
+    images: int | list[str]
+
+    @field_validator("images", mode="plain")
+    @classmethod
+    def _number_or_files(cls, value: Any) -> int | list[str]:
+        if type(value) is int and value >= 1:
+            return value
+        if isinstance(value, list) and value and all(isinstance(v, str) for v in value):
+            return value
+        raise ValueError("should be a number of test images of at least 1, or a list of their files")
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    data: DataParams
+    sources: SourcesParams
+    model: ModelParams
+    train: TrainParams
+    variants: dict[str, Any]
+    select: SelectParams
+    mistakes: MistakesParams
+    occlusion: OcclusionParams
+
+    @property
+    def source(self) -> Section:
+        """The chosen source's parameters."""
+        return getattr(self.sources, self.data.source)
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the prepared images, in pixels."""
+        return self.source.image_size
+
+    def variant(self, name: str) -> tuple[ModelParams, TrainParams]:
+        """The model and training parameters of one variant: the baseline's with the variant's overrides."""
+        if name not in self.variants:
+            raise UserError(f"params.yaml: variants has no {name!r}; allowed: {', '.join(self.variants)}")
+        overrides = self.variants[name]
+        where = f"variants.{name}"
+        if not isinstance(overrides, dict):
+            raise UserError(f"params.yaml: {where} is {_shown(overrides)}; it should be {{}} or overrides")
+        for key, values in overrides.items():
+            if key not in ("model", "train"):
+                raise UserError(f"params.yaml: {where}.{key} is not a known key; allowed: model, train")
+            if not isinstance(values, dict):
+                raise UserError(f"params.yaml: {where}.{key} is {_shown(values)}; it should hold parameters")
+        return (
+            _merged(self.model, overrides.get("model", {}), f"{where}.model"),
+            _merged(self.train, overrides.get("train", {}), f"{where}.train"),
+        )
+
+
+def load(path: Path | str = "params.yaml") -> Params:
+    """Read and check a params.yaml, every variant included.
+
+    Raises:
+        UserError: the file is missing or not YAML, a key is unknown or missing, or a value is not allowed.
+    """
+    try:
+        raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: can't be read ({error.strerror})") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(raw, dict):
+        raise UserError(f"{path} should hold the sections {', '.join(Params.model_fields)}")
+    params = _validated(Params, raw, "")
+    if not params.variants:
+        raise UserError("params.yaml: variants is empty; it should name at least one, such as `baseline: {}`")
+    for name in params.variants:
+        if not VARIANT_NAME.fullmatch(name):
+            raise UserError(
+                f"params.yaml: variants.{name} is not a usable name; allowed: a letter, then letters, digits, - and _"
+            )
+        params.variant(name)
+    size, window = params.image_size, params.occlusion.window
+    if window > size:
+        raise UserError(
+            f"params.yaml: occlusion.window is {window}; it should be at most the image size, "
+            f"sources.{params.data.source}.image_size = {size}"
+        )
+    return params
+
+
+def _merged(base: Section, overrides: dict[str, Any], where: str) -> Any:
+    return _validated(type(base), {**base.model_dump(), **overrides}, where)
+
+
+def _validated(section: type[Section], values: dict[str, Any], where: str) -> Any:
+    try:
+        return section.model_validate(values)
+    except ValidationError as error:
+        _fail(section, error.errors()[0], where)
+
+
+def _fail(section: type[Section], error: dict[str, Any], where: str) -> NoReturn:
+    """Say pydantic's first complaint in one sentence."""
+    location = [str(part) for part in error["loc"]]
+    key = ".".join([where] * bool(where) + location)
+    if error["type"] == "extra_forbidden":
+        for part in location[:-1]:
+            section = _subsection(section, part)
+        raise UserError(f"params.yaml: {key} is not a known key; allowed: {', '.join(section.model_fields)}")
+    if error["type"] == "missing":
+        raise UserError(f"params.yaml: {key} is missing")
+    message = error["msg"].removeprefix("Value error, ")
+    for theirs, ours in PLAINER.items():
+        message = message.replace(theirs, ours)
+    if isinstance(error["input"], dict) and error["type"] == "value_error":
+        raise UserError(f"params.yaml: {key}: {message}")
+    if error["type"] in ("model_type", "dict_type", "model_attributes_type"):
+        message = "should hold parameters and their values"
+    if message.startswith("should"):
+        message = f"it {message}"
+    raise UserError(f"params.yaml: {key} is {_shown(error['input'])}; {message}")
+
+
+def _subsection(section: type[Section], key: str) -> type[Section]:
+    annotation = section.model_fields[key].annotation
+    return next(t for t in (annotation, *get_args(annotation)) if isinstance(t, type) and issubclass(t, Section))
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)

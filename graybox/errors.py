@@ -1,0 +1,18 @@
+"""The one exception that means "the user can fix this"."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+
+class UserError(Exception):
+    """A mistake in the parameters or the data: one sentence that names it and says what is allowed."""
+
+
+def run(main: Callable[..., None], *arguments: str) -> None:
+    """Call a stage's `main` with the command line's arguments; a UserError ends it with one line and exit code 1."""
+    try:
+        main(*(arguments or sys.argv[1:]))
+    except UserError as error:
+        sys.exit(f"error: {error}")

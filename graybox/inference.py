@@ -1,0 +1,80 @@
+"""Probabilities for images; which device and precision a network runs at is settled here."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from graybox.errors import UserError
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that `train.device` names; "auto" takes CUDA, else Apple's MPS, else the CPU.
+
+    Raises:
+        UserError: the named device is not there.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, there in available.items() if there))
+    kind, _, number = name.partition(":")
+    if not available[kind] or (number and int(number) >= torch.cuda.device_count()):
+        there = ", ".join(kind for kind, there in available.items() if there)
+        raise UserError(f"params.yaml: train.device is {name!r}, which this machine lacks; allowed here: auto, {there}")
+    return torch.device(name)
+
+
+def pick_precision(name: str, device: torch.device) -> torch.dtype:
+    """The type that `train.precision` names; "auto" is bf16 where the hardware does it well, else fp32."""
+    if name == "fp32" or (name == "auto" and not _does_bf16_well(device)):
+        return torch.float32
+    return torch.bfloat16
+
+
+def _does_bf16_well(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        # torch has no public question for this; without these instructions bf16 is emulated and slower than fp32.
+        checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        return any(getattr(torch.cpu, check, lambda: False)() for check in checks)
+    return False
+
+
+def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
+    """A context in which the network computes at `precision`."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == torch.bfloat16)
+
+
+def to_float(images: Tensor) -> Tensor:
+    """uint8 [B, H, W, 3] -> float32 [B, 3, H, W] in 0..1, in channels_last memory: no byte moves but the conversion."""
+    return images.permute(0, 3, 1, 2).float().div_(255)
+
+
+@torch.inference_mode()
+def class_scores(
+    model: nn.Module,
+    images: np.ndarray | Tensor,
+    *,
+    batch_size: int = 256,
+    precision: torch.dtype = torch.float32,
+) -> Tensor:
+    """Class scores (logits) of uint8 images [N, H, W, 3], as float32 [N, classes] on the CPU."""
+    device = next(model.parameters()).device
+    training = model.training
+    model.eval()
+    scores = []
+    with autocast(device, precision):
+        for start in range(0, len(images), batch_size):
+            batch = images[start : start + batch_size]
+            # A copy, as PyTorch can't wrap what is memory-mapped read-only.
+            batch = torch.as_tensor(np.array(batch) if isinstance(batch, np.ndarray) else batch)
+            scores.append(model(to_float(batch.to(device))).float().cpu())
+    model.train(training)
+    return torch.cat(scores)
+
+
+def probabilities(model: nn.Module, images: np.ndarray | Tensor, **options) -> np.ndarray:
+    """Class probabilities of uint8 images [N, H, W, 3], as float32 [N, classes]; options as for `class_scores`."""
+    return class_scores(model, images, **options).softmax(dim=1).numpy()

@@ -1,0 +1,56 @@
+"""Which test images are misclassified, and which classes are taken for which."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from graybox import scores
+from graybox.images import ImageSet
+
+
+def misclassified(images: ImageSet, probabilities: np.ndarray) -> pd.DataFrame:
+    """A row per misclassified image, the most confidently wrong first.
+
+    Args:
+        images: the test split, N images.
+        probabilities: float [N, classes].
+
+    Returns:
+        Columns row (in the split), file, true_class, predicted_class, true_probability, predicted_probability.
+    """
+    predicted = probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != images.labels)
+    names = np.array(images.class_names)
+    frame = pd.DataFrame(
+        {
+            "row": wrong,
+            "file": [images.files[row] for row in wrong],
+            "true_class": names[images.labels[wrong]],
+            "predicted_class": names[predicted[wrong]],
+            "true_probability": probabilities[wrong, images.labels[wrong]],
+            "predicted_probability": probabilities[wrong, predicted[wrong]],
+        }
+    )
+    return frame.sort_values("predicted_probability", ascending=False, kind="stable", ignore_index=True)
+
+
+def confused_pairs(images: ImageSet, predicted: np.ndarray, count: int) -> pd.DataFrame:
+    """The `count` pairs of classes that are most often taken for one another.
+
+    Args:
+        predicted: int [N], the network's answers.
+
+    Returns:
+        Columns class_a, class_b, a_as_b, b_as_a (numbers of images), together; the most confused first.
+    """
+    matrix = scores.confusion(images.labels, predicted, len(images.class_names))
+    pairs = [
+        (images.class_names[a], images.class_names[b], int(matrix[a, b]), int(matrix[b, a]))
+        for a in range(len(matrix))
+        for b in range(a + 1, len(matrix))
+    ]
+    frame = pd.DataFrame(pairs, columns=["class_a", "class_b", "a_as_b", "b_as_a"])
+    frame["together"] = frame["a_as_b"] + frame["b_as_a"]
+    frame = frame[frame["together"] > 0].sort_values("together", ascending=False, kind="stable")
+    return frame.head(count).reset_index(drop=True)

@@ -1,0 +1,277 @@
+"""From a source's catalogue to the prepared images: choose classes and images, split, decode in parallel."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import warnings
+import zlib
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from tqdm import tqdm
+
+from graybox import images
+from graybox.config import DataParams
+from graybox.errors import UserError
+from graybox.images import BOX_COLUMNS, SPLITS
+from graybox.sources.catalogue import Catalogue, UnreadableError
+from graybox.sources.decode import square
+
+CHUNK = 64  # images for a worker at a time
+MAX_SHOWN = 50  # unreadable files in a message
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `prepare` wrote.
+
+    Attributes:
+        table: columns split, row, label, class, file, x0, y0, x1, y1, as images.save_table has it.
+        size: height and width of the images, in pixels.
+        carved: the splits that came out of the source's training images, as it has none of its own.
+        unreadable: files that can't be decoded -> why.
+        ignored: why files of the source were passed over -> how many.
+    """
+
+    table: pd.DataFrame
+    size: int
+    carved: tuple[str, ...]
+    unreadable: dict[str, str]
+    ignored: dict[str, int]
+
+    def summary(self) -> str:
+        """All of it in one line."""
+        counts = self.table["split"].value_counts()
+        splits = [f"{counts[split]:,} {split}{' (from train)' * (split in self.carved)}" for split in SPLITS]
+        notes = [f"{len(self.unreadable)} unreadable"] * bool(self.unreadable)
+        notes += [f"{count:,} files ignored ({reason})" for reason, count in self.ignored.items()]
+        classes = self.table["label"].nunique()
+        images_of = f"{len(self.table):,} images of {classes} classes, {self.size} x {self.size} pixels"
+        return "; ".join([f"{images_of}: {', '.join(splits)}", *notes])
+
+
+def prepare(
+    catalogue: Catalogue,
+    data: DataParams,
+    size: int,
+    folder: Path,
+    *,
+    workers: int | None = None,
+    start_method: str | None = None,
+) -> Prepared:
+    """Write a catalogue's chosen images to `folder`, as images.load reads them, and unreadable.txt.
+
+    Args:
+        size: height and width that the images are to have, in pixels.
+        workers: processes that decode; None = one for each core that this process may use.
+        start_method: of the workers, "fork" or "spawn"; None = the platform's own.
+
+    Raises:
+        UserError: the classes or images that `data` asks for aren't there, or more than data.max_unreadable
+            files can't be decoded.
+    """
+    classes = choose_classes(catalogue, data.classes)
+    chosen = choose(catalogue, classes, data)
+    images.new_images(folder, len(chosen), size).flush()
+    boxes, reasons = _decode(catalogue, chosen, folder, data.max_unreadable, workers, start_method)
+
+    class_names = [catalogue.class_names[label] for label in classes]
+    kept = np.setdiff1d(np.arange(len(chosen)), list(reasons))
+    table = chosen.iloc[kept].drop(columns="index").reset_index(drop=True)
+    _check_every_class(table, class_names)
+    if reasons:
+        _close_gaps(folder, kept, size)
+    table.insert(1, "row", np.arange(len(table)))
+    table[BOX_COLUMNS] = boxes[kept]
+    images.save_table(folder, table, class_names)
+    unreadable = {chosen["file"][row]: reason for row, reason in reasons.items()}
+    lines = [f"{file}: {reason}\n" for file, reason in unreadable.items()]
+    (folder / "unreadable.txt").write_text("".join(lines), "utf-8")
+    return Prepared(table, size, carved(catalogue), unreadable, catalogue.ignored)
+
+
+def choose_classes(catalogue: Catalogue, wanted: int | list[str] | None) -> list[int]:
+    """The catalogue's labels of the wanted classes (data.classes); their order gives them their new labels.
+
+    Raises:
+        UserError: there are fewer classes, or none of a name.
+    """
+    have = len(catalogue.class_names)
+    if have < 2:
+        raise UserError(f"the source's only class is {catalogue.class_names[0]!r}; at least 2 are needed")
+    if wanted is None:
+        return list(range(have))
+    if isinstance(wanted, int):
+        if wanted > have:
+            raise UserError(f"params.yaml: data.classes is {wanted}; the source has {have}, so 2 to {have} are allowed")
+        return list(range(wanted))
+    label_of = {key: label for label, key in enumerate(catalogue.class_keys)}
+    label_of |= {name: label for label, name in enumerate(catalogue.class_names)}
+    for name in wanted:
+        if name not in label_of:
+            some = ", ".join(catalogue.class_names[:20]) + ", ..." * (have > 20)
+            raise UserError(f"params.yaml: data.classes: the source has no class {name!r}; allowed: {some}")
+    labels = list(dict.fromkeys(label_of[name] for name in wanted))
+    if len(labels) < 2:
+        raise UserError(f"params.yaml: data.classes names one class twice, {wanted}; at least 2 are needed")
+    return labels
+
+
+def carved(catalogue: Catalogue) -> tuple[str, ...]:
+    """The splits that the source doesn't have, and that are made out of its training images."""
+    return tuple(split for split in ("validation", "test") if split not in catalogue.splits)
+
+
+def choose(catalogue: Catalogue, classes: list[int], data: DataParams) -> pd.DataFrame:
+    """Split the images of some classes, at random but always the same way for the same seed.
+
+    Each class is split on its own, so that the splits have the classes in the same proportions, and choosing
+    other classes changes nothing for those that stay. data.images_per_class limits what is taken from each of
+    the source's own splits, before others are carved out of it: a source without splits gives so many of each
+    class in all.
+
+    Args:
+        classes: labels of the catalogue.
+
+    Returns:
+        Columns split, label (its place in `classes`), class, file and index (in the catalogue): train, then
+        validation, then test, by label and index within each.
+
+    Raises:
+        UserError: a class has no image in one of the splits.
+    """
+    own = np.array(["train" if split is None else split for split in catalogue.splits])
+    of_split = {split: own == split for split in SPLITS}
+    to_carve = carved(catalogue)
+    parts = []
+    for label, original in enumerate(classes):
+        of_class = catalogue.labels == original
+        rng = np.random.default_rng([data.seed, zlib.crc32(catalogue.class_keys[original].encode())])
+        taken = {
+            split: rng.permutation(np.flatnonzero(of_class & of_split[split]))[: data.images_per_class]
+            for split in SPLITS
+        }
+        if "test" in to_carve:
+            taken["test"], taken["train"] = _carve(taken["train"], data.test_fraction)
+        if "validation" in to_carve:
+            taken["validation"], taken["train"] = _carve(taken["train"], data.validation_fraction)
+        parts += [pd.DataFrame({"split": split, "label": label, "index": taken[split]}) for split in SPLITS]
+    rows = pd.concat(parts)
+    class_names = [catalogue.class_names[label] for label in classes]
+    _check_every_class(rows, class_names)
+    rows["class"] = [class_names[label] for label in rows["label"]]
+    rows["file"] = [catalogue.files[index] for index in rows["index"]]
+    order = np.lexsort((rows["index"], rows["label"], rows["split"].map(SPLITS.index)))
+    return rows.iloc[order].reset_index(drop=True)
+
+
+def _carve(pool: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    """A fraction of a shuffled pool, at least one, and the rest."""
+    count = max(1, round(fraction * len(pool)))
+    return pool[:count], pool[count:]
+
+
+def _check_every_class(rows: pd.DataFrame, class_names: list[str]) -> None:
+    counts = rows.groupby(["label", "split"]).size()
+    for label, name in enumerate(class_names):
+        of_split = {split: counts.get((label, split), 0) for split in SPLITS}
+        if not all(of_split.values()):
+            found = ", ".join(f"{count:,} {split}" for split, count in of_split.items())
+            raise UserError(f"class {name!r} has {found} images that can be used; at least 1 is needed in each split")
+
+
+def _decode(
+    catalogue: Catalogue,
+    chosen: pd.DataFrame,
+    folder: Path,
+    max_unreadable: int,
+    workers: int | None,
+    start_method: str | None,
+) -> tuple[np.ndarray, dict[int, str]]:
+    """Fill images.npy, by worker processes that write into it themselves, so that no pixels are sent around.
+
+    Returns:
+        Boxes, float32 [N, 4], and why an image is missing for each row that has none.
+    """
+    boxes = np.full((len(chosen), 4), np.nan, np.float32)
+    reasons: dict[int, str] = {}
+    firsts = range(0, len(chosen), CHUNK)
+    chunks = [chosen["index"][first : first + CHUNK].tolist() for first in firsts]
+    pool = ProcessPoolExecutor(
+        max_workers=min(workers or _cores(), len(chunks)),
+        mp_context=multiprocessing.get_context(start_method),
+        initializer=_start_worker,
+        initargs=(catalogue.load, folder),
+    )
+    try:
+        with pool, tqdm(total=len(chosen), unit=" images", disable=None) as bar:
+            for first, outcomes in zip(firsts, pool.map(_decode_chunk, firsts, chunks), strict=True):
+                for row, outcome in enumerate(outcomes, start=first):
+                    if isinstance(outcome, str):
+                        reasons[row] = outcome
+                    else:
+                        boxes[row] = outcome
+                if len(reasons) > max_unreadable:
+                    pool.shutdown(cancel_futures=True)
+                    raise _too_many_unreadable(chosen, reasons, max_unreadable)
+                bar.update(len(outcomes))
+    except BrokenProcessPool as error:
+        raise UserError("the system stopped a process that decodes images; is memory or disk space short?") from error
+    return boxes, reasons
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _start_worker(load: Callable[[int], tuple[Image.Image, np.ndarray]], folder: Path) -> None:
+    """Keep what a worker process needs for all its chunks."""
+    global _load, _images
+    _load, _images = load, np.load(folder / "images.npy", mmap_mode="r+")
+    # Such as the ones about broken EXIF blocks, which would tear up the progress bar.
+    warnings.filterwarnings("ignore", module="PIL")
+
+
+def _decode_chunk(first: int, indexes: list[int]) -> list[np.ndarray | str]:
+    """Decode the catalogue's pictures `indexes` into the rows from `first` on.
+
+    Returns:
+        For each its box, float32 [4], or why it can't be decoded.
+    """
+    outcomes: list[np.ndarray | str] = []
+    for row, index in enumerate(indexes, start=first):
+        try:
+            _images[row], box = square(*_load(index), _images.shape[1])
+            outcomes.append(box)
+        except UnreadableError as error:
+            outcomes.append(str(error))
+    return outcomes
+
+
+def _too_many_unreadable(chosen: pd.DataFrame, reasons: dict[int, str], allowed: int) -> UserError:
+    shown = [f"\n  {chosen['file'][row]}: {reason}" for row, reason in list(reasons.items())[:MAX_SHOWN]]
+    more = f"\n  and {len(reasons) - MAX_SHOWN} more" * (len(reasons) > MAX_SHOWN)
+    return UserError(
+        f"params.yaml: data.max_unreadable is {allowed}, and at least {len(reasons)} images can't be decoded:"
+        + "".join(shown)
+        + more
+    )
+
+
+def _close_gaps(folder: Path, kept: np.ndarray, size: int) -> None:
+    """Rewrite images.npy with the rows `kept` [M] only."""
+    before = np.load(folder / "images.npy", mmap_mode="r")
+    after = images.new_images(folder / "kept", len(kept), size)
+    for first in range(0, len(kept), CHUNK):
+        after[first : first + CHUNK] = before[kept[first : first + CHUNK]]
+    after.flush()
+    del before, after
+    (folder / "kept" / "images.npy").replace(folder / "images.npy")
+    (folder / "kept").rmdir()

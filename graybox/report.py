@@ -1,0 +1,75 @@
+"""The report a reader gets: one HTML page that needs no other file."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+import yaml
+from matplotlib.figure import Figure
+
+from graybox import comparison
+from graybox.config import Params
+
+
+def render(
+    params: Params,
+    data: Mapping[str, Any],
+    table: pd.DataFrame,
+    devices: Sequence[str],
+    best: Mapping[str, Any],
+    pairs: pd.DataFrame,
+    mistakes: pd.DataFrame,
+    occlusion: pd.DataFrame,
+    pictures: Mapping[str, Path | Figure],
+    panels: Sequence[Path],
+) -> str:
+    """Fill the page.
+
+    Args:
+        data: number of images by split ("train", "validation", "test") and the "class_names".
+        table: what `comparison.table` gave. `devices`: what the variants were trained on.
+        best: the selected variant, what it was selected on, and its accuracies.
+        pairs: the most confused pairs of classes. `mistakes`: the misclassified test images.
+        occlusion: a row per occluded image, in the order of `panels`.
+        pictures: "parameters", "curves", "confusion" and "mistakes".
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters["percent"] = lambda value: f"{value:.1%}"
+    return environment.get_template("report.html").render(
+        params=params,
+        settings=yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+        data=data,
+        table=_html_table(comparison.readable(table), emphasised=table["best_on"] != ""),
+        devices=devices,
+        best=best,
+        best_on_validation=comparison.best(table, "validation"),
+        row=table.set_index("variant").loc[best["variant"]],
+        pairs=pairs,
+        mistakes=mistakes,
+        pictures={name: _embedded(picture) for name, picture in pictures.items()},
+        panels=[(_embedded(panel), summary) for panel, (_, summary) in zip(panels, occlusion.iterrows())],
+    )
+
+
+def _html_table(frame: pd.DataFrame, emphasised: pd.Series) -> str:
+    styled = frame.style.hide(axis="index").apply(lambda _: ["font-weight: bold" if e else "" for e in emphasised])
+    return styled.format(escape="html").to_html(uuid="comparison")
+
+
+def _embedded(picture: Path | Figure) -> str:
+    """A picture as a data: URL, so that the page can be sent on its own."""
+    if isinstance(picture, Figure):
+        buffer = io.BytesIO()
+        picture.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+        content = buffer.getvalue()
+    else:
+        content = picture.read_bytes()
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"

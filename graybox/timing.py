@@ -1,0 +1,21 @@
+"""What training a network took, recorded so that training the very same weights again changes no file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+
+def record(path: Path, weights: Path, seconds: float, device: str) -> None:
+    """Write seconds and device beside the weights' digest, unless `path` already tells of these very weights.
+
+    A second run that arrives at the same bytes has taught nothing but the clock's noise; keeping the first figure
+    leaves every later stage, and dvc.lock, as they are.
+    """
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    if path.exists() and json.loads(path.read_text())["weights_sha256"] == digest:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    timing = {"seconds": round(seconds, 1), "device": device, "weights_sha256": digest}
+    path.write_text(json.dumps(timing, indent=1) + "\n")

@@ -1,0 +1,207 @@
+"""Fit one network: the images are one uint8 tensor, augmentation is a few batched lines, the schedule is one cycle."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from graybox import inference
+from graybox.config import ModelParams, TrainParams
+from graybox.errors import UserError
+from graybox.images import ImageSet
+from graybox.model import CNN
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """Where training stands after one epoch: mean loss and accuracy (0..1) on both splits, and the learning rate."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    learning_rate: float
+
+    def figures(self) -> dict[str, float]:
+        """All but the number, by name."""
+        return {name: value for name, value in asdict(self).items() if name != "epoch"}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A trained network, its learning curve, and what training it cost on this machine."""
+
+    model: CNN
+    curve: list[Epoch]
+    seconds: float
+    device: str
+
+
+def fit(
+    model_params: ModelParams,
+    train_params: TrainParams,
+    train: ImageSet,
+    validation: ImageSet,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    name: str = "train",
+) -> Fit:
+    """Train a CNN with SGD (Nesterov momentum) on a one-cycle schedule (Smith & Topin 2018, arXiv:1708.07120).
+
+    Args:
+        on_epoch: called after each epoch, for logging.
+        name: stands before the progress bar.
+
+    Raises:
+        UserError: the device is not there, nothing of the image would be left, or training diverged.
+    """
+    device = inference.pick_device(train_params.device)
+    precision = inference.pick_precision(train_params.precision, device)
+    torch.manual_seed(train_params.seed)
+    model = CNN(model_params, train.size, train.class_names)
+    set_pixel_statistics(model, train.images)
+    model = model.to(device, memory_format=torch.channels_last)
+    loader = Batches(train, train_params, device)
+    step = Step(model, train_params, loader.steps_per_epoch, precision)
+    validation_images = torch.as_tensor(np.array(validation.images)).to(device)
+    validation_labels = torch.as_tensor(validation.labels)
+    curve: list[Epoch] = []
+    started = time.perf_counter()
+    with tqdm(total=train_params.total_epochs * loader.steps_per_epoch, desc=name, unit="step", leave=True) as bar:
+        for number in range(1, train_params.total_epochs + 1):
+            model.train()
+            losses, correct = [], []
+            for images, labels in loader.epoch():
+                loss, right = step(images, labels)
+                losses.append(loss)
+                correct.append(right)
+                bar.update()
+            scores = inference.class_scores(model, validation_images, precision=precision)
+            curve.append(
+                Epoch(
+                    epoch=number,
+                    train_loss=torch.stack(losses).mean().item(),
+                    train_accuracy=torch.stack(correct).mean().item(),
+                    validation_loss=nn.functional.cross_entropy(scores, validation_labels).item(),
+                    validation_accuracy=(scores.argmax(1) == validation_labels).float().mean().item(),
+                    learning_rate=step.last_rate,
+                )
+            )
+            if not np.isfinite(curve[-1].train_loss):
+                raise UserError(
+                    f"{name}: training diverged in epoch {number}; allowed: a smaller train.learning_rate "
+                    f"(now {train_params.learning_rate}) or a smaller train.gradient_clip"
+                )
+            bar.set_postfix(loss=f"{curve[-1].train_loss:.3f}", val_acc=f"{curve[-1].validation_accuracy:.1%}")
+            on_epoch(curve[-1])
+    return Fit(model.eval(), curve, time.perf_counter() - started, describe(device, precision))
+
+
+class Step:
+    """One step of training: forward, loss, backward, clipped SGD, schedule."""
+
+    def __init__(self, model: CNN, params: TrainParams, steps_per_epoch: int, precision: torch.dtype) -> None:
+        self.model, self.precision, self.clip = model, precision, params.gradient_clip
+        self.loss = nn.CrossEntropyLoss(label_smoothing=params.label_smoothing)
+        self.optimizer = torch.optim.SGD(
+            model.parameters(),
+            lr=params.learning_rate,
+            momentum=params.momentum,
+            weight_decay=params.weight_decay,
+            nesterov=params.momentum > 0,
+            fused=next(model.parameters()).device.type in ("cpu", "cuda"),
+        )
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer,
+            max_lr=params.learning_rate,
+            total_steps=params.total_epochs * steps_per_epoch + 1,
+            pct_start=params.warmup_fraction,
+            cycle_momentum=False,
+        )
+
+    @property
+    def last_rate(self) -> float:
+        return self.schedule.get_last_lr()[0]
+
+    def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Learn from float images [B, 3, H, W] in 0..1; gives the batch's loss and share of correct answers.
+
+        Both stay on the device: asking for their value at every step would make a GPU wait.
+        """
+        with inference.autocast(images.device, self.precision):
+            scores = self.model(images)
+        loss = self.loss(scores.float(), labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if self.clip:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
+        self.optimizer.step()
+        self.schedule.step()
+        return loss.detach(), (scores.detach().argmax(1) == labels).float().mean()
+
+
+class Batches:
+    """Shuffled, augmented batches from images that stay on the device as one uint8 tensor [N, H, W, 3]."""
+
+    def __init__(self, images: ImageSet, params: TrainParams, device: torch.device) -> None:
+        self.images = torch.as_tensor(np.array(images.images)).to(device)
+        self.labels = torch.as_tensor(images.labels).to(device)
+        self.params, self.device = params, device
+        self.batch_size = min(params.batch_size, len(images))
+        # A last, smaller batch is dropped: batch norm can't learn from a single image.
+        self.steps_per_epoch = len(images) // self.batch_size
+        self.random = torch.Generator().manual_seed(params.seed)
+
+    def epoch(self):
+        """Every image once, in a new order: float images [B, 3, H, W] in 0..1 (channels_last) and labels [B]."""
+        order = torch.randperm(len(self.labels), generator=self.random)
+        for step in range(self.steps_per_epoch):
+            rows = order[step * self.batch_size : (step + 1) * self.batch_size].to(self.device)
+            batch = shifted_and_flipped(self.images, rows, self.params.shift, self.params.flip, self.random)
+            yield inference.to_float(batch), self.labels[rows]
+
+
+def shifted_and_flipped(images: Tensor, rows: Tensor, shift: int, flip: bool, random: torch.Generator) -> Tensor:
+    """Take `rows` of uint8 images [N, H, W, 3], each moved by up to `shift` pixels each way and mirrored half the time.
+
+    What moves in from outside is the image's own mirror image at the border. Crop and flip are one gather.
+    """
+    if not shift and not flip:
+        return images[rows]
+    count, size = len(rows), images.shape[1]
+    pixels = torch.arange(size).expand(count, size)
+    moves = torch.randint(-shift, shift + 1, (2, count, 1), generator=random)
+    mirrored = torch.rand((count, 1), generator=random) < (0.5 if flip else 0.0)
+    y = _reflected(pixels + moves[0], size)
+    x = _reflected(torch.where(mirrored, pixels.flip(1), pixels) + moves[1], size)
+    y, x = y.to(images.device), x.to(images.device)
+    return images[rows[:, None, None], y[:, :, None], x[:, None, :]]
+
+
+def _reflected(index: Tensor, size: int) -> Tensor:
+    """Bring indices that lie outside 0..size-1 back in, mirrored at the first and last pixel."""
+    period = 2 * (size - 1)
+    index = index.remainder(period)
+    return torch.minimum(index, period - index)
+
+
+def set_pixel_statistics(model: CNN, images: np.ndarray) -> None:
+    """Give the network the mean and standard deviation of each channel of uint8 images [N, H, W, 3]."""
+    # At most 2,000 images, evenly spread: the third decimal does not matter.
+    sample = images[:: max(1, len(images) // 2000)].reshape(-1, 3) / np.float32(255)
+    model.mean.copy_(torch.as_tensor(sample.mean(axis=0)).view(3, 1, 1))
+    model.std.copy_(torch.as_tensor(sample.std(axis=0)).clamp_min(1e-3).view(3, 1, 1))
+
+
+def describe(device: torch.device, precision: torch.dtype) -> str:
+    """The device and precision in words, such as "NVIDIA H100, bf16" or "CPU AVX512, 2 threads, fp32"."""
+    kind = {"cuda": lambda: torch.cuda.get_device_name(device), "mps": lambda: "Apple MPS"}.get(
+        device.type, lambda: f"CPU {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
+    )()
+    return f"{kind}, {'bf16' if precision == torch.bfloat16 else 'fp32'}"

@@ -1,0 +1,22 @@
+"""Stop here, before any work, if a parameter is wrong: every variant's values, and that its layers fit the image."""
+
+from pathlib import Path
+
+from graybox import config, errors, model
+
+
+def main() -> None:
+    params = config.load()
+    for name in params.variants:
+        network, _ = params.variant(name)
+        try:
+            model.layer_sizes(network, params.image_size, classes=2)
+        except errors.UserError as error:
+            raise errors.UserError(f"params.yaml: variants.{name}: {error}") from error
+    # Always the same content: what is allowed to go on must not run again because a parameter changed.
+    Path("data/checked.txt").write_text("The parameters are usable.\n")
+    print(f"{len(params.variants)} variants, {params.data.source}: the parameters are usable")
+
+
+if __name__ == "__main__":
+    errors.run(main)

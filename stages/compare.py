@@ -1,0 +1,30 @@
+"""Put the variants side by side: the study's table, its charts, and all learning curves in one file."""
+
+import json
+from pathlib import Path
+
+from graybox import comparison, config, errors, figures, images
+
+
+def main() -> None:
+    params = config.load()
+    # The folders may hold more than params.yaml asks for: a removed variant's files stay until they are deleted.
+    metrics = {name: json.loads(Path(f"metrics/{name}.json").read_text()) for name in params.variants}
+    timings = {name: json.loads(Path(f"models/timing/{name}.json").read_text()) for name in params.variants}
+    table = comparison.table(params, metrics, timings, len(images.load("data/prepared", "test")))
+    devices = ", ".join(sorted({timing["device"] for timing in timings.values()}))
+    markdown = f"{comparison.markdown(table)}\n\nTrained on: {devices}.\n"
+
+    Path("report").mkdir(exist_ok=True)
+    Path("report/comparison.md").write_text(markdown, encoding="utf-8")
+    table.to_csv("report/comparison.csv", index=False, lineterminator="\n")
+    scores = ["variant", "test_accuracy", "test_low", "test_high", "validation_accuracy"]
+    table[scores].to_csv("plots/accuracy.csv", index=False, lineterminator="\n")
+    curves = {name: Path(f"plots/live/{name}/plots/metrics") for name in params.variants}
+    comparison.learning_curves(curves).to_csv("plots/curves.csv", index=False, lineterminator="\n")
+    figures.save(figures.accuracy_by_parameter(comparison.factor_levels(params, table)), "plots/parameters.png")
+    print(markdown)
+
+
+if __name__ == "__main__":
+    errors.run(main)

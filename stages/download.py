@@ -1,0 +1,18 @@
+"""Bring what the chosen source needs: a download, a copied archive, or a note of where its folder is."""
+
+from pathlib import Path
+
+from graybox import config, errors, sources
+
+
+def main() -> None:
+    params = config.load()
+    name = params.data.source
+    # What is unfinished lies outside data/raw, which is emptied before each run.
+    facts = sources.download(name, params.source, Path("data/raw"), partial=Path("data/downloads"))
+    size = f": {facts['bytes'] / 1e6:,.1f} MB" if "bytes" in facts else ""
+    print(f"{name}: {facts.get('archive') or facts.get('folder') or 'nothing to download'}{size}")
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,37 @@
+"""Write the report: one HTML page with the table, the charts, the mistakes and the occlusion panels."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from graybox import config, errors, figures, images, report
+
+
+def main() -> None:
+    params = config.load()
+    parts = {split: images.load("data/prepared", split) for split in images.SPLITS}
+    timings = [json.loads(Path(f"models/timing/{name}.json").read_text()) for name in params.variants]
+    page = report.render(
+        params=params,
+        data={**{split: len(part) for split, part in parts.items()}, "class_names": parts["test"].class_names},
+        table=pd.read_csv("report/comparison.csv", keep_default_na=False),
+        devices=sorted({timing["device"] for timing in timings}),
+        best=json.loads(Path("report/best.json").read_text()),
+        pairs=pd.read_csv("report/confused_pairs.csv"),
+        mistakes=pd.read_csv("report/mistakes.csv"),
+        occlusion=pd.read_csv("report/occlusion.csv"),
+        pictures={
+            "parameters": Path("plots/parameters.png"),
+            "curves": figures.learning_curves(pd.read_csv("plots/curves.csv")),
+            "confusion": Path("plots/confusion.png"),
+            "mistakes": Path("plots/mistakes.png"),
+        },
+        panels=sorted(Path("plots/occlusion").glob("*.png")),
+    )
+    Path("report/index.html").write_text(page, encoding="utf-8")
+    print("report/index.html")
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,29 @@
+"""Take the best variant's model: by test accuracy, as the study asks, or by validation accuracy (select.split)."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+from graybox import comparison, config, errors
+
+
+def main() -> None:
+    split = config.load().select.split
+    table = pd.read_csv("report/comparison.csv")
+    variant = comparison.best(table, split)
+    row = table.set_index("variant").loc[variant]
+    choice = {
+        "variant": variant,
+        "selected_on": split,
+        "test_accuracy": row["test_accuracy"],
+        "validation_accuracy": row["validation_accuracy"],
+    }
+    Path("report/best.json").write_text(json.dumps(choice, indent=1) + "\n")
+    shutil.copyfile(f"models/variants/{variant}.safetensors", "models/best.safetensors")
+    print(f"best on {split}: {variant}, {row['test_accuracy']:.1%} of the test images")
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,16 @@
+"""Leave the JavaScript that draws the charts of `dvc plots show` in plots/, so that the page opens without a network."""
+
+from pathlib import Path
+
+import vl_convert
+
+from graybox import errors
+
+
+def main() -> None:
+    # Vega-Lite 5 is what DVC's own templates are written for.
+    Path("plots/vega.js").write_text(vl_convert.javascript_bundle(vl_version="5.21"), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    errors.run(main)

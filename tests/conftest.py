@@ -1,0 +1,53 @@
+"""What the tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from graybox import config
+from graybox.images import ImageSet
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def raw_params() -> dict:
+    """params.yaml as plain values, to be changed and written."""
+    return yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+@pytest.fixture
+def params() -> config.Params:
+    return config.load(ROOT / "params.yaml")
+
+
+@pytest.fixture
+def write_params(tmp_path):
+    """Write values as a params.yaml and give its path."""
+
+    def write(values: dict) -> Path:
+        path = tmp_path / "params.yaml"
+        path.write_text(yaml.safe_dump(values))
+        return path
+
+    return write
+
+
+def image_set(count: int = 40, size: int = 16, classes: int = 4, seed: int = 0) -> ImageSet:
+    """Noise in which each class has a bright patch in a corner of its own; the patch is the object box."""
+    random = np.random.default_rng(seed)
+    images = random.integers(0, 120, (count, size, size, 3), dtype=np.uint8)
+    labels = np.arange(count) % classes
+    half = size // 2
+    corners = [(0, 0), (0, half), (half, 0), (half, half)]
+    boxes = np.empty((count, 4), np.float32)
+    for row, label in enumerate(labels):
+        y, x = corners[label]
+        images[row, y : y + half, x : x + half] += np.uint8(130)
+        boxes[row] = x, y, x + half, y + half
+    names = tuple(f"class {label}" for label in range(classes))
+    return ImageSet(images, labels, names, tuple(f"{row:03d}.png" for row in range(count)), boxes)

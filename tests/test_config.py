@@ -1,0 +1,125 @@
+"""params.yaml: what is allowed passes, and every mistake is one sentence that names the key, the value and the cure."""
+
+import copy
+
+import pytest
+
+from graybox import config
+from graybox.errors import UserError
+
+
+def changed(values: dict, key: str, value) -> dict:
+    values = copy.deepcopy(values)
+    *sections, last = key.split(".")
+    at = values
+    for section in sections:
+        at = at[section]
+    at[last] = value
+    return values
+
+
+MISTAKES = [
+    ("model.filters", 0, ["0", "at least 1"]),
+    ("model.filters", [32, 64], ["lists 2 layers", "conv_layers is 4"]),
+    ("model.stride", "two", ["'two'", "integer"]),
+    ("model.stride", True, ["true", "integer"]),
+    ("model.batch_norm", "yes", ["'yes'", "true or false"]),
+    ("model.kernel_size", 4, ["4", "odd"]),
+    ("model.max_pool", 1, ["1", "greater than or equal to 2"]),
+    ("model.filtres", 32, ["not a known key", "filters"]),
+    ("model", None, ["null", "parameters"]),
+    ("train.learning_rate", -1, ["-1", "greater than 0"]),
+    ("train.learning_rate", True, ["true", "number"]),
+    ("train.learning_rate", float("nan"), ["nan", "finite"]),
+    ("train.epochs", 2.5, ["2.5", "integer"]),
+    ("train.device", "gpu", ["'gpu'", "auto, cpu, mps, cuda"]),
+    ("train.precision", "fp16", ["'fp16'", "'bf16'"]),
+    ("data.source", "imagenet", ["'imagenet'", "'tiny_imagenet'"]),
+    ("data.classes", 1, ["1", "at least 2"]),
+    ("data.validation_fraction", 1, ["1", "less than 1"]),
+    ("sources.scenes.context_bias", 1.5, ["1.5", "less than or equal to 1"]),
+    ("sources.tiny_imagenet.sha256", "abc", ["'abc'", "64 hexadecimal digits"]),
+    ("occlusion.window", 10, ["10", "odd"]),
+    ("occlusion.window", 49, ["49", "at most the image size", "48"]),
+    ("occlusion.images", 0, ["0", "at least 1"]),
+    ("colour", 1, ["not a known key", "data"]),
+    ("variants.wide", {"model": {"filters": -3}}, ["-3", "at least 1"]),
+    ("variants.wide", {"model": {"filtres": 3}}, ["not a known key", "filters"]),
+    ("variants.wide", {"modle": {}}, ["not a known key", "model, train"]),
+    ("variants.wide", None, ["null", "{}"]),
+    ("variants.1st", {}, ["not a usable name"]),
+    ("variants", {}, ["variants is empty"]),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "told"), MISTAKES, ids=[f"{k}={v}" for k, v, _ in MISTAKES])
+def test_a_mistake_is_one_sentence_with_key_value_and_cure(raw_params, write_params, key, value, told):
+    with pytest.raises(UserError) as error:
+        config.load(write_params(changed(raw_params, key, value)))
+    message = str(error.value)
+    assert "\n" not in message and message.startswith("params.yaml")
+    for word in [key, *told] if not key.startswith("model.filters") or value == 0 else told:
+        assert word in message
+
+
+def test_a_missing_key_is_named(raw_params, write_params):
+    del raw_params["train"]["momentum"]
+    with pytest.raises(UserError, match=r"train\.momentum is missing"):
+        config.load(write_params(raw_params))
+
+
+def test_a_name_that_dvc_would_drop_is_refused(raw_params, write_params):
+    raw_params["variants"][64] = {}
+    with pytest.raises(UserError, match="64"):
+        config.load(write_params(raw_params))
+
+
+def test_a_file_that_is_missing_or_no_yaml_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"nothing\.yaml"):
+        config.load(tmp_path / "nothing.yaml")
+    (tmp_path / "params.yaml").write_text("model: {filters: [1,")
+    with pytest.raises(UserError, match="is not YAML"):
+        config.load(tmp_path / "params.yaml")
+
+
+def test_a_rate_may_be_written_without_a_dot(raw_params, write_params):
+    raw_params["train"]["learning_rate"] = "5e-3"  # what YAML 1.1 makes of 5e-3
+    assert config.load(write_params(raw_params)).train.learning_rate == 0.005
+
+
+def test_an_override_names_only_what_it_changes(raw_params, write_params):
+    raw_params["variants"]["wide"] = {"model": {"filters": 99}}
+    params = config.load(write_params(raw_params))
+    network, schedule = params.variant("wide")
+    assert network == params.model.model_copy(update={"filters": 99})
+    assert schedule == params.train
+
+
+def test_epoch_variants_follow_the_baseline(raw_params, write_params):
+    raw_params["train"]["epochs"] = 30
+    params = config.load(write_params(raw_params))
+    assert [params.variant(name)[1].total_epochs for name in ("epochs-half", "baseline", "epochs-double")] == [
+        15,
+        30,
+        60,
+    ]
+
+
+def test_filters_grow_or_are_listed(params):
+    def with_filters(**values):
+        return params.model.model_validate({**params.model.model_dump(), **values}).filters_per_layer
+
+    assert with_filters(filters=32, filter_growth=2, conv_layers=4) == [32, 64, 128, 256]
+    assert with_filters(filters=24, filter_growth=1.5, conv_layers=3) == [24, 36, 54]
+    assert with_filters(filters=[7, 5], conv_layers=2) == [7, 5]
+
+
+def test_every_parameter_of_the_study_has_two_levels_beside_the_baseline(params):
+    from graybox.comparison import FACTORS, _changed_keys
+
+    counts = dict.fromkeys(FACTORS, 0)
+    for name in params.variants:
+        keys = _changed_keys(params, "baseline", name)
+        for factor, its_keys in FACTORS.items():
+            counts[factor] += bool(keys & set(its_keys))
+    assert min(counts.values()) >= 2

@@ -1,0 +1,135 @@
+"""The parametric CNN: its sizes and costs against PyTorch's own, what it refuses, and its file."""
+
+import json
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+from torch import nn
+
+from graybox import model as models
+from graybox.config import ModelParams
+from graybox.errors import UserError
+
+BASE = {
+    "conv_layers": 4, "filters": 32, "filter_growth": 2, "kernel_size": 3, "stride": 1, "stride_layers": "first",
+    "max_pool": 2, "pool_stride": None, "fc_layers": 2, "fc_units": 256, "batch_norm": True, "dropout": 0.0,
+    "global_average_pool": False,
+}  # fmt: skip
+
+
+def network(image_size=32, classes=5, **changes) -> models.CNN:
+    return models.CNN(ModelParams(**{**BASE, **changes}), image_size, tuple(f"class {n}" for n in range(classes)))
+
+
+architectures = st.fixed_dictionaries(
+    {
+        "conv_layers": st.integers(1, 4),
+        "filters": st.integers(1, 6),
+        "filter_growth": st.sampled_from([0.5, 1, 2]),
+        "kernel_size": st.sampled_from([1, 3, 5]),
+        "stride": st.integers(1, 3),
+        "stride_layers": st.sampled_from(["first", "all"]),
+        "max_pool": st.sampled_from([None, 2, 3]),
+        "pool_stride": st.sampled_from([None, 1, 2]),
+        "fc_layers": st.integers(1, 3),
+        "fc_units": st.integers(1, 9),
+        "batch_norm": st.booleans(),
+        "dropout": st.sampled_from([0.0, 0.5]),
+        "global_average_pool": st.booleans(),
+    }
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(architectures, st.integers(8, 40))
+def test_sizes_and_costs_are_what_pytorch_computes(changes, image_size):
+    params = ModelParams(**{**BASE, **changes})
+    try:
+        expected = models.layer_sizes(params, image_size, 5)
+    except UserError:
+        with pytest.raises(UserError):
+            models.CNN(params, image_size, ("a", "b", "c", "d", "e"))
+        return
+    net = models.CNN(params, image_size, ("a", "b", "c", "d", "e")).eval()
+    seen, macs = [], 0
+
+    def look(module, inputs, output):
+        nonlocal macs
+        seen.append((output.shape[1], output.shape[-1] if output.dim() == 4 else 1))
+        if isinstance(module, nn.Conv2d):
+            macs += output[0].numel() * module.weight[0].numel()
+        if isinstance(module, nn.Linear):
+            macs += module.weight.numel()
+
+    counted = (nn.Conv2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.Linear)
+    for module in net.modules():
+        if isinstance(module, counted):
+            module.register_forward_hook(look)
+    scores = net(torch.rand(2, 3, image_size, image_size))
+    assert scores.shape == (2, 5)
+    assert [(layer.channels, layer.size) for layer in expected] == seen
+    assert models.multiply_accumulates(params, image_size, 5) == macs
+
+
+def test_the_number_of_layers_is_what_is_asked():
+    net = network(conv_layers=3, fc_layers=3)
+    assert sum(isinstance(module, nn.Conv2d) for module in net.modules()) == 3
+    assert sum(isinstance(module, nn.Linear) for module in net.modules()) == 3
+    assert [m.stride[0] for m in network(stride=2).modules() if isinstance(m, nn.Conv2d)] == [2, 1, 1, 1]
+    every = network(stride=2, stride_layers="all", max_pool=None)
+    assert [m.stride[0] for m in every.modules() if isinstance(m, nn.Conv2d)] == [2, 2, 2, 2]
+
+
+def test_a_network_that_leaves_nothing_names_the_layer_and_the_sizes():
+    with pytest.raises(UserError, match=r"max pooling 5 .*1 x 1 pixels.*16 x 16 image"):
+        network(image_size=16, conv_layers=5)
+
+
+def test_pooling_before_relu_is_the_usual_order_of_relu_and_pooling():
+    net = network().eval()
+    x = torch.rand(3, 3, 32, 32)
+    usual = (x - net.mean) / net.std
+    for conv, norm in zip(net.features[0::4], net.features[1::4]):
+        usual = nn.functional.max_pool2d(norm(conv(usual)).relu(), 2)
+    torch.testing.assert_close(net.head(usual), net(x))
+
+
+def test_saving_and_loading_gives_the_same_answers_and_settings(tmp_path):
+    net = network(batch_norm=True, dropout=0.3)
+    net.mean.fill_(0.4)
+    net.features[1].running_mean.normal_()
+    models.save(net, tmp_path / "net.safetensors")
+    again = models.load(tmp_path / "net.safetensors")
+    x = torch.rand(2, 3, 32, 32)
+    for name, tensor in net.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor), name
+    torch.testing.assert_close(again(x), net.eval()(x), rtol=1e-4, atol=1e-4)  # the memory format may differ
+    assert (again.params, again.image_size, again.class_names) == (net.params, net.image_size, net.class_names)
+    assert not again.training
+
+
+def test_the_same_network_gives_the_same_bytes(tmp_path):
+    net = network()
+    models.save(net, tmp_path / "a")
+    models.save(net, tmp_path / "b")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize("fault", ["missing", "not safetensors", "foreign", "truncated", "other weights"])
+def test_a_file_that_is_no_model_is_named(tmp_path, fault):
+    path = tmp_path / "best.safetensors"
+    if fault == "not safetensors":
+        path.write_bytes(b"\x80\x04 a pickle, perhaps")
+    elif fault == "foreign":
+        save_file({"weight": torch.ones(2)}, path)
+    elif fault == "truncated":
+        models.save(network(), path)
+        path.write_bytes(path.read_bytes()[:-100])
+    elif fault == "other weights":
+        metadata = {"model": BASE, "image_size": 32, "class_names": ["a", "b"]}
+        save_file({"weight": torch.ones(2)}, path, metadata={"graybox": json.dumps(metadata)})
+    with pytest.raises(UserError, match=r"best\.safetensors"):
+        models.load(path)

@@ -1,0 +1,232 @@
+"""The real dvc on a tiny study: it runs, it re-runs only what changed, and what DVC users expect works."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT
+
+# One image size that all layers fit, few images, one epoch: what is tested is the pipeline, not the study.
+TINY = {
+    "data.images_per_class": 10,
+    "sources.scenes.classes": 3,
+    "sources.scenes.image_size": 32,
+    "sources.scenes.train_per_class": 10,
+    "sources.scenes.test_per_class": 5,
+    "model.conv_layers": 3,
+    "model.filters": 4,
+    "model.fc_units": 8,
+    "train.epochs": 1,
+    "train.batch_size": 8,
+    "train.device": "cpu",
+    "variants": {"baseline": {}, "conv-2": {"model": {"conv_layers": 2}}, "filters-8": {"model": {"filters": 8}}},
+    "occlusion.window": 5,
+    "occlusion.stride": 4,
+    "occlusion.images": 2,
+}
+
+
+class Study:
+    """A repository with a tiny study in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        self.environment = {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1", "COLUMNS": "200", "CI": "true"}
+
+    def run(self, *command: str, fails: bool = False) -> str:
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+        )
+        output = done.stdout + done.stderr
+        assert (done.returncode != 0) == fails, output
+        return output
+
+    def dvc(self, *arguments: str, fails: bool = False) -> str:
+        return self.run(sys.executable, "-m", "dvc", *arguments, fails=fails)
+
+    def git(self, *arguments: str) -> str:
+        identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+        return self.run("git", *identity, *arguments)
+
+    def set(self, **values) -> None:
+        """Change params.yaml; a dot in a key is written as two underscores."""
+        path = self.folder / "params.yaml"
+        params = yaml.safe_load(path.read_text())
+        for key, value in values.items():
+            *sections, last = key.replace("__", ".").split(".")
+            at = params
+            for section in sections:
+                at = at[section]
+            at[last] = value
+        path.write_text(yaml.safe_dump(params, sort_keys=False))
+
+    def repro(self) -> list[str]:
+        """`dvc repro`; the stages that ran."""
+        output = self.dvc("repro")
+        return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory) -> Study:
+    """The tiny study, reproduced from nothing and committed."""
+    folder = tmp_path_factory.mktemp("study") / "graybox"
+    files = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    ).stdout
+    for name in filter(None, files.split("\0")):
+        made_by_default_run = name == "dvc.lock" or (name.startswith("metrics/") and name.endswith(".json"))
+        if (ROOT / name).is_file() and not made_by_default_run:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    made = Study(folder)
+    made.set(**{key.replace(".", "__"): value for key, value in TINY.items()})
+    made.git("init", "-q", "-b", "main")
+    made.git("add", "-A")
+    made.git("commit", "-qm", "A tiny study")
+    made.ran_first = made.repro()
+    made.git("add", "-A")
+    made.git("commit", "-qm", "Its results")
+    return made
+
+
+@pytest.fixture
+def clean(study):
+    """The study as it was committed, whatever the test does to it."""
+    yield study
+    study.git("checkout", "-q", ".")
+    study.git("clean", "-qfd")
+    study.dvc("checkout", "-q")
+
+
+def test_a_first_run_makes_everything(study):
+    per_variant = [f"{stage}@{name}" for stage in ("train", "evaluate") for name in TINY["variants"]]
+    others = ["check", "download", "prepare", "compare", "select_best", "mistakes", "occlude", "report", "vega"]
+    assert sorted(study.ran_first) == sorted([*others, *per_variant])
+    for made in (
+        "data/prepared/images.npy", "models/best.safetensors", "metrics/conv-2.json", "report/comparison.md",
+        "plots/parameters.png", "plots/mistakes.png", "plots/occlusion/00.png", "plots/occlusion/01.png",
+        "data/occlusion.npz", "report/index.html",
+    ):  # fmt: skip
+        assert (study.folder / made).stat().st_size > 0, made
+    table = pd.read_csv(study.folder / "report/comparison.csv").set_index("variant")
+    for name in TINY["variants"]:
+        row = json.loads((study.folder / f"metrics/{name}.json").read_text())
+        assert table.loc[name, "test_accuracy"] == row["test_accuracy"]
+    best = json.loads((study.folder / "report/best.json").read_text())
+    assert table["test_accuracy"].max() == best["test_accuracy"]
+
+
+def test_a_second_run_does_nothing(study):
+    assert "Data and pipelines are up to date" in study.dvc("repro")
+
+
+def test_everything_the_run_made_is_committed_or_ignored(study):
+    assert study.git("status", "--porcelain") == ""
+
+
+def test_a_forced_run_leaves_the_lock_file_as_it_was(clean):
+    before = (clean.folder / "dvc.lock").read_text()
+    clean.dvc("repro", "--force")
+    assert (clean.folder / "dvc.lock").read_text() == before
+
+
+def test_a_changed_variant_runs_itself_and_what_follows_and_nothing_else(clean):
+    clean.set(variants__conv_2={"model": {"conv_layers": 2}})  # a new one, by another name
+    clean.set(**{"variants__conv-2": {"model": {"conv_layers": 1}}})
+    ran = clean.repro()
+    assert {"train@conv-2", "evaluate@conv-2", "train@conv_2", "evaluate@conv_2", "compare"} <= set(ran)
+    assert not {"download", "prepare", "train@baseline", "train@filters-8", "evaluate@baseline"} & set(ran)
+
+
+def test_an_edit_of_a_late_module_retrains_nothing(clean):
+    module = clean.folder / "graybox/occlusion.py"
+    module.write_text(module.read_text() + "\n# edited\n")
+    assert clean.repro() == ["occlude"]  # its outputs are the same, so the report stands
+
+
+def test_an_occlusion_parameter_reaches_occlusion_and_report_alone(clean):
+    clean.set(occlusion__window=7)
+    assert clean.repro() == ["check", "occlude", "report"]
+
+
+def test_an_experiment_and_its_difference(clean):
+    clean.dvc("exp", "run", "-n", "wider", "-S", "model.filters=6")
+    rows = json.loads(clean.dvc("metrics", "diff", "--json"))
+    assert set(rows) == {f"metrics/{name}.json" for name in ("baseline", "conv-2")}  # filters-8 says its own number
+    assert rows["metrics/baseline.json"]["parameters"]["diff"] > 0
+    shown = clean.dvc("exp", "show", "--only-changed", "--csv")
+    assert "wider" in shown and "model.filters" in shown
+
+
+def test_the_metrics_are_the_table(study):
+    shown = study.dvc("metrics", "show", "--md")
+    for name in TINY["variants"]:
+        assert f"metrics/{name}.json" in shown
+    for column in ("test_accuracy", "validation_accuracy", "test_top5", "test_loss", "parameters", "macs"):
+        assert column in shown
+
+
+def test_the_plots_page_has_everything_and_needs_no_network(study):
+    study.dvc("plots", "show")
+    page = (study.folder / "dvc_plots/index.html").read_text()
+    for title in ("Validation accuracy by epoch", "Test accuracy and its 95% interval", "Confusion matrix"):
+        assert title in page
+    for picture in ("parameters.png", "mistakes.png", "00.png", "01.png"):
+        assert picture in page
+    assert "vegaEmbed" in (study.folder / "plots/vega.js").read_text()
+    assert '<script src="../plots/vega.js">' in page
+
+
+def test_the_graph_can_be_drawn(study):
+    shown = study.dvc("dag", "--mermaid")
+    for stage in ("check", "prepare", "train@baseline", "select_best", "report"):
+        assert stage in shown
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("model.filters=0", ["model.filters is 0", "at least 1"]),
+        ("model.stride=two", ["model.stride is 'two'", "integer"]),
+        ("+model.filtres=3", ["model.filtres is not a known key"]),
+        ("data.source=imagenet", ["data.source is 'imagenet'", "scenes"]),
+        ("occlusion.window=33", ["occlusion.window is 33", "32"]),
+        ("model.conv_layers=6", ["max pooling 6", "1 x 1"]),
+    ],
+)
+def test_a_bad_parameter_stops_before_any_work(clean, override, told):
+    output = clean.dvc("exp", "run", "-S", override, fails=True)
+    for words in told:
+        assert words in output
+    assert "Traceback" not in output
+    assert [line for line in output.splitlines() if line.startswith("Running stage")] == ["Running stage 'check':"]
+    clean.git("checkout", "-q", ".")
+    assert "up to date" in clean.dvc("repro")
+
+
+def test_a_missing_archive_is_named(clean):
+    changes = ["-S", "data.source=tiny_imagenet", "-S", "sources.tiny_imagenet.archive=nowhere.zip"]
+    output = clean.dvc("exp", "run", *changes, "-S", "sources.tiny_imagenet.image_size=32", fails=True)
+    assert "sources.tiny_imagenet.archive" in output and "nowhere.zip" in output and "Traceback" not in output
+    assert "prepare" not in output.split("Running stage")[-1].split(":")[0]
+
+
+def test_an_experiment_elsewhere_runs_the_code_it_was_started_with(clean):
+    """`--temp` runs in a copy of the repository, which must import its own graybox and not the installed one."""
+    module = clean.folder / "graybox/scores.py"
+    module.write_text(module.read_text().replace('"top5": 1.0', '"top5": 0.123'))
+    clean.dvc("exp", "run", "--temp", "-n", "elsewhere")
+    rows = json.loads(clean.dvc("metrics", "diff", "HEAD", "elsewhere", "--json"))
+    assert rows["metrics/baseline.json"]["test_top5"]["new"] == 0.123

@@ -1,0 +1,131 @@
+"""Scores, mistakes and the comparison table: known answers."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import image_set
+
+from graybox import comparison, config, mistakes, scores, timing
+
+
+def test_known_scores():
+    probabilities = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7], [0.6, 0.3, 0.1], [0.2, 0.5, 0.3]], np.float32)
+    found = scores.summarize(probabilities, np.array([0, 2, 1, 1]))
+    assert found["accuracy"] == 0.75 and found["top5"] == 1.0
+    assert found["loss"] == pytest.approx(-np.log([0.5, 0.7, 0.3, 0.5]).mean(), abs=1e-6)
+
+
+def test_top_5_counts_the_five_most_probable():
+    probabilities = np.tile(np.array([0.3, 0.25, 0.2, 0.1, 0.08, 0.07]), (6, 1))
+    assert scores.summarize(probabilities, np.arange(6))["top5"] == pytest.approx(5 / 6)
+
+
+def test_a_class_that_never_occurs_is_no_obstacle():
+    assert scores.summarize(np.full((2, 7), 1 / 7), np.array([3, 3]))["loss"] == pytest.approx(np.log(7))
+
+
+def test_wilsons_interval():
+    low, high = scores.accuracy_interval(0.8, 100)  # Wilson 1927's formula, by hand
+    assert (low, high) == pytest.approx((0.71117, 0.86663), abs=1e-5)
+    assert scores.accuracy_interval(1.0, 50)[1] == 1.0
+
+
+def test_mistakes_are_all_found_and_ordered_by_confidence():
+    images = image_set(8)
+    probabilities = np.full((8, 4), 0.1)
+    probabilities[np.arange(8), images.labels] = 0.7
+    probabilities[5] = [0.6, 0.2, 0.1, 0.1]  # class 1 taken for 0
+    probabilities[6] = [0.1, 0.0, 0.0, 0.9]  # class 2 taken for 3
+    found = mistakes.misclassified(images, probabilities)
+    assert found["row"].tolist() == [6, 5]
+    assert found.iloc[0].to_dict() == {
+        "row": 6, "file": "006.png", "true_class": "class 2", "predicted_class": "class 3",
+        "true_probability": 0.0, "predicted_probability": 0.9,
+    }  # fmt: skip
+
+
+def test_confused_pairs_count_both_ways():
+    images = image_set(12, classes=3)
+    predicted = images.labels.copy()
+    predicted[[0, 3, 6]] = 1
+    predicted[1] = 0
+    predicted[2] = 0
+    pairs = mistakes.confused_pairs(images, predicted, 5)
+    assert pairs.values.tolist() == [["class 0", "class 1", 3, 1, 4], ["class 0", "class 2", 0, 1, 1]]
+    assert len(mistakes.confused_pairs(images, images.labels, 5)) == 0
+
+
+@pytest.fixture
+def table(params) -> pd.DataFrame:
+    metrics, timings = {}, {}
+    for place, name in enumerate(params.variants):
+        accuracy = 0.5 + place / 100
+        metrics[name] = {
+            "test_accuracy": accuracy, "test_top5": 0.9, "test_loss": 1.0, "validation_accuracy": 0.9 - place / 100,
+            "validation_top5": 0.9, "validation_loss": 1.0, "parameters": 1000, "macs": 10**6,
+        }  # fmt: skip
+        timings[name] = {"seconds": 12.3}
+    metrics["conv-2"]["test_accuracy"] = 0.99
+    return comparison.table(params, metrics, timings, 1000)
+
+
+def test_the_table_has_a_row_per_variant_with_its_own_settings(params, table):
+    assert table["variant"].tolist() == list(params.variants)
+    rows = table.set_index("variant")
+    assert rows.loc["conv-5", "conv_layers"] == 5 and rows.loc["baseline", "conv_layers"] == 4
+    assert rows.loc["epochs-double", "epochs"] == 2 * rows.loc["baseline", "epochs"]
+    assert rows.loc["pool-3", "max_pooling"] == "3x3 by 2" and rows.loc["pool-none", "max_pooling"] == "none"
+    assert rows.loc["pool-none", "stride"] == "2 everywhere"
+
+
+def test_the_table_shows_the_best_on_either_split(table):
+    rows = table.set_index("variant")["best_on"]
+    assert rows["conv-2"] == "test" and rows["baseline"] == "validation"
+    text = comparison.markdown(table)
+    assert "**conv-2**" in text and "**fc-1**" not in text and "99.0%" in text
+    assert len(text.splitlines()) == len(table) + 2
+
+
+def test_a_tie_goes_to_the_lower_loss_and_then_to_the_earlier_row():
+    frame = pd.DataFrame({"variant": ["a", "b", "c"], "test_accuracy": [0.5, 0.5, 0.4], "test_loss": [1.0, 0.9, 0.1]})
+    assert comparison.best(frame, "test") == "b"
+    frame["test_loss"] = 1.0
+    assert comparison.best(frame, "test") == "a"
+
+
+def test_each_parameter_gets_the_variants_that_change_it(params, table):
+    levels = comparison.factor_levels(params, table)
+    assert {name: rows["variant"].tolist() for name, rows in levels.items()} == {
+        "conv layers": ["conv-2", "conv-3", "baseline", "conv-5"],
+        "fc layers": ["fc-1", "baseline", "fc-3"],
+        "filters": ["filters-16", "baseline", "filters-64"],
+        "max pooling": ["baseline", "pool-3", "pool-none"],
+        "epochs": ["epochs-half", "baseline", "epochs-double"],
+        "stride": ["baseline", "stride-2", "stride-3"],
+    }
+
+
+def test_the_same_weights_keep_their_first_time_and_others_do_not(tmp_path):
+    weights, path = tmp_path / "w", tmp_path / "timing" / "x.json"
+    weights.write_bytes(b"one")
+    timing.record(path, weights, 10.04, "CPU")
+    timing.record(path, weights, 99, "CPU")
+    assert json.loads(path.read_text())["seconds"] == 10.0
+    weights.write_bytes(b"two")
+    timing.record(path, weights, 99, "CPU")
+    assert json.loads(path.read_text())["seconds"] == 99
+
+
+def test_learning_curves_of_all_variants_in_one_table(tmp_path):
+    for variant, losses in {"a": [3.0, 2.0], "b": [5.0]}.items():
+        (tmp_path / variant).mkdir()
+        rows = "".join(f"{step}\t{loss}\n" for step, loss in enumerate(losses, start=1))
+        (tmp_path / variant / "train_loss.tsv").write_text(f"step\ttrain_loss\n{rows}")
+    curves = comparison.learning_curves({"b": tmp_path / "b", "a": tmp_path / "a"})
+    assert curves.values.tolist() == [["b", 1, 5.0], ["a", 1, 3.0], ["a", 2, 2.0]]
+
+
+def test_params_of_the_repository_are_valid():
+    assert config.load().variants

@@ -1,0 +1,134 @@
+"""Training learns, repeats itself exactly, and its batched augmentation is what it says."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import image_set
+
+from graybox import inference, training
+from graybox.config import ModelParams
+from graybox.errors import UserError
+
+SMALL = {"conv_layers": 2, "filters": 8, "fc_layers": 1}
+
+
+@pytest.fixture
+def settings(params):
+    network = ModelParams(**{**params.model.model_dump(), **SMALL})
+    schedule = params.train.model_copy(
+        update={"epochs": 6, "batch_size": 16, "device": "cpu", "precision": "fp32", "flip": False, "shift": 1}
+    )
+    return network, schedule
+
+
+def test_it_learns_what_can_be_learned(settings):
+    train, validation = image_set(160), image_set(40, seed=1)
+    fitted = training.fit(*settings, train, validation)
+    assert fitted.curve[-1].validation_accuracy > 0.9
+    assert [epoch.epoch for epoch in fitted.curve] == [1, 2, 3, 4, 5, 6]
+    answers = inference.probabilities(fitted.model, validation.images)
+    assert (answers.argmax(1) == validation.labels).mean() == pytest.approx(fitted.curve[-1].validation_accuracy)
+    np.testing.assert_allclose(answers.sum(1), 1, atol=1e-5)
+
+
+def test_nothing_is_learned_from_labels_that_mean_nothing(settings):
+    """A leak between the splits, or of the label into the image, would show here."""
+    train, validation = image_set(160), image_set(200, seed=1)
+    shuffled = np.random.default_rng(2).permutation(train.labels)
+    fitted = training.fit(*settings, train.__class__(**{**train.__dict__, "labels": shuffled}), validation)
+    assert fitted.curve[-1].validation_accuracy < 0.5
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(settings):
+    network, schedule = settings
+    schedule = schedule.model_copy(update={"epochs": 2, "flip": True, "shift": 2})
+    first, second, other = (
+        training.fit(network, schedule.model_copy(update={"seed": seed}), image_set(64), image_set(16)).model
+        for seed in (0, 0, 1)
+    )
+    same = [torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters())]
+    different = [not torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters())]
+    assert all(same) and any(different)
+
+
+def test_epochs_factor_halves_the_epochs_and_the_schedule_ends_at_zero(settings):
+    network, schedule = settings
+    fitted = training.fit(network, schedule.model_copy(update={"epochs_factor": 0.5}), image_set(64), image_set(16))
+    assert len(fitted.curve) == 3
+    assert fitted.curve[-1].learning_rate < schedule.learning_rate / 50
+
+
+def test_an_epoch_is_every_image_once(settings):
+    images = image_set(64)
+    _, schedule = settings
+    batches = training.Batches(images, schedule.model_copy(update={"shift": 0}), torch.device("cpu"))
+    one = torch.cat([x for x, _ in batches.epoch()])
+    another = torch.cat([x for x, _ in batches.epoch()])
+    everything = inference.to_float(torch.as_tensor(images.images))
+
+    def keys(batch):
+        return [image.numpy().tobytes() for image in batch]
+
+    assert sorted(keys(one)) == sorted(keys(everything)) == sorted(keys(another))
+    assert keys(one) != keys(another)
+
+
+def test_shift_and_flip_move_whole_images_and_nothing_else():
+    """Every augmented image is a crop of the mirror-padded image, in one of two orientations; and all of them occur."""
+    size, shift = 9, 2
+    images = torch.randint(0, 256, (1, size, size, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    padded = np.pad(images[0].numpy(), ((shift, shift), (shift, shift), (0, 0)), mode="reflect")
+    allowed = {}
+    for y in range(2 * shift + 1):
+        for x in range(2 * shift + 1):
+            crop = padded[y : y + size, x : x + size]
+            allowed[crop.tobytes()] = (y, x, False)
+            allowed[crop[:, ::-1].tobytes()] = (y, x, True)
+    made = training.shifted_and_flipped(
+        images, torch.zeros(2000, dtype=torch.long), shift, True, torch.Generator().manual_seed(1)
+    )
+    assert {image.numpy().tobytes() for image in made} == set(allowed)
+    assert made.dtype == torch.uint8
+
+
+def test_batches_reach_the_network_in_channels_last():
+    batch = inference.to_float(torch.zeros(2, 8, 8, 3, dtype=torch.uint8))
+    assert batch.shape == (2, 3, 8, 8) and batch.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_divergence_is_an_error_not_a_result(settings):
+    network, schedule = settings
+    wild = schedule.model_copy(update={"learning_rate": 1e30, "gradient_clip": None})
+    with pytest.raises(UserError, match=r"diverged in epoch 1.*learning_rate"):
+        training.fit(network, wild, image_set(64), image_set(16))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_a_device_that_is_not_there_is_named():
+    with pytest.raises(UserError, match=r"train\.device is 'cuda'.*cpu"):
+        inference.pick_device("cuda")
+
+
+def test_bf16_and_fp32_agree_roughly_and_evaluation_leaves_the_mode_as_it_was(settings):
+    model = training.fit(*settings, image_set(64), image_set(16)).model.train()
+    images = image_set(32, seed=3).images
+    exact = inference.probabilities(model, images)
+    rough = inference.probabilities(model, images, precision=torch.bfloat16)
+    assert model.training
+    assert 0 < np.abs(exact - rough).max() < 0.05
+
+
+def test_batching_changes_no_answer(settings):
+    model = training.fit(*settings, image_set(32), image_set(16)).model
+    images = image_set(33, seed=3).images
+    np.testing.assert_allclose(
+        inference.probabilities(model, images, batch_size=5), inference.probabilities(model, images), atol=1e-6
+    )
+
+
+def test_the_pixels_statistics_are_the_training_images(settings):
+    train = image_set(50)
+    model = training.fit(*settings, train, image_set(16)).model
+    pixels = train.images.reshape(-1, 3) / 255
+    np.testing.assert_allclose(model.mean.flatten(), pixels.mean(0), atol=1e-4)
+    np.testing.assert_allclose(model.std.flatten(), pixels.std(0), atol=1e-4)
