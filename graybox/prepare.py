@@ -6,22 +6,22 @@ import multiprocessing
 import os
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 from tqdm import tqdm
 
 from graybox import images
 from graybox.config import DataParams
 from graybox.errors import UserError
 from graybox.images import BOX_COLUMNS, SPLITS
-from graybox.sources.catalogue import Catalogue, UnreadableError
+from graybox.sources.catalogue import Catalogue, Load, UnreadableError
 from graybox.sources.decode import square
 
 CHUNK = 64  # images for a worker at a time
@@ -80,7 +80,18 @@ def prepare(
     classes = choose_classes(catalogue, data.classes)
     chosen = choose(catalogue, classes, data)
     images.new_images(folder, len(chosen), size).flush()
-    boxes, reasons = _decode(catalogue, chosen, folder, data.max_unreadable, workers, start_method)
+    boxes = np.full((len(chosen), 4), np.nan, np.float32)
+    reasons: dict[int, str] = {}
+    decoding = _decode(catalogue.load, chosen["index"].tolist(), folder, workers, start_method)
+    with closing(decoding), tqdm(total=len(chosen), unit=" images", disable=None) as bar:
+        for row, outcome in decoding:
+            bar.update()
+            if isinstance(outcome, str):
+                reasons[row] = outcome
+                if len(reasons) > data.max_unreadable:
+                    raise _too_many_unreadable(chosen, reasons, data.max_unreadable)
+            else:
+                boxes[row] = outcome
 
     class_names = [catalogue.class_names[label] for label in classes]
     kept = np.setdiff1d(np.arange(len(chosen)), list(reasons))
@@ -188,50 +199,35 @@ def _check_every_class(rows: pd.DataFrame, class_names: list[str]) -> None:
 
 
 def _decode(
-    catalogue: Catalogue,
-    chosen: pd.DataFrame,
-    folder: Path,
-    max_unreadable: int,
-    workers: int | None,
-    start_method: str | None,
-) -> tuple[np.ndarray, dict[int, str]]:
+    load: Load, indexes: list[int], folder: Path, workers: int | None, start_method: str | None
+) -> Iterator[tuple[int, np.ndarray | str]]:
     """Fill images.npy, by worker processes that write into it themselves, so that no pixels are sent around.
 
-    Returns:
-        Boxes, float32 [N, 4], and why an image is missing for each row that has none.
+    Yields:
+        Row, and its box, float32 [4], or why the image can't be decoded.
     """
-    boxes = np.full((len(chosen), 4), np.nan, np.float32)
-    reasons: dict[int, str] = {}
-    firsts = range(0, len(chosen), CHUNK)
-    chunks = [chosen["index"][first : first + CHUNK].tolist() for first in firsts]
+    firsts = range(0, len(indexes), CHUNK)
+    chunks = [indexes[first : first + CHUNK] for first in firsts]
     pool = ProcessPoolExecutor(
         max_workers=min(workers or _cores(), len(chunks)),
         mp_context=multiprocessing.get_context(start_method),
         initializer=_start_worker,
-        initargs=(catalogue.load, folder),
+        initargs=(load, folder),
     )
     try:
-        with pool, tqdm(total=len(chosen), unit=" images", disable=None) as bar:
-            for first, outcomes in zip(firsts, pool.map(_decode_chunk, firsts, chunks), strict=True):
-                for row, outcome in enumerate(outcomes, start=first):
-                    if isinstance(outcome, str):
-                        reasons[row] = outcome
-                    else:
-                        boxes[row] = outcome
-                if len(reasons) > max_unreadable:
-                    pool.shutdown(cancel_futures=True)
-                    raise _too_many_unreadable(chosen, reasons, max_unreadable)
-                bar.update(len(outcomes))
+        for first, outcomes in zip(firsts, pool.map(_decode_chunk, firsts, chunks), strict=True):
+            yield from enumerate(outcomes, start=first)
     except BrokenProcessPool as error:
-        raise UserError("the system stopped a process that decodes images; is memory or disk space short?") from error
-    return boxes, reasons
+        raise UserError("a process that decodes images was stopped; is memory or disk space short?") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _start_worker(load: Callable[[int], tuple[Image.Image, np.ndarray]], folder: Path) -> None:
+def _start_worker(load: Load, folder: Path) -> None:
     """Keep what a worker process needs for all its chunks."""
     global _load, _images
     _load, _images = load, np.load(folder / "images.npy", mmap_mode="r+")
@@ -257,11 +253,9 @@ def _decode_chunk(first: int, indexes: list[int]) -> list[np.ndarray | str]:
 
 def _too_many_unreadable(chosen: pd.DataFrame, reasons: dict[int, str], allowed: int) -> UserError:
     shown = [f"\n  {chosen['file'][row]}: {reason}" for row, reason in list(reasons.items())[:MAX_SHOWN]]
-    more = f"\n  and {len(reasons) - MAX_SHOWN} more" * (len(reasons) > MAX_SHOWN)
     return UserError(
-        f"params.yaml: data.max_unreadable is {allowed}, and at least {len(reasons)} images can't be decoded:"
+        f"params.yaml: data.max_unreadable is {allowed}, and more images than that can't be decoded; the first are:"
         + "".join(shown)
-        + more
     )
 
 

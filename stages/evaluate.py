@@ -12,8 +12,8 @@ from graybox import config, errors, images, inference, model, scores
 
 
 def main(variant: str) -> None:
-    _, schedule = config.load().variant(variant)
-    network = model.load(f"models/variants/{variant}.safetensors", inference.pick_device(schedule.device))
+    device = inference.pick_device(config.load().train.device)
+    network = model.load(f"models/variants/{variant}.safetensors", device)
     row, answers = {}, {}
     for split in ("test", "validation"):
         part = images.load("data/prepared", split)

@@ -1,4 +1,4 @@
-"""Leave the JavaScript that draws the charts of `dvc plots show` in plots/, so that the page opens without a network."""
+"""Leave the JavaScript that draws `dvc plots show` in plots/, so that its page opens without a network."""
 
 from pathlib import Path
 
