@@ -96,7 +96,8 @@ class CNN(nn.Module):
         self.features = nn.Sequential(*self._conv_layers())
         self.head = nn.Sequential(*self._fc_layers())
         for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
+            # PyTorch's own start suits batch norm; without it, deep networks hardly learn from weights that small.
+            if isinstance(module, nn.Conv2d | nn.Linear) and module is not self.head[-1]:
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
