@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from statsmodels.stats.proportion import proportion_confint
 
 from graybox.config import ModelParams, Params, TrainParams
-from graybox.scores import accuracy_interval
 
 # The six parameters that the study is about, in the order of its charts: name -> the keys that set it.
 # A variant belongs to the first of them that it changes, so `max_pool: null` with strides in its place is pooling.
@@ -38,7 +38,7 @@ def table(
             "variant": name,
             **_settings(*params.variant(name)),
             **metrics[name],
-            **dict(zip(("test_low", "test_high"), accuracy_interval(metrics[name]["test_accuracy"], test_images))),
+            **dict(zip(("test_low", "test_high"), _interval(metrics[name]["test_accuracy"], test_images))),
             "train_seconds": timings[name]["seconds"],
         }
         for name in params.variants
@@ -119,6 +119,12 @@ def learning_curves(folders: Mapping[str, Path]) -> pd.DataFrame:
         curves.append(curve.assign(variant=variant))
     frame = pd.concat(curves, ignore_index=True)
     return frame[["variant", *frame.columns.drop("variant")]]
+
+
+def _interval(accuracy: float, count: int) -> tuple[float, float]:
+    """Wilson's 95% interval for an accuracy measured on `count` images (Wilson 1927)."""
+    low, high = proportion_confint(round(accuracy * count), count, alpha=0.05, method="wilson")
+    return float(low), float(high)
 
 
 def _settings(model: ModelParams, train: TrainParams) -> dict[str, Any]:

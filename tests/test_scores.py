@@ -27,9 +27,9 @@ def test_a_class_that_never_occurs_is_no_obstacle():
 
 
 def test_wilsons_interval():
-    low, high = scores.accuracy_interval(0.8, 100)  # Wilson 1927's formula, by hand
+    low, high = comparison._interval(0.8, 100)  # Wilson 1927's formula, by hand
     assert (low, high) == pytest.approx((0.71117, 0.86663), abs=1e-5)
-    assert scores.accuracy_interval(1.0, 50)[1] == 1.0
+    assert comparison._interval(1.0, 50)[1] == 1.0
 
 
 def test_mistakes_are_all_found_and_ordered_by_confidence():
