@@ -201,7 +201,8 @@ def set_pixel_statistics(model: CNN, images: np.ndarray) -> None:
 
 def describe(device: torch.device, precision: torch.dtype) -> str:
     """The device and precision in words, such as "NVIDIA H100, bf16" or "CPU AVX512, 2 threads, fp32"."""
+    threads = torch.get_num_threads()
     kind = {"cuda": lambda: torch.cuda.get_device_name(device), "mps": lambda: "Apple MPS"}.get(
-        device.type, lambda: f"CPU {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
+        device.type, lambda: f"CPU {torch.backends.cpu.get_cpu_capability()}, {threads} thread{'s' * (threads > 1)}"
     )()
     return f"{kind}, {'bf16' if precision == torch.bfloat16 else 'fp32'}"

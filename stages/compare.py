@@ -15,7 +15,8 @@ def main() -> None:
     devices = ", ".join(sorted({timing["device"] for timing in timings.values()}))
     markdown = f"{comparison.markdown(table)}\n\nTrained on: {devices}.\n"
 
-    Path("report").mkdir(exist_ok=True)
+    for folder in ("report", "plots"):
+        Path(folder).mkdir(exist_ok=True)
     Path("report/comparison.md").write_text(markdown, encoding="utf-8")
     table.to_csv("report/comparison.csv", index=False, lineterminator="\n")
     scores = ["variant", "test_accuracy", "test_low", "test_high", "validation_accuracy"]
