@@ -101,7 +101,10 @@ def factor_levels(params: Params, frame: pd.DataFrame) -> dict[str, pd.DataFrame
     levels = {}
     for factor, names in groups.items():
         rows = by_name.loc[names]
-        rows = rows.assign(level=rows[factor.replace(" ", "_")], is_baseline=rows["variant"] == baseline)
+        rows = rows.assign(
+            level=[_level(row, by_name.loc[baseline], factor) for _, row in rows.iterrows()],
+            is_baseline=rows["variant"] == baseline,
+        )
         levels[factor] = rows.sort_values("level", key=lambda column: column.map(_level_order), kind="stable")
     return levels
 
@@ -151,6 +154,13 @@ def _changed_keys(params: Params, baseline: str, name: str) -> set[str]:
     return changed
 
 
+def _level(row: pd.Series, baseline: pd.Series, factor: str) -> str:
+    """The factor's value, and below it whatever else differs from the baseline."""
+    columns = {name: name.replace(" ", "_") for name in FACTORS if name != factor}
+    others = [f"{name} {row[column]}" for name, column in columns.items() if row[column] != baseline[column]]
+    return "\n".join([str(row[factor.replace(" ", "_")]), *others])
+
+
 def _level_order(level: Any) -> tuple[bool, float | str]:
-    digits = "".join(c if c.isdigit() else " " for c in str(level)).split()
+    digits = "".join(c if c.isdigit() else " " for c in str(level).splitlines()[0]).split()
     return (False, float(digits[0])) if digits else (True, str(level))

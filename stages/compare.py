@@ -23,7 +23,9 @@ def main() -> None:
     table[scores].to_csv("plots/accuracy.csv", index=False, lineterminator="\n")
     curves = {name: Path(f"plots/live/{name}/plots/metrics") for name in params.variants}
     comparison.learning_curves(curves).to_csv("plots/curves.csv", index=False, lineterminator="\n")
-    figures.save(figures.accuracy_by_parameter(comparison.factor_levels(params, table)), "plots/parameters.png")
+    figures.save(
+        figures.accuracy_by_parameter(comparison.factor_levels(params, table)), "plots/accuracy_by_parameter.png"
+    )
     print(markdown)
 
 

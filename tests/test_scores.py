@@ -107,6 +107,12 @@ def test_each_parameter_gets_the_variants_that_change_it(params, table):
     }
 
 
+def test_what_else_a_variant_changes_stands_below_its_level(params, table):
+    levels = comparison.factor_levels(params, table)
+    assert levels["max pooling"]["level"].tolist() == ["2x2", "3x3 by 2", "none\nstride 2 everywhere"]
+    assert levels["stride"]["is_baseline"].tolist() == [True, False, False]
+
+
 def test_the_same_weights_keep_their_first_time_and_others_do_not(tmp_path):
     weights, path = tmp_path / "w", tmp_path / "timing" / "x.json"
     weights.write_bytes(b"one")
