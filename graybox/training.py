@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -117,10 +118,12 @@ class Step:
             nesterov=params.momentum > 0,
             fused=next(model.parameters()).device.type in ("cpu", "cuda"),
         )
+        # OneCycleLR can't warm up in one step; only a run of a few steps is that short.
+        shortest = math.ceil(2 / params.warmup_fraction)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer,
             max_lr=params.learning_rate,
-            total_steps=params.total_epochs * steps_per_epoch + 1,
+            total_steps=max(params.total_epochs * steps_per_epoch, shortest) + 1,
             pct_start=params.warmup_fraction,
             cycle_momentum=False,
         )
