@@ -6,7 +6,6 @@ an interval [first, end) of pixels, then of the activations that see them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,9 +72,7 @@ class Spans:
 
     def every(self, start: int, pace: int) -> Spans:
         """Intervals start, start + pace, ..."""
-        return Spans(
-            self.first + start * self.step, self.size, self.step * pace, len(range(start, self.count, pace))
-        )
+        return Spans(self.first + start * self.step, self.size, self.step * pace, len(range(start, self.count, pace)))
 
     def inside(self, length: int) -> np.ndarray:
         """bool [count, size]: which of their places lie on an axis of so many."""
@@ -88,39 +85,40 @@ class Extents:
     """What one conv layer's changes measure along one axis, summed over the windows' positions on that axis.
 
     Attributes:
-        inputs: changed inputs of the convolution.
         taps: pairs of a changed input and an output of the convolution that sees it.
         outputs: changed outputs of the convolution.
         pooled: changed outputs of the pooling.
     """
 
-    inputs: int
     taps: int
     outputs: int
     pooled: int
 
 
-def extents(params: ModelParams, size: int, centres: Sequence[int], window: int, border: bool = True) -> list[Extents]:
-    """The changes of each conv layer along an axis of `size` pixels; with `border` clipped exactly at each layer's."""
-    sums = np.zeros((params.conv_layers, 4), dtype=np.int64)
+def extents(params: ModelParams, size: int, centres: range, window: int, border: bool = True) -> list[Extents]:
+    """The changes of each conv layer along an axis of `size` pixels.
+
+    With `border` they are clipped exactly, in each layer; without, they are as if every map went on for ever.
+    """
+
+    def clipped(interval: tuple[int, int], length: int) -> tuple[int, int]:
+        first, end = interval
+        return (max(first, 0), max(first, 0, min(end, length))) if border else (first, end)
+
+    sums = [[0, 0, 0] for _ in range(params.conv_layers)]
     for centre in centres:
-        first, end, length = centre - window // 2, centre + window // 2 + 1, size
-        for layer, (conv, pool) in enumerate(slides(params)):
-            after = conv.outputs(length)
-            if border:
-                first, end = max(first, 0), min(end, length)
-            seen = [conv.touched(place, place + 1) for place in range(first, end)]
-            limits = (0, after) if border else (-(10**9), 10**9)
-            taps = sum(max(0, min(b, limits[1]) - max(a, limits[0])) for a, b in seen)
-            first_out, end_out = conv.touched(first, end)
-            if border:
-                first_out, end_out = max(first_out, 0), max(first_out, 0, min(end_out, after))
-            length = pool.outputs(after)
-            inputs, (first, end) = max(0, end - first), pool.touched(first_out, end_out)
-            if border:
-                first, end = max(first, 0), max(first, 0, min(end, length))
-            sums[layer] += (inputs, taps, end_out - first_out, end - first)
-    return [Extents(*map(int, row)) for row in sums]
+        length = size
+        span = clipped((centre - window // 2, centre + window // 2 + 1), length)
+        for layer, (conv, pool) in zip(sums, slides(params)):
+            length = conv.outputs(length)
+            seen = [clipped(conv.touched(place, place + 1), length) for place in range(*span)]
+            outputs = clipped(conv.touched(*span), length)
+            length = pool.outputs(length)
+            span = clipped(pool.touched(*outputs), length)
+            layer[0] += sum(end - first for first, end in seen)
+            layer[1] += outputs[1] - outputs[0]
+            layer[2] += span[1] - span[0]
+    return [Extents(*layer) for layer in sums]
 
 
 @dataclass(frozen=True)
