@@ -9,7 +9,7 @@ side by side in memory, as PyTorch's convolutions want them on a CPU (`channels_
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -41,24 +41,22 @@ class ConvLayer:
 
 
 def fold(model: CNN) -> list[ConvLayer]:
-    """The model's conv layers with batch norm folded into the convolutions; folded in float64, then rounded once."""
-    layers: list[ConvLayer] = []
-    where = iter(slides(model.params))
+    """The model's conv layers with the batch norms folded into the convolutions: in float64, then rounded once."""
+    folded: list[tuple[Tensor, Tensor]] = []
     for module in model.features:
+        # On the CPU, as not every device has float64.
+        values = {name: value.detach().cpu().double() for name, value in module.state_dict().items()}
         if isinstance(module, nn.Conv2d):
-            bias = module.weight.new_zeros(module.out_channels) if module.bias is None else module.bias
-            layers.append(ConvLayer(module.weight.double(), bias.double(), *next(where)))
+            folded.append((values["weight"], values.get("bias", torch.zeros(module.out_channels).double())))
         elif isinstance(module, nn.BatchNorm2d):
-            scale = module.weight.double() / (module.running_var.double() + module.eps).sqrt()
-            bias = (layers[-1].bias - module.running_mean.double()) * scale + module.bias.double()
-            layers[-1] = replace(layers[-1], weight=layers[-1].weight * scale[:, None, None, None], bias=bias)
+            weight, bias = folded[-1]
+            scale = values["weight"] / (values["running_var"] + module.eps).sqrt()
+            bias = (bias - values["running_mean"]) * scale + values["bias"]
+            folded[-1] = weight * scale[:, None, None, None], bias
+    device = model.mean.device
     return [
-        replace(
-            layer,
-            weight=layer.weight.float().contiguous(memory_format=torch.channels_last),
-            bias=layer.bias.float(),
-        )
-        for layer in layers
+        ConvLayer(weight.float().to(device, memory_format=torch.channels_last), bias.float().to(device), conv, pool)
+        for (weight, bias), (conv, pool) in zip(folded, slides(model.params), strict=True)
     ]
 
 

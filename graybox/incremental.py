@@ -234,7 +234,7 @@ def window_scores(
         [R, C], or None.
     """
     job = job_of(model, pixels.shape[1:], rows, columns, window)
-    depth = depth or min(range(1, model.params.conv_layers + 1), key=job.cost)
+    depth = depth or job.carried()
     carrier = Carrier(model, pixels, gray, job, depth)
     finish = Finisher(model, carrier.later, carrier.features, feature_map)
     band = job.band(depth)

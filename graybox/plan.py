@@ -62,6 +62,10 @@ class Job:
         """Through how many conv layers to carry patches; 0 is the plain engine."""
         return min(range(self.params.conv_layers + 1), key=self.cost)
 
+    def carried(self) -> int:
+        """The same for the incremental engine, which carries them through one layer at least."""
+        return min(range(1, self.params.conv_layers + 1), key=self.cost)
+
     def cost(self, depth: int) -> float:
         """Of carrying patches through the first `depth` conv layers and computing all that follows whole."""
         positions, channels, total = len(self.rows) * len(self.columns), 3, 0.0

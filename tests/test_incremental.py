@@ -175,6 +175,23 @@ def test_what_is_not_allowed_is_named():
         occlusion.window_scores(net.bfloat16(), image(16), window=3, engine="incremental")
 
 
+@pytest.mark.parametrize("engine", ["plain", "incremental"])
+def test_float32_is_not_rounded_on_a_gpu(engine, monkeypatch):
+    """What the backends are told, which can be seen without a GPU: TF32 would cost three of seven digits."""
+    conv, seen = torch.backends.cudnn.conv, []
+    before, real = conv.fp32_precision, nn.functional.conv2d
+
+    def watched(*args, **kwargs):
+        seen.append((conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision))
+        return real(*args, **kwargs)
+
+    net = network(16, conv_layers=1, filters=2)
+    monkeypatch.setattr(nn.functional, "conv2d", watched)
+    occlusion.window_scores(net, image(16), window=3, engine=engine)
+    assert set(seen) == {("ieee", "ieee")}
+    assert conv.fp32_precision == before != "ieee"
+
+
 # The predicted work.
 
 
