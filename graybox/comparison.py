@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from statsmodels.stats.proportion import proportion_confint
 
 from graybox.config import ModelParams, Params, TrainParams
-from graybox.scores import accuracy_interval
 
 # The six parameters that the study is about, in the order of its charts: name -> the keys that set it.
 # A variant belongs to the first of them that it changes, so `max_pool: null` with strides in its place is pooling.
@@ -38,7 +38,7 @@ def table(
             "variant": name,
             **_settings(*params.variant(name)),
             **metrics[name],
-            **dict(zip(("test_low", "test_high"), accuracy_interval(metrics[name]["test_accuracy"], test_images))),
+            **dict(zip(("test_low", "test_high"), _interval(metrics[name]["test_accuracy"], test_images))),
             "train_seconds": timings[name]["seconds"],
         }
         for name in params.variants
@@ -101,7 +101,10 @@ def factor_levels(params: Params, frame: pd.DataFrame) -> dict[str, pd.DataFrame
     levels = {}
     for factor, names in groups.items():
         rows = by_name.loc[names]
-        rows = rows.assign(level=rows[factor.replace(" ", "_")], is_baseline=rows["variant"] == baseline)
+        rows = rows.assign(
+            level=[_level(row, by_name.loc[baseline], factor) for _, row in rows.iterrows()],
+            is_baseline=rows["variant"] == baseline,
+        )
         levels[factor] = rows.sort_values("level", key=lambda column: column.map(_level_order), kind="stable")
     return levels
 
@@ -119,6 +122,12 @@ def learning_curves(folders: Mapping[str, Path]) -> pd.DataFrame:
         curves.append(curve.assign(variant=variant))
     frame = pd.concat(curves, ignore_index=True)
     return frame[["variant", *frame.columns.drop("variant")]]
+
+
+def _interval(accuracy: float, count: int) -> tuple[float, float]:
+    """Wilson's 95% interval for an accuracy measured on `count` images (Wilson 1927)."""
+    low, high = proportion_confint(round(accuracy * count), count, alpha=0.05, method="wilson")
+    return float(low), float(high)
 
 
 def _settings(model: ModelParams, train: TrainParams) -> dict[str, Any]:
@@ -145,6 +154,13 @@ def _changed_keys(params: Params, baseline: str, name: str) -> set[str]:
     return changed
 
 
+def _level(row: pd.Series, baseline: pd.Series, factor: str) -> str:
+    """The factor's value, and below it whatever else differs from the baseline."""
+    columns = {name: name.replace(" ", "_") for name in FACTORS if name != factor}
+    others = [f"{name} {row[column]}" for name, column in columns.items() if row[column] != baseline[column]]
+    return "\n".join([str(row[factor.replace(" ", "_")]), *others])
+
+
 def _level_order(level: Any) -> tuple[bool, float | str]:
-    digits = "".join(c if c.isdigit() else " " for c in str(level)).split()
+    digits = "".join(c if c.isdigit() else " " for c in str(level).splitlines()[0]).split()
     return (False, float(digits[0])) if digits else (True, str(level))

@@ -75,6 +75,7 @@ def learning_curves(curves: pd.DataFrame) -> Figure:
             axes.plot(curve["epoch"], curve[f"train_{figure_name}"], color=colour, linestyle=":", alpha=0.5)
     for axes, name in ((loss, "loss"), (accuracy, "accuracy")):
         axes.set(xlabel="epoch", ylabel=name, title=f"{name}: validation (line) and training (dots)")
+        axes.set_yscale("log" if name == "loss" else "linear")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(color="0.93")
         axes.spines[["top", "right"]].set_visible(False)
@@ -139,7 +140,7 @@ def occlusion_panel(
     Args:
         image: uint8 [H, W, 3]. `box`: float [4], x0, y0, x1, y1 in pixels, NaN where there is none.
     """
-    figure = Figure(figsize=(14, 4.1), layout="constrained")
+    figure = Figure(figsize=(14, 3.75), layout="constrained")
     original, confidence, overlay, classes = figure.subplots(1, 4)
     true = class_names[found.label]
     original.imshow(image)

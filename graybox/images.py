@@ -74,8 +74,8 @@ def load(folder: Path | str, split: str) -> ImageSet:
         raise ValueError(f"{folder}/table.csv: the rows of split {split} are not one slice of images.npy")
     return ImageSet(
         images=np.load(folder / "images.npy", mmap_mode="r")[first:last],
-        labels=rows["label"].to_numpy(np.int64),
+        labels=np.array(rows["label"], np.int64),
         class_names=tuple(json.loads((folder / "classes.json").read_text("utf-8"))),
         files=tuple(rows["file"].astype(str)),
-        boxes=rows[BOX_COLUMNS].to_numpy(np.float32),
+        boxes=np.array(rows[BOX_COLUMNS], np.float32),
     )

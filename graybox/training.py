@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -117,10 +118,12 @@ class Step:
             nesterov=params.momentum > 0,
             fused=next(model.parameters()).device.type in ("cpu", "cuda"),
         )
+        # OneCycleLR can't warm up in one step; only a run of a few steps is that short.
+        shortest = math.ceil(2 / params.warmup_fraction)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer,
             max_lr=params.learning_rate,
-            total_steps=params.total_epochs * steps_per_epoch + 1,
+            total_steps=max(params.total_epochs * steps_per_epoch, shortest) + 1,
             pct_start=params.warmup_fraction,
             cycle_momentum=False,
         )
@@ -201,7 +204,8 @@ def set_pixel_statistics(model: CNN, images: np.ndarray) -> None:
 
 def describe(device: torch.device, precision: torch.dtype) -> str:
     """The device and precision in words, such as "NVIDIA H100, bf16" or "CPU AVX512, 2 threads, fp32"."""
+    threads = torch.get_num_threads()
     kind = {"cuda": lambda: torch.cuda.get_device_name(device), "mps": lambda: "Apple MPS"}.get(
-        device.type, lambda: f"CPU {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
+        device.type, lambda: f"CPU {torch.backends.cpu.get_cpu_capability()}, {threads} thread{'s' * (threads > 1)}"
     )()
     return f"{kind}, {'bf16' if precision == torch.bfloat16 else 'fp32'}"

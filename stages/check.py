@@ -13,6 +13,7 @@ def main() -> None:
             model.layer_sizes(network, params.image_size, classes=2)
         except errors.UserError as error:
             raise errors.UserError(f"params.yaml: variants.{name}: {error}") from error
+    Path("data").mkdir(exist_ok=True)
     # Always the same content: what is allowed to go on must not run again because a parameter changed.
     Path("data/checked.txt").write_text("The parameters are usable.\n")
     print(f"{len(params.variants)} variants, {params.data.source}: the parameters are usable")

@@ -15,14 +15,17 @@ def main() -> None:
     devices = ", ".join(sorted({timing["device"] for timing in timings.values()}))
     markdown = f"{comparison.markdown(table)}\n\nTrained on: {devices}.\n"
 
-    Path("report").mkdir(exist_ok=True)
+    for folder in ("report", "plots"):
+        Path(folder).mkdir(exist_ok=True)
     Path("report/comparison.md").write_text(markdown, encoding="utf-8")
     table.to_csv("report/comparison.csv", index=False, lineterminator="\n")
     scores = ["variant", "test_accuracy", "test_low", "test_high", "validation_accuracy"]
     table[scores].to_csv("plots/accuracy.csv", index=False, lineterminator="\n")
     curves = {name: Path(f"plots/live/{name}/plots/metrics") for name in params.variants}
     comparison.learning_curves(curves).to_csv("plots/curves.csv", index=False, lineterminator="\n")
-    figures.save(figures.accuracy_by_parameter(comparison.factor_levels(params, table)), "plots/parameters.png")
+    figures.save(
+        figures.accuracy_by_parameter(comparison.factor_levels(params, table)), "plots/accuracy_by_parameter.png"
+    )
     print(markdown)
 
 

@@ -23,7 +23,8 @@ def main(variant: str) -> None:
     row["parameters"] = network.parameter_count
     row["macs"] = model.multiply_accumulates(network.params, network.image_size, len(network.class_names))
 
-    Path("data/predictions").mkdir(exist_ok=True)
+    for folder in ("data/predictions", "metrics"):
+        Path(folder).mkdir(exist_ok=True)
     np.savez(f"data/predictions/{variant}.npz", **answers)
     Path(f"metrics/{variant}.json").write_text(json.dumps(row, indent=1) + "\n")
     print(f"{variant}: {row['test_accuracy']:.1%} of the test images, {row['validation_accuracy']:.1%} of validation")

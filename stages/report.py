@@ -22,7 +22,7 @@ def main() -> None:
         mistakes=pd.read_csv("report/mistakes.csv"),
         occlusion=pd.read_csv("report/occlusion.csv"),
         pictures={
-            "parameters": Path("plots/parameters.png"),
+            "parameters": Path("plots/accuracy_by_parameter.png"),
             "curves": figures.learning_curves(pd.read_csv("plots/curves.csv")),
             "confusion": Path("plots/confusion.png"),
             "mistakes": Path("plots/mistakes.png"),

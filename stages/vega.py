@@ -8,6 +8,7 @@ from graybox import errors
 
 
 def main() -> None:
+    Path("plots").mkdir(exist_ok=True)
     # Vega-Lite 5 is what DVC's own templates are written for.
     Path("plots/vega.js").write_text(vl_convert.javascript_bundle(vl_version="5.21"), encoding="utf-8")
 

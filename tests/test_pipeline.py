@@ -116,7 +116,7 @@ def test_a_first_run_makes_everything(study):
     assert sorted(study.ran_first) == sorted([*others, *per_variant])
     for made in (
         "data/prepared/images.npy", "models/best.safetensors", "metrics/conv-2.json", "report/comparison.md",
-        "plots/parameters.png", "plots/mistakes.png", "plots/occlusion/00.png", "plots/occlusion/01.png",
+        "plots/accuracy_by_parameter.png", "plots/mistakes.png", "plots/occlusion/00.png", "plots/occlusion/01.png",
         "data/occlusion.npz", "report/index.html",
     ):  # fmt: skip
         assert (study.folder / made).stat().st_size > 0, made
@@ -183,7 +183,7 @@ def test_the_plots_page_has_everything_and_needs_no_network(study):
     page = (study.folder / "dvc_plots/index.html").read_text()
     for title in ("Validation accuracy by epoch", "Test accuracy and its 95% interval", "Confusion matrix"):
         assert title in page
-    for picture in ("parameters.png", "mistakes.png", "00.png", "01.png"):
+    for picture in ("accuracy_by_parameter.png", "mistakes.png", "00.png", "01.png"):
         assert picture in page
     assert "vegaEmbed" in (study.folder / "plots/vega.js").read_text()
     assert '<script src="../plots/vega.js">' in page

@@ -27,9 +27,9 @@ def test_a_class_that_never_occurs_is_no_obstacle():
 
 
 def test_wilsons_interval():
-    low, high = scores.accuracy_interval(0.8, 100)  # Wilson 1927's formula, by hand
+    low, high = comparison._interval(0.8, 100)  # Wilson 1927's formula, by hand
     assert (low, high) == pytest.approx((0.71117, 0.86663), abs=1e-5)
-    assert scores.accuracy_interval(1.0, 50)[1] == 1.0
+    assert comparison._interval(1.0, 50)[1] == 1.0
 
 
 def test_mistakes_are_all_found_and_ordered_by_confidence():
@@ -105,6 +105,12 @@ def test_each_parameter_gets_the_variants_that_change_it(params, table):
         "epochs": ["epochs-half", "baseline", "epochs-double"],
         "stride": ["baseline", "stride-2", "stride-3"],
     }
+
+
+def test_what_else_a_variant_changes_stands_below_its_level(params, table):
+    levels = comparison.factor_levels(params, table)
+    assert levels["max pooling"]["level"].tolist() == ["2x2", "3x3 by 2", "none\nstride 2 everywhere"]
+    assert levels["stride"]["is_baseline"].tolist() == [True, False, False]
 
 
 def test_the_same_weights_keep_their_first_time_and_others_do_not(tmp_path):

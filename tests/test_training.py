@@ -58,6 +58,13 @@ def test_epochs_factor_halves_the_epochs_and_the_schedule_ends_at_zero(settings)
     assert fitted.curve[-1].learning_rate < schedule.learning_rate / 50
 
 
+@pytest.mark.parametrize("count", [16, 32, 48, 64, 80])
+def test_a_run_of_a_few_steps_is_possible(settings, count):
+    network, schedule = settings
+    fitted = training.fit(network, schedule.model_copy(update={"epochs": 1}), image_set(count), image_set(16))
+    assert len(fitted.curve) == 1 and np.isfinite(fitted.curve[0].train_loss)
+
+
 def test_an_epoch_is_every_image_once(settings):
     images = image_set(64)
     _, schedule = settings

@@ -1,0 +1,222 @@
+"""A folder or an archive as named files, read one at a time into memory; nothing is extracted to disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from graybox.errors import UserError
+from graybox.sources.catalogue import UnreadableError
+
+MAX_FILE_BYTES = 64 << 20
+MAX_ENTRIES = 2_000_000
+
+
+class Files(Protocol):
+    """Named files; `read` works in any process that a copy is sent to."""
+
+    names: list[str]  # sorted, with / between folders
+
+    def read(self, name: str) -> bytes:
+        """One file's bytes.
+
+        Raises:
+            UnreadableError: it can't be read, or has more than MAX_FILE_BYTES bytes.
+        """
+        ...
+
+
+class ZipFiles:
+    """The files of a zip archive.
+
+    Raises:
+        UserError: it is no zip, is encrypted, or has an entry that is unsafe, too large or there twice.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._handle: zipfile.ZipFile | None = None
+        self._process = -1
+        try:
+            with zipfile.ZipFile(path) as archive:
+                entries = archive.infolist()
+        except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+            raise UserError(f"{path} is not a whole zip archive ({error}); fetch or make it again") from error
+        guard = _Guard(path)
+        self._entries: dict[str, str] = {}
+        for entry in entries:
+            mode = entry.external_attr >> 16
+            if entry.flag_bits & 1:
+                raise UserError(f"{path}: {entry.filename!r} is encrypted; archives should need no password")
+            regular = stat.S_IFMT(mode) in (0, stat.S_IFREG, stat.S_IFDIR)
+            name = guard.admitted(entry.filename, regular, entry.is_dir(), entry.file_size)
+            if name is not None:
+                self._entries[name] = entry.filename
+        self.names = sorted(self._entries)
+
+    def read(self, name: str) -> bytes:
+        try:
+            return self._archive().read(self._entries[name])
+        except Exception as error:  # BadZipFile, zlib.error, lzma.LZMAError, EOFError, ...
+            raise UnreadableError(f"damaged in the archive: {error}") from error
+
+    def _archive(self) -> zipfile.ZipFile:
+        # A forked worker would otherwise share its parent's place in the file.
+        if self._process != os.getpid():
+            self._handle, self._process = zipfile.ZipFile(self.path), os.getpid()
+        return self._handle
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_handle": None, "_process": -1}
+
+
+class FolderFiles:
+    """The regular files of a folder and its subfolders; links are followed."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.names = [name for name, _ in _walk(root)]
+
+    def read(self, name: str) -> bytes:
+        path = self.root / name
+        try:
+            if path.stat().st_size > MAX_FILE_BYTES:
+                raise UnreadableError(f"larger than {MAX_FILE_BYTES >> 20} MB")
+            return path.read_bytes()
+        except OSError as error:
+            raise UnreadableError(error.strerror or str(error)) from error
+
+
+def kind(path: Path) -> str | None:
+    """What a file is by its content: "zip", "tar" (compressed or not), or None for anything else."""
+    with path.open("rb") as file:
+        # Not zipfile.is_zipfile: it also finds a zip that lies at the end of a tar.
+        if file.read(4) in (b"PK\x03\x04", b"PK\x05\x06"):
+            return "zip"
+    return "tar" if tarfile.is_tarfile(path) else None
+
+
+def tar_to_zip(path: Path, target: Path) -> None:
+    """Copy the files of a tar into an uncompressed zip: it can be read by name, and is one file to track.
+
+    Raises:
+        UserError: the tar is damaged, or has an entry that is unsafe, too large or there twice.
+    """
+    guard = _Guard(path)
+    try:
+        with tarfile.open(path) as source, zipfile.ZipFile(target, "w") as archive:
+            for member in source:
+                regular = member.isreg() or member.isdir()
+                name = guard.admitted(member.name, regular, member.isdir(), member.size)
+                if name is not None:
+                    # A bare ZipInfo has a fixed date, so that the same tar gives the same bytes.
+                    archive.writestr(zipfile.ZipInfo(name), source.extractfile(member).read())
+    except UserError:
+        raise
+    except Exception as error:  # TarError, EOFError, zlib.error, lzma.LZMAError, OSError
+        raise UserError(f"{path} is not a whole tar archive ({error}); fetch or make it again") from error
+
+
+def fingerprint(root: Path) -> dict[str, Any]:
+    """What tells whether a folder's files have changed: number, bytes, and a hash of names, sizes and times.
+
+    Hidden files don't count: a file manager may write them when the folder is merely looked at.
+    """
+    digest = hashlib.sha256()
+    files = size = 0
+    for name, facts in _walk(root):
+        if not is_hidden(name):
+            digest.update(f"{name}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
+            files, size = files + 1, size + facts.st_size
+    return {"files": files, "bytes": size, "sha256": digest.hexdigest()}
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file, or a folder around it, is hidden or holds macOS's shadow copies."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+
+
+class _Guard:
+    """Decides which entries of one archive may be read."""
+
+    def __init__(self, archive: Path) -> None:
+        self.archive = archive
+        self.entries = 0
+        self.names: set[str] = set()
+
+    def admitted(self, name: str, regular: bool, folder: bool, size: int) -> str | None:
+        """The entry's clean name, None for a folder.
+
+        Args:
+            name: as the archive has it.
+            regular: whether it is a regular file or a folder, and no link or device.
+            folder: whether it is a folder.
+            size: its bytes when unpacked.
+        """
+        self.entries += 1
+        if self.entries > MAX_ENTRIES:
+            raise UserError(f"{self.archive} has more entries than the {MAX_ENTRIES:,} allowed")
+        clean = _clean(name)
+        if clean is None:
+            raise UserError(
+                f"{self.archive}: the entry {name!r} is not allowed; "
+                "names should be printable, relative and lead to no folder outside the archive"
+            )
+        if not regular:
+            raise UserError(f"{self.archive}: {name!r} is a link or a device; allowed: files and folders")
+        if folder or not clean:
+            return None
+        if size > MAX_FILE_BYTES:
+            raise UserError(f"{self.archive}: {name!r} has more than the {MAX_FILE_BYTES >> 20} MB allowed")
+        if clean in self.names:
+            raise UserError(f"{self.archive} has {name!r} twice; each name is allowed once")
+        self.names.add(clean)
+        return clean
+
+
+def _clean(name: str) -> str | None:
+    """The name with / between its parts and no empty ones; None if it is unsafe or can't be written down."""
+    name = name.replace("\\", "/")
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if name.startswith("/") or re.match("[A-Za-z]:", name) or ".." in parts or not _is_text(name):
+        return None
+    return "/".join(parts)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name has no control characters, and no lone surrogates, which stand for undecodable bytes."""
+    return not re.search("[\x00-\x1f\x7f\ud800-\udfff]", name)
+
+
+def _walk(root: Path) -> list[tuple[str, os.stat_result]]:
+    """Name and facts of each regular file under a folder, by name."""
+    return sorted(_files_below(root), key=lambda found: found[0])
+
+
+def _files_below(root: Path) -> Iterator[tuple[str, os.stat_result]]:
+    seen = set()
+    for folder, subfolders, names in os.walk(root, followlinks=True):
+        here = os.stat(folder)
+        if (here.st_dev, here.st_ino) in seen:  # a link back up the tree
+            subfolders.clear()
+            continue
+        seen.add((here.st_dev, here.st_ino))
+        subfolders.sort()
+        for name in names:
+            path = Path(folder, name)
+            try:
+                facts = path.stat()
+            except OSError:  # a dangling link: it is listed, and later named as unreadable
+                facts = path.lstat()
+            if stat.S_ISREG(facts.st_mode) or stat.S_ISLNK(facts.st_mode):
+                relative = path.relative_to(root).as_posix()
+                if not _is_text(relative):
+                    raise UserError(f"{root}: the name {relative!r} has unprintable characters; rename it")
+                yield relative, facts

@@ -1,0 +1,41 @@
+"""What every source of images yields: a catalogue of pictures that nobody has decoded yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image
+
+
+class UnreadableError(Exception):
+    """One image file can't be read or decoded; whoever loads many names it, counts it and goes on."""
+
+
+# Picture number -> the image, opened but not necessarily decoded, and its object box: [4], as x0, y0, x1, y1 in pixels
+# of the image as stored, half-open, NaN where unknown. It raises UnreadableError, and can be sent to other processes.
+Load = Callable[[int], tuple[Image.Image, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The pictures that a source has.
+
+    Attributes:
+        class_names: one readable, unique name for each label.
+        class_keys: what the source calls the classes (a WordNet id, a folder's name), one for each label.
+        files: N names, as the source calls its pictures.
+        labels: int64 [N], each in 0..len(class_names) - 1.
+        splits: N times "train", "validation" or "test" where the source has splits of its own, else None.
+        load: picture number in 0..N - 1 -> image and box.
+        ignored: why files of the source were passed over -> how many.
+    """
+
+    class_names: list[str]
+    class_keys: list[str]
+    files: list[str]
+    labels: np.ndarray
+    splits: list[str | None]
+    load: Load
+    ignored: dict[str, int] = field(default_factory=dict)

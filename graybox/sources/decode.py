@@ -1,0 +1,148 @@
+"""From the bytes of an image file to upright RGB pixels in a square, with the object box carried along."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from graybox.sources.archives import Files
+from graybox.sources.catalogue import UnreadableError
+
+# Named, because Pillow would otherwise try every format it knows, Ghostscript's included.
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
+MAX_PIXELS = 100_000_000
+
+# What turns the stored pixels upright, for each EXIF orientation.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True)
+class FileLoader:
+    """A catalogue's `load` for pictures that are files.
+
+    Attributes:
+        files: where the files are.
+        names: N names in `files`.
+        boxes: float32 [N, 4], NaN where unknown; None = all unknown.
+    """
+
+    files: Files
+    names: list[str]
+    boxes: np.ndarray | None = None
+
+    def __call__(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        box = np.full(4, np.nan, np.float32) if self.boxes is None else self.boxes[index]
+        return open_image(self.files.read(self.names[index])), box
+
+
+def open_image(data: bytes) -> Image.Image:
+    """Identify an image without decoding it.
+
+    Raises:
+        UnreadableError: it is not in an allowed format, or has more than MAX_PIXELS pixels.
+    """
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError as error:  # whose own message holds a memory address
+        raise UnreadableError(f"not an image in an allowed format ({', '.join(FORMATS)})") from error
+    except Exception as error:  # a broken header: Pillow raises a dozen kinds
+        raise UnreadableError(f"broken image: {error}") from error
+    if image.width * image.height > MAX_PIXELS:
+        raise UnreadableError(f"{image.width} x {image.height} pixels; at most {MAX_PIXELS:,} are allowed")
+    return image
+
+
+def square(image: Image.Image, box: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Decode an image and make it an upright RGB square.
+
+    The shorter side is resized to `size` (bilinear with antialiasing), the centre is kept.
+
+    Args:
+        image: any image, decoded or not.
+        box: [4], x0, y0, x1, y1 in pixels of the image as stored, half-open, or NaN.
+        size: height and width wanted, in pixels.
+
+    Returns:
+        uint8 [size, size, 3], and the box in its pixels, float32 [4]: clipped, NaN if nothing of it is left.
+
+    Raises:
+        UnreadableError: the image can't be decoded.
+    """
+    try:
+        orientation = _orientation(image)
+        image = _turned(rgb(image), image)
+    except UnreadableError:
+        raise
+    except Exception as error:  # broken pixels: again a dozen kinds
+        raise UnreadableError(f"broken image: {error}") from error
+    return _fitted(image, upright_box(box, orientation, image.width, image.height), size)
+
+
+def rgb(image: Image.Image) -> Image.Image:
+    """The image as 8-bit RGB: 16-bit values keep their high byte, and what is transparent shows white.
+
+    Colour profiles are not applied.
+
+    Raises:
+        UnreadableError: its pixels are 32-bit numbers, which no rule maps to 0..255.
+    """
+    image.load()
+    # Pillow opens a 16-bit PGM as "I"; in other formats "I" is 32-bit, of any range.
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        raise UnreadableError(f"32-bit pixels (mode {image.mode}); 1 to 16 bits a channel are allowed")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def upright_box(box: np.ndarray, orientation: int, width: int, height: int) -> np.ndarray:
+    """A box [4] of the stored image in pixels of the upright image, which is `width` x `height`."""
+    x0, y0, x1, y1 = box
+    if orientation >= 5:
+        x0, y0, x1, y1 = y0, x0, y1, x1
+    if orientation in (2, 3, 6, 7):
+        x0, x1 = width - x1, width - x0
+    if orientation in (3, 4, 7, 8):
+        y0, y1 = height - y1, height - y0
+    return np.array([x0, y0, x1, y1], np.float32)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # a broken EXIF block says nothing about the pixels, which are often good
+        return 1
+    return orientation if orientation in _TURNS else 1
+
+
+def _turned(pixels: Image.Image, source: Image.Image) -> Image.Image:
+    """Turn decoded pixels upright, unless decoding did: Pillow turns TIFFs itself, and clears their tag."""
+    turn = _TURNS.get(_orientation(source))
+    return pixels if turn is None else pixels.transpose(turn)
+
+
+def _fitted(image: Image.Image, box: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    side = min(image.size)
+    # Whole pixels, so that an image whose shorter side has the size already is cropped, not blurred.
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    window = (left, top, left + side, top + side)
+    pixels = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=window))
+    fitted = (box - np.array([left, top, left, top])) * (size / side)
+    x0, y0, x1, y1 = np.clip(fitted, 0, size)
+    # NaN compares false, so a missing box stays missing.
+    return pixels, np.array([x0, y0, x1, y1] if x0 < x1 and y0 < y1 else [np.nan] * 4, np.float32)

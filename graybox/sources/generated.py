@@ -1,0 +1,55 @@
+"""The generated `scenes` as a source: nothing is downloaded, pictures are drawn when they are loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from graybox.config import ScenesParams
+from graybox.sources.catalogue import Catalogue
+from graybox.sources.scenes import OBJECTS, World, draw
+
+
+@dataclass(frozen=True)
+class Drawings:
+    """A catalogue's `load`: draws picture `index` of a split anew each time, with the same outcome."""
+
+    world: World
+    pictures: list[tuple[str, int, int]]  # split, index within the split, label
+
+    def __call__(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        split, number, label = self.pictures[index]
+        scene = draw(self.world, split, number, label)
+        return Image.fromarray(scene.image), np.array(scene.box, np.float32)
+
+
+def download(options: ScenesParams, raw: Path, partial: Path) -> dict[str, Any]:
+    """Nothing to bring; the facts to remember are the options themselves."""
+    return options.model_dump()
+
+
+def open(options: ScenesParams, raw: Path, seed: int) -> Catalogue:
+    """The pictures of the world that `options` and `seed` describe.
+
+    Each is named split/class/index.png, and `draw(world, split, index, label)` draws it again. The classes
+    take turns, so that asking for more pictures leaves the first ones as they were.
+    """
+    world = World(**options.model_dump(exclude={"train_per_class", "test_per_class"}), seed=seed)
+    names = list(OBJECTS[: options.classes])
+    pictures = [
+        (split, index, index % options.classes)
+        for split, per_class in (("train", options.train_per_class), ("test", options.test_per_class))
+        for index in range(per_class * options.classes)
+    ]
+    return Catalogue(
+        class_names=names,
+        class_keys=names,
+        files=[f"{split}/{names[label]}/{index:05d}.png" for split, index, label in pictures],
+        labels=np.array([label for _, _, label in pictures], np.int64),
+        splits=[split for split, _, _ in pictures],
+        load=Drawings(world, pictures),
+    )

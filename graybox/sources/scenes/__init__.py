@@ -1,0 +1,13 @@
+"""`scenes`: a generated data set whose truth is known.
+
+Ten everyday objects stand on ten kinds of background. Each class has an object and a background of its own,
+and two knobs say how often a picture shows them: `object_signal` and `context_bias`. So it is known, not
+guessed, what a classifier could have learnt from; and the same picture can be drawn again with another object
+or another background.
+"""
+
+from graybox.sources.scenes.backgrounds import BACKGROUNDS
+from graybox.sources.scenes.objects import OBJECTS
+from graybox.sources.scenes.world import NEUTRAL, Scene, World, draw
+
+__all__ = ["BACKGROUNDS", "NEUTRAL", "OBJECTS", "Scene", "World", "draw"]

@@ -1,0 +1,66 @@
+"""ImageSet: what is saved comes back, split by split, without being read into memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from graybox import images
+from graybox.images import BOX_COLUMNS, SPLITS
+
+CLASSES = ['a "quoted", name', "null", "нож"]
+
+
+def saved(folder, splits=("train", "train", "train", "validation", "test", "test")) -> np.ndarray:
+    """Write a small set; row r's pixels are all r. Returns its boxes."""
+    count = len(splits)
+    pixels = images.new_images(folder, count, 8)
+    pixels[:] = np.arange(count, dtype=np.uint8)[:, None, None, None]
+    pixels.flush()
+    boxes = np.arange(count * 4, dtype=np.float32).reshape(count, 4) / 3
+    boxes[1] = np.nan
+    table = pd.DataFrame({"split": list(splits), "row": range(count), "label": np.arange(count) % 3})
+    table["class"] = [CLASSES[label] for label in table["label"]]
+    table["file"] = [f"NA/0{row}.png" if row else "None" for row in range(count)]
+    table[BOX_COLUMNS] = boxes
+    images.save_table(folder, table, CLASSES)
+    return boxes
+
+
+def test_each_split_comes_back_as_it_was(tmp_path):
+    boxes = saved(tmp_path)
+    for split, rows in zip(SPLITS, ([0, 1, 2], [3], [4, 5]), strict=True):
+        part = images.load(tmp_path, split)
+        assert part.images.shape == (len(rows), 8, 8, 3) and part.images.dtype == np.uint8
+        assert part.images[:, 0, 0, 0].tolist() == rows
+        assert part.labels.tolist() == [row % 3 for row in rows] and part.labels.dtype == np.int64
+        assert part.class_names == tuple(CLASSES)
+        assert part.files == tuple(f"NA/0{row}.png" if row else "None" for row in rows)
+        np.testing.assert_array_equal(part.boxes, boxes[rows])
+        assert part.boxes.dtype == np.float32
+        assert (len(part), part.size) == (len(rows), 8)
+
+
+def test_a_missing_box_is_known_to_be_missing(tmp_path):
+    saved(tmp_path)
+    assert images.load(tmp_path, "train").has_box.tolist() == [True, False, True]
+
+
+def test_images_stay_on_disk(tmp_path):
+    saved(tmp_path)
+    part = images.load(tmp_path, "test")
+    assert isinstance(part.images, np.memmap) and not part.images.flags.writeable
+
+
+def test_a_split_in_pieces_is_refused(tmp_path):
+    saved(tmp_path, ("train", "test", "train"))
+    with pytest.raises(ValueError, match="train are not one slice"):
+        images.load(tmp_path, "train")
+
+
+def test_the_same_set_is_saved_as_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        saved(tmp_path / name)
+    for file in ("images.npy", "table.csv", "classes.json"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
