@@ -57,7 +57,7 @@ class Counting(nn.Module):
 
 def ours(network: CNN, image: np.ndarray, window: int, engine: str, stride: int = 1) -> Contender:
     def run() -> int:
-        found = occlusion.window_scores(network, image, window=window, stride=stride, gray=GRAY, engine=engine)
+        found = occlusion.window_scores(network, image, window=window, stride=stride, fill=GRAY, engine=engine)
         return found.probabilities.cpu()[..., 0].numel()
 
     return run

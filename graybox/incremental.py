@@ -70,7 +70,7 @@ class Carrier:
     Args:
         model: in evaluation mode, in float32.
         pixels: float32 [3, H, W] in 0..1, on the model's device.
-        gray: the window's value, 0..1.
+        fill: float32, of a shape that broadcasts to [3, H, W]; what the window shows in its place, 0..1.
         job: where the windows lie. `depth`: conv layers to carry their difference through, at least 1.
 
     Attributes:
@@ -78,11 +78,11 @@ class Carrier:
         later: the layers that follow.
     """
 
-    def __init__(self, model: CNN, pixels: Tensor, gray: float, job: Job, depth: int) -> None:
+    def __init__(self, model: CNN, pixels: Tensor, fill: Tensor, job: Job, depth: int) -> None:
         layers = fold(model)
         self.layers, self.later, self._job = layers[:depth], layers[depth:], job
         x = ((pixels - model.mean) / model.std)[None].contiguous(memory_format=torch.channels_last)
-        difference = (gray - model.mean) / model.std - x[0]
+        difference = (fill - model.mean) / model.std - x[0]
         self._difference = Framed(difference, job.window // 2, job.window // 2)
         self._known = []
         frames = [self._frames(centres, size) for centres, size in zip((job.rows, job.columns), job.size)]
@@ -215,7 +215,7 @@ def window_scores(
     columns: range,
     *,
     window: int,
-    gray: float,
+    fill: Tensor,
     feature_map: int | None = None,
     depth: int | None = None,
 ) -> tuple[Tensor, Tensor | None]:
@@ -225,7 +225,8 @@ def window_scores(
         model: in evaluation mode, in float32.
         pixels: float32 [3, H, W] in 0..1, on the model's device.
         rows, columns: the windows' centres, in pixels; a window is clipped at the image's border.
-        window: N of the N x N window, odd, in pixels. `gray`: its value, 0..1.
+        window: N of the N x N window, odd, in pixels.
+        fill: float32, of a shape that broadcasts to [3, H, W]; what the window shows in its place, 0..1.
         feature_map: a map of the last conv layer to sum over, or None.
         depth: conv layers to carry differences through; None = as many as costs the least.
 
@@ -235,7 +236,7 @@ def window_scores(
     """
     job = job_of(model, pixels.shape[1:], rows, columns, window)
     depth = depth or job.carried()
-    carrier = Carrier(model, pixels, gray, job, depth)
+    carrier = Carrier(model, pixels, fill, job, depth)
     finish = Finisher(model, carrier.later, carrier.features, feature_map)
     band = job.band(depth)
     found = [finish(carrier.patches(rows[at : at + band], columns)) for at in range(0, len(rows), band)]

@@ -80,14 +80,14 @@ def window_bounds(centre: Tensor, window: int, size: int) -> tuple[Tensor, Tenso
     return (centre - half).clamp(min=0), (centre + half + 1).clamp(max=size)
 
 
-def occluded(image: Tensor, centres: Tensor, window: int, gray: float) -> Tensor:
-    """Copies of one image, each with a gray window.
+def occluded(image: Tensor, centres: Tensor, window: int, fill: Tensor) -> Tensor:
+    """Copies of one image, each with a filled window.
 
     Args:
         image: float [3, H, W] in 0..1.
         centres: int [P, 2], row and column of each window's centre; the window is clipped at the border.
         window: N of the N x N window, odd, in pixels.
-        gray: the window's value, 0..1.
+        fill: float, of a shape that broadcasts to [3, H, W]; what the window shows in its place, 0..1.
 
     Returns:
         float [P, 3, H, W].
@@ -99,7 +99,7 @@ def occluded(image: Tensor, centres: Tensor, window: int, gray: float) -> Tensor
         pixels = torch.arange(size, device=image.device)
         covered.append((pixels >= first) & (pixels < end))
     mask = covered[0][:, None, :, None] & covered[1][:, None, None, :]
-    return torch.where(mask, torch.as_tensor(gray, dtype=image.dtype, device=image.device), image)
+    return torch.where(mask, fill, image)
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def window_scores(
     *,
     window: int,
     stride: int = 1,
-    gray: float = 0.5,
+    fill: float | np.ndarray = 0.5,
     feature_map: int | None = None,
     engine: Literal["auto", "plain", "incremental"] = "auto",
     batch_size: int | None = None,
@@ -146,7 +146,8 @@ def window_scores(
         image: uint8 [H, W, 3].
         window: N of the N x N window, odd, in pixels; it is clipped at the image's border.
         stride: pixels between window centres, from pixel (0, 0) on.
-        gray: the window's value, 0..1.
+        fill: what the window shows, 0..1: one gray level, or a float picture [H, W, 3] that shows through the window
+            (`graybox.fills`).
         feature_map: a map of the last conv layer, to record its total activation, as Zeiler & Fergus do in figure 7b.
         engine: "plain" computes every occluded image from its pixels, "incremental" only what the window changes, in
             float32; they agree to about 1e-6. "auto" takes the one that is predicted to need less time.
@@ -160,7 +161,9 @@ def window_scores(
     device = next(model.parameters()).device
     pixels = torch.as_tensor(np.array(image), device=device).permute(2, 0, 1).float().div(255)
     rows, columns = (range(0, size, stride) for size in pixels.shape[1:])
-    settings = {"window": window, "gray": gray, "feature_map": feature_map}
+    shown = torch.as_tensor(fill, dtype=pixels.dtype, device=device)
+    shown = shown.permute(2, 0, 1) if shown.ndim else shown
+    settings = {"window": window, "fill": shown, "feature_map": feature_map}
     with _full_float32():
         if _is_incremental(engine, model, pixels, rows, columns, window):
             scores, sums = incremental.window_scores(model, pixels, rows, columns, **settings)
@@ -204,7 +207,7 @@ def _plain_scores(
     columns: range,
     *,
     window: int,
-    gray: float,
+    fill: Tensor,
     feature_map: int | None,
     batch_size: int | None,
 ) -> tuple[Tensor, Tensor | None]:
@@ -212,7 +215,7 @@ def _plain_scores(
         # On a CPU the first layer's activations should stay in its caches: larger batches took up to 1.7 times as long.
         batch_size = max(4, 2**17 // pixels[0].numel()) if pixels.device.type == "cpu" else 256
     centres = torch.cartesian_prod(*(torch.tensor(axis, device=pixels.device) for axis in (rows, columns)))
-    answers = [_answer(model, occluded(pixels, part, window, gray), feature_map) for part in centres.split(batch_size)]
+    answers = [_answer(model, occluded(pixels, part, window, fill), feature_map) for part in centres.split(batch_size)]
     scores = torch.cat([scores for scores, _ in answers]).view(len(rows), len(columns), -1)
     if feature_map is None:
         return scores, None
@@ -236,7 +239,7 @@ def occlusion_map(model: CNN, image: np.ndarray, label: int, *, window: int, **o
         image: uint8 [H, W, 3].
         label: the true class.
         window: N of the N x N window, odd, in pixels.
-        options: stride, gray, engine and batch_size, as for `window_scores`.
+        options: stride, fill, engine and batch_size, as for `window_scores`.
     """
     found = window_scores(model, image, window=window, **options)
     probabilities = found.probabilities.cpu()

@@ -23,7 +23,7 @@ def main() -> None:
     for number, row in enumerate(tqdm(rows, desc="occlude", unit="image")):
         found = occlusion.occlusion_map(
             network, test.images[row], test.labels[row],
-            window=settings.window, stride=settings.stride, gray=settings.gray,
+            window=settings.window, stride=settings.stride, fill=settings.gray,
         )  # fmt: skip
         maps |= {f"{number:02d}_{name}": array for name, array in found.arrays().items()}
         summary.append({"file": test.files[row], **found.summary(test.class_names)})

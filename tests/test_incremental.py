@@ -50,7 +50,9 @@ def assert_same(net: CNN, picture: np.ndarray, depth: int | None = None, **optio
     pixels = torch.tensor(picture).permute(2, 0, 1).float() / 255
     stride = options.pop("stride", 1)
     rows, columns = (range(0, size, stride) for size in picture.shape[:2])
-    settings = {"gray": 0.5, **options}
+    settings = {"fill": 0.5, **options}
+    if isinstance(settings["fill"], np.ndarray):
+        settings["fill"] = torch.tensor(settings["fill"]).permute(2, 0, 1)
     scores, sums = incremental.window_scores(
         net, pixels, rows, columns, feature_map=feature_map, depth=depth, **settings
     )
@@ -92,7 +94,7 @@ def buildable(image_size: int, changes: dict, seed: int = 0) -> CNN | None:
     image_size=st.integers(4, 26),
     window=st.integers(0, 15).map(lambda half: 2 * half + 1),
     stride=st.integers(1, 9),
-    gray=st.floats(0, 1, width=16),
+    gray=st.none() | st.floats(0, 1, width=16),
     seed=st.integers(0, 99),
     depth=st.integers(1, 4),
 )
@@ -100,7 +102,8 @@ def test_it_equals_the_plain_engine(changes, image_size, window, stride, gray, s
     net = buildable(image_size, changes, seed)
     if net:
         depth = min(depth, net.params.conv_layers)
-        assert_same(net, image(image_size, seed=seed), depth, window=window, stride=stride, gray=gray)
+        fill = np.float32(image(image_size, seed=seed + 1) / 255) if gray is None else gray  # a picture, or one gray
+        assert_same(net, image(image_size, seed=seed), depth, window=window, stride=stride, fill=fill)
 
 
 @pytest.mark.parametrize("name", PARAMS["variants"])
@@ -154,7 +157,7 @@ def test_what_is_recorded_of_a_feature_map_is_its_sum_in_the_plain_forward():
     net = network(20, conv_layers=2, filters=4)
     picture = image(20)
     for engine in ("plain", "incremental"):
-        found = occlusion.window_scores(net, picture, window=5, stride=3, gray=0.25, feature_map=6, engine=engine)
+        found = occlusion.window_scores(net, picture, window=5, stride=3, fill=0.25, feature_map=6, engine=engine)
         for row, column in [(0, 0), (3, 5), (6, 6)]:
             hidden = torch.tensor(picture).permute(2, 0, 1)[None].float() / 255
             top, left = 3 * row, 3 * column

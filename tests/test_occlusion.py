@@ -23,7 +23,7 @@ def network(params) -> CNN:
 @pytest.mark.parametrize("window", [1, 3, 7, 15])
 def test_each_value_is_the_answer_to_one_occluded_image(network, window):
     image = image_set(1).images[0]
-    found = occlusion.occlusion_map(network, image, 2, window=window, gray=0.3, batch_size=37)
+    found = occlusion.occlusion_map(network, image, 2, window=window, fill=0.3, batch_size=37)
     assert found.confidence.shape == found.predicted.shape == (16, 16)
     for row, column in [(0, 0), (0, 9), (8, 8), (15, 15), (15, 1), (4, 12)]:
         hidden = image.astype(np.float32) / 255
@@ -47,7 +47,7 @@ def test_captums_attributions_can_be_computed_from_the_map(network, window):
     """Captum gives each pixel the mean drop over all windows that cover it and lie inside the image."""
     image = image_set(1, seed=4).images[0]
     size, half = 16, window // 2
-    found = occlusion.occlusion_map(network, image, 1, window=window, gray=0.5)
+    found = occlusion.occlusion_map(network, image, 1, window=window, fill=0.5)
     pixels = torch.tensor(image).permute(2, 0, 1)[None].float() / 255
     theirs = Occlusion(lambda x: network(x).softmax(1)).attribute(
         pixels, sliding_window_shapes=(3, window, window), target=1, baselines=0.5, perturbations_per_eval=32
@@ -76,7 +76,7 @@ class Brightness(nn.Module):
 
 def test_the_confidence_falls_exactly_where_the_window_touches_what_counts():
     image = np.full((20, 20, 3), 255, np.uint8)
-    found = occlusion.occlusion_map(Brightness(slice(12, 16), slice(3, 7)), image, 1, window=5, gray=0.0)
+    found = occlusion.occlusion_map(Brightness(slice(12, 16), slice(3, 7)), image, 1, window=5, fill=0.0)
     touches = np.zeros((20, 20), bool)
     touches[12 - 2 : 16 + 2, 3 - 2 : 7 + 2] = True
     np.testing.assert_array_equal(found.drop > 1e-6, touches)

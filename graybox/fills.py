@@ -1,0 +1,43 @@
+"""What an occluder shows in place of the pixels that it hides. Gray is what the study prescribes; the others check it."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torchvision.transforms.v2.functional import gaussian_blur
+
+Fill = Literal["gray", "mean", "blur", "noise"]
+FILLS: tuple[str, ...] = get_args(Fill)
+
+
+def fill_picture(image: np.ndarray, fill: Fill = "gray", gray: float = 0.5) -> np.ndarray:
+    """What shows where `image` is hidden.
+
+    Args:
+        image: uint8 [H, W, 3].
+        fill: "gray": one gray level, as Zeiler & Fergus 2014 have it; "mean": the image's mean colour; "blur": the
+            image itself, blurred until a sixteenth of its width is the standard deviation; "noise": pixels drawn from
+            the image's own, so that its colours stay and nothing else does (the same draw for every image of a size).
+        gray: the gray level, 0..1.
+
+    Returns:
+        float32 [H, W, 3] in 0..1.
+    """
+    pixels = image.astype(np.float32) / 255
+    height, width = image.shape[:2]
+    if fill == "gray":
+        return np.full_like(pixels, gray)
+    if fill == "mean":
+        return np.broadcast_to(pixels.mean((0, 1)), pixels.shape).copy()
+    if fill == "blur":
+        sigma = max(height, width) / 16
+        # As far as the kernel may reach without leaving the picture's reflection.
+        reach = min(round(3 * sigma), min(height, width) - 1)
+        blurred = gaussian_blur(torch.from_numpy(pixels).permute(2, 0, 1), [2 * reach + 1] * 2, [sigma] * 2)
+        return blurred.permute(1, 2, 0).numpy()
+    if fill == "noise":
+        order = np.random.default_rng(0).permutation(height * width)
+        return pixels.reshape(-1, 3)[order].reshape(pixels.shape)
+    raise ValueError(f"fill is {fill!r}; allowed: {', '.join(FILLS)}")
