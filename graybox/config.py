@@ -198,6 +198,12 @@ class OcclusionParams(Section):
         raise ValueError("should be a number of test images of at least 1, or a list of their files")
 
 
+class CorrespondenceParams(Section):
+    images_per_class: Annotated[int, Field(ge=2)]
+    random_draws: Annotated[int, Field(ge=1)]
+    seed: Annotated[int, Field(ge=0)]
+
+
 class Params(Section):
     """The whole of params.yaml."""
 
@@ -209,6 +215,7 @@ class Params(Section):
     select: SelectParams
     mistakes: MistakesParams
     occlusion: OcclusionParams
+    correspondence: CorrespondenceParams
 
     @property
     def source(self) -> Section:
