@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from graybox.consistency import RANDOM, distances, reading, summarize
+from graybox.consistency import EXCHANGED, OWN, RANDOM, distances, reading, summarize
 from graybox.fills import Fill, fill_picture
 from graybox.images import ImageSet
 from graybox.model import CNN
@@ -26,13 +26,10 @@ PARTS = {
     "bottom left": (1, 0), "bottom": (1, 0.5), "bottom right": (1, 1),
 }  # fmt: skip
 ROUNDING = 1e-5  # of a layer's largest feature: below it, a change is taken for none
+LEAST_IMAGES = 5  # of a class: as many as the paper has
 LEAST_SIDE = 3  # pixels of a box, so that a third of it is a pixel
-LAST_CONV, LAST_MAPS, LAST_FC, SCORES = (
-    "last conv layer",
-    "last conv layer's map totals",
-    "last fc layer",
-    "class scores",
-)
+LAST_CONV, LAST_MAPS = "last conv layer", "last conv layer's map totals"
+LAST_FC, SCORES = "last hidden fc layer", "class scores"
 
 Features = Callable[[nn.Module, Tensor], dict[str, Tensor]]
 
@@ -42,14 +39,11 @@ class Correspondence:
     """How consistently hiding the same part changes the features, against hiding random parts.
 
     Attributes:
-        measures: a row per class, region, draw and layer. Region is one of PARTS, with draw 0, or "random". Distances
-            are mean normalised Hamming distances over the pairs of images, 0 (always the same change) to 1:
-            `distance` over all features, as in the paper, and `distance_of_changed` over those that change in at
-            least one image of the pair. `changed` is the mean share of features that change, 0..1.
-        summary: a row per layer, kind of distance and region (PARTS and "all parts", their mean): means over the
-            classes of the distance, of the random regions' `random` and of their `difference` (positive: the part
-            is the more consistent), and the 95% interval of that difference over the classes, `low` to `high`
-            (paired t; NaN for a single class); `changed` and `random_changed` as above.
+        measures: a row per class, boxes ("own" or "exchanged"), region, draw and layer. Region is one of PARTS, with
+            draw 0, or "random". Distances are mean normalised Hamming distances over the pairs of images, 0 (always
+            the same change) to 1: `distance` over all features, as in the paper, and `distance_of_changed` over those
+            that change in at least one image of the pair. `changed` is the mean share of features that change, 0..1.
+        summary: means over the classes and their intervals, as `graybox.consistency.summarize` gives them.
         sentence: what the figures allow one to say.
     """
 
@@ -71,9 +65,8 @@ def layer_features(model: CNN, pixels: Tensor) -> dict[str, Tensor]:
     """
     pixels = pixels.to(model.mean.device)
     maps = model.features((pixels - model.mean) / model.std)
-    # Without the class scores' own layer; where it is the only one, what is left is no fully connected layer.
-    last = model.head if model.params.fc_layers == 1 else model.head[:-1]
-    name = SCORES if model.params.fc_layers == 1 else LAST_FC
+    hidden = model.params.fc_layers > 1
+    last, name = (model.head[:-1], LAST_FC) if hidden else (model.head, SCORES)
     layers = {LAST_CONV: maps.flatten(1), LAST_MAPS: maps.sum((2, 3)), name: last(maps)}
     return {name: values.float().cpu() for name, values in layers.items()}
 
@@ -83,7 +76,7 @@ def measure(
     images: ImageSet,
     predicted: np.ndarray,
     *,
-    images_per_class: int = 5,
+    images_per_class: int = 20,
     random_draws: int = 10,
     fill: Fill = "gray",
     gray: float = 0.5,
@@ -97,17 +90,23 @@ def measure(
     here its mean, H divided by the number of features. Low means: hiding this part does the same thing in each image.
     It is held against regions of the same size at random places of the same objects ("random parts of the object").
 
-    Most features are 0 before and after (ReLU), so most signs agree because nothing happened: a part that matters
-    little changes little, and scores a low Delta for no good reason. Hence the second distance, which counts only the
-    features that change in at least one image of the pair; the sentence rests on both. Neither makes one part's
-    difference its own alone: random regions touch now what matters and now what doesn't, so that any part hidden
-    again and again is somewhat more consistent than they are. Compare the parts with one another, too.
+    Two things make a low Delta for no good reason, and on small networks they are most of it:
+
+    - Most features are 0 before and after (ReLU), so most signs agree because nothing happened, and a part that
+      matters little scores well. `distance_of_changed` therefore counts only what changes in one image of the pair.
+    - A conv layer's features lie at places, and the same part of a box lies at much the same place in the image, where
+      an untrained network's features change together as well. So everything is measured a second time with the boxes
+      exchanged between the class's images: the same places, but other parts of the objects. What exchanged boxes give
+      is not correspondence; where all objects lie alike, they take away all of it.
+
+    Neither makes one part's difference its own alone: random regions touch now what matters and now what doesn't, so
+    that any part hidden again and again is somewhat more consistent. Compare the parts with one another, too.
 
     Args:
         model: in evaluation mode.
         images: the test split, N images. `predicted`: int [N], the network's answers.
-        images_per_class: images of each class, drawn from the correctly classified ones whose object box lies in the
-            image and is at least 3 pixels wide and high; a class with fewer is left out.
+        images_per_class: images of each class at most, drawn from the correctly classified ones whose object box lies
+            in the image and is at least 3 pixels wide and high; a class with fewer than 5 (or than this) is left out.
         random_draws: random regions for each image.
         fill: what hides a region, as for `graybox.fills.fill_picture`. `gray`: the gray level, 0..1.
         seed: of the images drawn and of the random regions.
@@ -117,18 +116,21 @@ def measure(
     usable, rows = correct_with_box(images, predicted), []
     for label in np.unique(images.labels[usable]):
         own = usable[images.labels[usable] == label]
-        if len(own) < images_per_class:
+        if len(own) < min(LEAST_IMAGES, images_per_class):
             continue
         rng = np.random.default_rng((seed, int(label)))  # each class's own, so that no class changes another's draw
-        signs = []
-        for row in rng.choice(own, images_per_class, replace=False):
-            places = [*PARTS.values(), *rng.random((random_draws, 2))]
-            boxes = [part_box(images.boxes[row], *place) for place in places]
-            signs.append(_change_signs(features(model, _hidden(images.images[row], boxes, fill, gray))))
-        for layer in signs[0]:
-            for region, changes in zip(regions, np.stack([image[layer] for image in signs], axis=1)):
-                rows.append((images.class_names[label], *region, layer, *distances(changes)))
-    columns = ["class", "region", "draw", "layer", "distance", "distance_of_changed", "changed"]
+        chosen = rng.choice(own, min(images_per_class, len(own)), replace=False)
+        places = np.concatenate([np.tile(list(PARTS.values()), (len(chosen), 1, 1)),
+                                 rng.random((len(chosen), random_draws, 2))], axis=1)  # fmt: skip
+        for whose, boxes in ((OWN, images.boxes[chosen]), (EXCHANGED, images.boxes[np.roll(chosen, 1)])):
+            signs = []
+            for row, box, at in zip(chosen, boxes, places):
+                hidden = _hidden(images.images[row], [part_box(box, *place) for place in at], fill, gray)
+                signs.append(_change_signs(features(model, hidden)))
+            for layer in signs[0]:
+                for region, changes in zip(regions, np.stack([image[layer] for image in signs], axis=1)):
+                    rows.append((images.class_names[label], whose, *region, layer, *distances(changes)))
+    columns = ["class", "boxes", "region", "draw", "layer", "distance", "distance_of_changed", "changed"]
     measures = pd.DataFrame(rows, columns=columns)
     summary = summarize(measures)
     return Correspondence(measures, summary, reading(summary) if rows else _why_not(images, images_per_class))
@@ -185,7 +187,8 @@ def _change_signs(layers: dict[str, Tensor]) -> dict[str, np.ndarray]:
 def _why_not(images: ImageSet, images_per_class: int) -> str:
     if not images.has_box.any():
         return "Correspondence cannot be measured without object boxes: none of the test images has one."
+    least = min(LEAST_IMAGES, images_per_class)
     return (
-        f"Correspondence cannot be measured: no class has {images_per_class} correctly classified test images "
+        f"Correspondence cannot be measured: no class has {least} correctly classified test images "
         f"with an object box that lies in the image and is at least {LEAST_SIDE} pixels wide and high."
     )

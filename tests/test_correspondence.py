@@ -20,18 +20,19 @@ from graybox.model import CNN
 SIZE, CLASSES, PER_CLASS = 32, 6, 8
 
 
-def parted_objects(seed: int = 0) -> ImageSet:
+def parted_objects(red: bool = True) -> ImageSet:
     """Noise with an object box anywhere in it, whose top left ninth is red: the part that planted features look for."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     count = CLASSES * PER_CLASS
-    images = rng.integers(60, 200, (count, SIZE, SIZE, 3), dtype=np.uint8)
+    images = rng.integers(56, 200, (count, SIZE, SIZE, 3), dtype=np.uint8)  # gray in the mean, as what hides them
     boxes = np.empty((count, 4), np.float32)
     for image, box in zip(images, boxes):
         width, height = rng.integers(15, 22, 2)
         x0, y0 = rng.integers(0, SIZE - width + 1), rng.integers(0, SIZE - height + 1)
         box[:] = x0, y0, x0 + width, y0 + height
         left, top, right, bottom = correspondence.part_box(box, 0, 0)
-        image[top:bottom, left:right] = 255, 0, 0
+        if red:
+            image[top:bottom, left:right] = 255, 0, 0
     names = tuple(f"class {label}" for label in range(CLASSES))
     return ImageSet(images, np.arange(count) % CLASSES, names, tuple(f"{row}.png" for row in range(count)), boxes)
 
@@ -62,24 +63,43 @@ def test_a_planted_part_is_found_and_no_other(found):
     table = found.summary[found.summary["kind"] == "changed features"].set_index("region")
     part, others = table.loc["top left"], table.drop(["top left", consistency.ALL_PARTS])
     # 40 of 100 features change alike and 60 as coins fall: half of these differ.
-    assert part["distance"] == pytest.approx(0.3, abs=0.03) and part["low"] > 0.2
-    assert (others["difference"] < part["difference"] / 3).all()
+    assert part["distance"] == pytest.approx(0.3, abs=0.03)
+    assert part["difference_low"] > 0.2 and part["excess_low"] > 0.2
+    assert (others["difference"] < part["difference"] / 3).all() and (others["excess"] < part["excess"] / 3).all()
     assert "more consistently" in found.sentence
 
 
 def test_the_distance_over_all_features_praises_parts_that_nothing_looks_for(found):
-    """Why the sentence needs the other distance as well: there a part scores that leaves the 40 features alone."""
+    """Why the sentence rests on the other distance: here a part scores that leaves the 40 features alone."""
     table = found.summary[found.summary["kind"] == "all features"].set_index("region")
-    assert table.loc["bottom right", "low"] > 0
+    assert table.loc["bottom right", "difference_low"] > 0
     assert table.loc["bottom right", "difference"] > 0.75 * table.loc["top left", "difference"]
     assert table.loc["bottom right", "changed"] < 0.7 < 0.9 < table.loc["top left", "changed"]
 
 
 def test_features_that_look_for_no_part_show_no_difference():
-    null = measured(parted_objects(), planted(0))
+    null = measured(parted_objects(red=False), planted(0))
     table = null.summary[null.summary["region"] == consistency.ALL_PARTS]
-    assert (table["low"] < 0).all() and (table["high"] > 0).all()
+    assert (table["difference_low"] < 0).all() and (table["difference_high"] > 0).all()
     assert "o difference" in null.sentence and "more consistently" not in null.sentence
+
+
+def test_features_that_only_know_their_place_are_no_correspondence():
+    """Objects that lie alike, of noise, and the brightness of each spot: the same part is but the same place."""
+    images = parted_objects()
+    rng = np.random.default_rng(1)
+    corners = 5 + rng.integers(-1, 2, (len(images), 2))
+    boxes = np.concatenate([corners, corners + 21], axis=1).astype(np.float32)
+    noise = rng.integers(0, 256, images.images.shape, dtype=np.uint8)
+
+    def spots(_, pixels):
+        return {"spots": nn.functional.avg_pool2d(pixels, 4).flatten(1)}
+
+    placed = measured(replace(images, images=noise, boxes=boxes), spots, random_draws=20)
+    table = placed.summary[placed.summary["region"] == consistency.ALL_PARTS]
+    assert (table["difference_low"] > 0.02).all()
+    assert (table["excess"].abs() < table["difference"] / 3).all()
+    assert "same place in the image" in placed.sentence and "more consistently" not in placed.sentence
 
 
 def test_what_is_hidden_is_the_part_and_random_regions_of_the_same_size_in_the_same_box():
@@ -91,21 +111,26 @@ def test_what_is_hidden_is_the_part_and_random_regions_of_the_same_size_in_the_s
 
     measured(images, watch, images_per_class=3, random_draws=40, gray=1.0)
     originals = {image.tobytes(): row for row, image in enumerate(images.images)}
-    assert len(seen) == 3 * CLASSES
-    for pictures in seen:
-        row = originals[np.rint(pictures[0] * 255).astype(np.uint8).tobytes()]
-        x0, y0, x1, y1 = images.boxes[row].astype(int)
-        hidden = (pictures[1:] != pictures[0]).any(-1)
-        assert len(hidden) == 9 + 40
-        spots = []
-        for mask, picture in zip(hidden, pictures[1:]):
-            rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-            spots.append((rows[0], columns[0]))
-            assert mask.sum() == len(rows) * len(columns) and (picture[mask] == 1).all()
-            assert (len(rows), len(columns)) == (round((y1 - y0) / 3), round((x1 - x0) / 3))
-            assert y0 <= rows[0] and rows[-1] < y1 and x0 <= columns[0] and columns[-1] < x1
-        assert spots[0] == (y0, x0) and len(set(spots[:9])) == 9 and len(set(spots[9:])) > 15
-        assert hidden[:9].any(0).sum() > 0.8 * (x1 - x0) * (y1 - y0)  # thirds, rounded to whole pixels
+    rows = [originals[np.rint(pictures[0] * 255).astype(np.uint8).tobytes()] for pictures in seen]
+    assert len(rows) == 2 * 3 * CLASSES and len(set(rows)) == 3 * CLASSES
+    for turn in range(0, len(rows), 6):  # each class: three images with their own boxes, then with one another's
+        own, exchanged = rows[turn : turn + 3], rows[turn + 3 : turn + 6]
+        assert own == exchanged and len(set(images.labels[own])) == 1
+        for row, owner, pictures in zip(own + exchanged, own + [own[2], *own[:2]], seen[turn : turn + 6]):
+            assert (pictures[0] == images.images[row] / np.float32(255)).all()
+            check_regions((pictures[1:] != pictures[0]).any(-1), pictures[1:], *images.boxes[owner].astype(int))
+
+
+def check_regions(hidden: np.ndarray, pictures: np.ndarray, x0: int, y0: int, x1: int, y1: int) -> None:
+    spots = []
+    for mask, picture in zip(hidden, pictures, strict=True):
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        spots.append((rows[0], columns[0]))
+        assert mask.sum() == len(rows) * len(columns) and (picture[mask] == 1).all()
+        assert (len(rows), len(columns)) == (round((y1 - y0) / 3), round((x1 - x0) / 3))
+        assert y0 <= rows[0] and rows[-1] < y1 and x0 <= columns[0] and columns[-1] < x1
+    assert spots[0] == (y0, x0) and len(set(spots[:9])) == 9 and len(spots[9:]) == 40 and len(set(spots[9:])) > 15
+    assert hidden[:9].any(0).sum() > 0.8 * (x1 - x0) * (y1 - y0)  # thirds, rounded to whole pixels
 
 
 def test_distances_are_scipys_and_count_only_what_changes():
@@ -139,12 +164,14 @@ def test_rounding_is_no_change(found):
 def test_the_interval_is_that_of_a_paired_test_over_the_classes(found):
     measures = found.measures
     for region in ("top left", "centre"):
-        by_class = [measures[measures["region"] == name].groupby("class")["distance"].mean()
+        own = measures[measures["boxes"] == "own"]
+        by_class = [own[own["region"] == name].groupby("class")["distance"].mean()
                     for name in (region, consistency.RANDOM)]  # fmt: skip
         theirs = ttest_rel(by_class[1], by_class[0]).confidence_interval(0.95)
         row = found.summary[(found.summary["region"] == region) & (found.summary["kind"] == "all features")].iloc[0]
-        assert (row["low"], row["high"]) == pytest.approx((theirs.low, theirs.high))
+        assert (row["difference_low"], row["difference_high"]) == pytest.approx((theirs.low, theirs.high))
         assert row["difference"] == pytest.approx(row["random"] - row["distance"]) and row["classes"] == CLASSES
+        assert row["excess"] == pytest.approx(row["difference"] - row["exchanged"])
 
 
 def test_the_same_seed_gives_the_same_and_a_class_does_not_depend_on_another(found):
@@ -174,7 +201,8 @@ def test_only_correct_images_with_a_box_in_the_image_are_used():
     boxes[4, 2] = SIZE + 1
     boxes[5, 2] = boxes[5, 0] + 2
     predicted[6] += 1
-    rows = correspondence.correct_with_box(replace(images, boxes=boxes), predicted)
+    images = replace(images, boxes=boxes)
+    rows = correspondence.correct_with_box(images, predicted)
     assert rows.tolist() == [row for row in range(len(images)) if row not in (3, 4, 5, 6)]
 
 
@@ -182,7 +210,7 @@ def test_a_single_class_gives_no_interval_and_no_claim():
     images = parted_objects()
     one = np.where(images.labels == 0, 0, -1)
     single = correspondence.measure(None, images, one, features=planted(100))
-    assert single.summary[["low", "high"]].isna().all(axis=None)
+    assert single.summary[["difference_low", "excess_high"]].isna().all(axis=None)
     assert "consistently" not in single.sentence and "Too few classes" in single.sentence
 
 
@@ -200,8 +228,8 @@ def test_the_layers_are_the_last_conv_and_the_last_hidden_fully_connected_one(pa
         if fc_layers == 1:
             torch.testing.assert_close(layers["class scores"], model(pixels))
         else:
-            assert layers["last fc layer"].shape == (2, 7) and layers["last fc layer"].min() >= 0
-            torch.testing.assert_close(model.head[-1](layers["last fc layer"]), model(pixels))
+            assert layers["last hidden fc layer"].shape == (2, 7) and layers["last hidden fc layer"].min() >= 0
+            torch.testing.assert_close(model.head[-1](layers["last hidden fc layer"]), model(pixels))
     assert len(layers) == 3
 
 
@@ -210,7 +238,7 @@ def test_a_real_network_is_measured_from_end_to_end(params, tmp_path):
     images = image_set(40, size=16)
     model = CNN(ModelParams(**params.model.model_dump() | {"conv_layers": 2, "filters": 4}), 16, images.class_names)
     found = correspondence.measure(model.eval(), images, images.labels, random_draws=4)
-    assert len(found.measures) == 4 * (9 + 4) * 3 and len(found.summary) == 3 * 2 * 10
+    assert len(found.measures) == 4 * 2 * (9 + 4) * 3 and len(found.summary) == 3 * 2 * 10
     assert found.summary["distance"].between(0, 1).all()
     correspondence_chart(found.summary).savefig(tmp_path / "chart.png")
     assert (tmp_path / "chart.png").stat().st_size > 0
