@@ -36,6 +36,10 @@ class Slide:
         first = -((self.kernel - 1 - self.padding - first) // self.stride)  # the division rounds up
         return first, max(first, (end - 1 + self.padding) // self.stride + 1)
 
+    def seen(self, first: int, end: int) -> tuple[int, int]:
+        """The inputs that the outputs [first, end) see, as an interval that knows of no border."""
+        return first * self.stride - self.padding, (end - 1) * self.stride - self.padding + self.kernel
+
 
 def slides(params: ModelParams) -> list[tuple[Slide, Slide]]:
     """For each conv layer the convolution and the pooling; no pooling is one of a single pixel."""
@@ -44,6 +48,20 @@ def slides(params: ModelParams) -> list[tuple[Slide, Slide]]:
     return [
         (Slide(kernel, conv_stride(params, number), kernel // 2), pool) for number in range(1, params.conv_layers + 1)
     ]
+
+
+def receptive_fields(params: ModelParams, image_size: int) -> list[tuple[int, int]]:
+    """The pixels [first, end) that each place of the last conv layer's maps, after pooling, sees along either axis."""
+    passes = [slide for layer in slides(params) for slide in layer]
+    lengths = [image_size]
+    for slide in passes:
+        lengths.append(slide.outputs(lengths[-1]))
+    fields = [(place, place + 1) for place in range(lengths[-1])]
+    for slide, length in zip(reversed(passes), reversed(lengths[:-1])):
+        # Clipped in each layer: behind the border lies padding, which sees no pixel.
+        seen = (slide.seen(*field) for field in fields)
+        fields = [(max(first, 0), min(end, length)) for first, end in seen]
+    return fields
 
 
 @dataclass(frozen=True)
