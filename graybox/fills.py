@@ -1,4 +1,4 @@
-"""What an occluder shows in place of the pixels that it hides. Gray is what the study prescribes; the others check it."""
+"""What an occluder shows in place of what it hides. Gray is what the study prescribes; the others check it."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -218,6 +218,7 @@ def window_scores(
     fill: Tensor,
     feature_map: int | None = None,
     depth: int | None = None,
+    on_windows: Callable[[int], object] = lambda count: None,
 ) -> tuple[Tensor, Tensor | None]:
     """The network's answer for every position of a gray window.
 
@@ -229,6 +230,7 @@ def window_scores(
         fill: float32, of a shape that broadcasts to [3, H, W]; what the window shows in its place, 0..1.
         feature_map: a map of the last conv layer to sum over, or None.
         depth: conv layers to carry differences through; None = as many as costs the least.
+        on_windows: called with a number of windows whenever so many more are done.
 
     Returns:
         Class scores, float32 [R, C, classes], and the sums over the feature map (after pooling and ReLU), float32
@@ -239,5 +241,9 @@ def window_scores(
     carrier = Carrier(model, pixels, fill, job, depth)
     finish = Finisher(model, carrier.later, carrier.features, feature_map)
     band = job.band(depth)
-    found = [finish(carrier.patches(rows[at : at + band], columns)) for at in range(0, len(rows), band)]
+    found = []
+    for at in range(0, len(rows), band):
+        some = rows[at : at + band]
+        found.append(finish(carrier.patches(some, columns)))
+        on_windows(len(some) * len(columns))
     return torch.cat([part[0] for part in found]), None if feature_map is None else torch.cat([p[1] for p in found])

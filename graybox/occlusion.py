@@ -5,7 +5,7 @@ Zeiler & Fergus 2014, "Visualizing and Understanding Convolutional Networks", se
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -32,6 +32,9 @@ class OcclusionMap:
         unoccluded: float32 [classes], the probabilities for the image as it is.
         label: the true class.
         window: N of the N x N window, in pixels.
+        activation: float32 [h, w], the total activation of one feature map of the last conv layer (after pooling and
+            ReLU) with the window there, as in figure 7b; None if it was not asked for.
+        unoccluded_activation: the same for the image as it is, or None.
     """
 
     confidence: np.ndarray
@@ -41,6 +44,8 @@ class OcclusionMap:
     unoccluded: np.ndarray
     label: int
     window: int
+    activation: np.ndarray | None = None
+    unoccluded_activation: float | None = None
 
     @property
     def drop(self) -> np.ndarray:
@@ -55,8 +60,7 @@ class OcclusionMap:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What is worth keeping, by name."""
-        return {name: np.asarray(getattr(self, name)) for name in
-                ("confidence", "predicted", "rows", "columns", "unoccluded", "label", "window")}  # fmt: skip
+        return {name: np.asarray(value) for name, value in vars(self).items() if value is not None}
 
     def summary(self, class_names: Sequence[str]) -> dict[str, object]:
         """The map in a few figures: probabilities 0..1, positions in pixels."""
@@ -138,6 +142,7 @@ def window_scores(
     feature_map: int | None = None,
     engine: Literal["auto", "plain", "incremental"] = "auto",
     batch_size: int | None = None,
+    on_windows: Callable[[int], object] = lambda count: None,
 ) -> WindowScores:
     """Slide a gray window over one image and record the network's answer.
 
@@ -152,6 +157,7 @@ def window_scores(
         engine: "plain" computes every occluded image from its pixels, "incremental" only what the window changes, in
             float32; they agree to about 1e-6. "auto" takes the one that is predicted to need less time.
         batch_size: windows that the plain engine computes at a time; None = what suits the device.
+        on_windows: called with a number of windows whenever so many more are done, for a progress bar.
 
     Raises:
         ValueError: the incremental engine is asked for a network that is not a float32 `CNN`, or an even window.
@@ -163,7 +169,7 @@ def window_scores(
     rows, columns = (range(0, size, stride) for size in pixels.shape[1:])
     shown = torch.as_tensor(fill, dtype=pixels.dtype, device=device)
     shown = shown.permute(2, 0, 1) if shown.ndim else shown
-    settings = {"window": window, "fill": shown, "feature_map": feature_map}
+    settings = {"window": window, "fill": shown, "feature_map": feature_map, "on_windows": on_windows}
     with _full_float32():
         if _is_incremental(engine, model, pixels, rows, columns, window):
             scores, sums = incremental.window_scores(model, pixels, rows, columns, **settings)
@@ -210,12 +216,16 @@ def _plain_scores(
     fill: Tensor,
     feature_map: int | None,
     batch_size: int | None,
+    on_windows: Callable[[int], object],
 ) -> tuple[Tensor, Tensor | None]:
     if batch_size is None:
         # On a CPU the first layer's activations should stay in its caches: larger batches took up to 1.7 times as long.
         batch_size = max(4, 2**17 // pixels[0].numel()) if pixels.device.type == "cpu" else 256
     centres = torch.cartesian_prod(*(torch.tensor(axis, device=pixels.device) for axis in (rows, columns)))
-    answers = [_answer(model, occluded(pixels, part, window, fill), feature_map) for part in centres.split(batch_size)]
+    answers = []
+    for part in centres.split(batch_size):
+        answers.append(_answer(model, occluded(pixels, part, window, fill), feature_map))
+        on_windows(len(part))
     scores = torch.cat([scores for scores, _ in answers]).view(len(rows), len(columns), -1)
     if feature_map is None:
         return scores, None
@@ -239,7 +249,7 @@ def occlusion_map(model: CNN, image: np.ndarray, label: int, *, window: int, **o
         image: uint8 [H, W, 3].
         label: the true class.
         window: N of the N x N window, odd, in pixels.
-        options: stride, fill, engine and batch_size, as for `window_scores`.
+        options: stride, fill, feature_map, engine, batch_size and on_windows, as for `window_scores`.
     """
     found = window_scores(model, image, window=window, **options)
     probabilities = found.probabilities.cpu()
@@ -251,6 +261,8 @@ def occlusion_map(model: CNN, image: np.ndarray, label: int, *, window: int, **o
         unoccluded=found.unoccluded.softmax(0).cpu().numpy(),
         label=int(label),
         window=window,
+        activation=None if found.activation is None else found.activation.cpu().numpy(),
+        unoccluded_activation=found.unoccluded_activation,
     )
 
 

@@ -12,7 +12,7 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (24, 20, 3), dtype=np.uint8)
 def test_every_fill_is_a_picture_of_the_images_size_and_always_the_same(fill):
     picture = fill_picture(IMAGE, fill)
     assert picture.shape == IMAGE.shape and picture.dtype == np.float32
-    assert 0 <= picture.min() and picture.max() <= 1
+    assert picture.min() >= 0 and picture.max() <= 1
     np.testing.assert_array_equal(picture, fill_picture(IMAGE, fill))
 
 

@@ -61,6 +61,19 @@ def test_captums_attributions_can_be_computed_from_the_map(network, window):
     np.testing.assert_allclose(theirs[0, 0].detach().numpy(), total / count, atol=1e-5)
 
 
+@pytest.mark.parametrize("engine", ["plain", "incremental"])
+def test_progress_counts_every_window_once_and_the_feature_map_is_kept(network, engine):
+    counts = []
+    found = occlusion.occlusion_map(
+        network, image_set(1).images[0], 0, window=5, stride=3, feature_map=4, engine=engine, on_windows=counts.append
+    )
+    assert sum(counts) == found.confidence.size == 36
+    assert found.activation.shape == (6, 6) and "activation" in found.arrays()
+    image = torch.tensor(image_set(1).images[0]).permute(2, 0, 1)[None] / 255
+    sums = network.features((image - network.mean) / network.std)[0].sum((1, 2))
+    assert found.unoccluded_activation == pytest.approx(sums[4].item(), rel=1e-5)
+
+
 class Brightness(nn.Module):
     """Says class 1 the surer, the brighter one patch is; nothing else matters to it."""
 

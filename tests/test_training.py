@@ -1,5 +1,7 @@
 """Training learns, repeats itself exactly, and its batched augmentation is what it says."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from conftest import image_set
 from graybox import inference, training
 from graybox.config import ModelParams
 from graybox.errors import UserError
+from graybox.model import CNN
 
 SMALL = {"conv_layers": 2, "filters": 8, "fc_layers": 1}
 
@@ -139,3 +142,51 @@ def test_the_pixels_statistics_are_the_training_images(settings):
     pixels = train.images.reshape(-1, 3) / 255
     np.testing.assert_allclose(model.mean.flatten(), pixels.mean(0), atol=1e-4)
     np.testing.assert_allclose(model.std.flatten(), pixels.std(0), atol=1e-4)
+
+
+@pytest.mark.parametrize("warmup", [0.05, 0.25, 0.9])
+@pytest.mark.parametrize("steps", [40, 231])
+def test_the_schedule_is_pytorchs_one_cycle(steps, warmup):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=0.3, total_steps=steps + 1, pct_start=warmup, cycle_momentum=False
+    )
+    for step in range(steps + 1):
+        assert training.one_cycle(step, steps, 0.3, warmup) == pytest.approx(theirs.get_last_lr()[0], rel=1e-9)
+        optimizer.step()
+        if step < steps:
+            theirs.step()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_a_run_of_a_few_steps_has_usable_rates(steps):
+    rates = [training.one_cycle(step, steps, 0.3, 0.25) for step in range(steps)]
+    assert all(0 < rate <= 0.3 for rate in rates)
+
+
+@pytest.mark.parametrize("clip", [None, 0.01])
+def test_a_step_is_pytorchs_sgd(params, clip):
+    """The same weights after five steps as torch.optim.SGD, clip_grad_norm_ and OneCycleLR give."""
+    schedule = params.train.model_copy(update={"gradient_clip": clip, "epochs": 1})
+    torch.manual_seed(0)
+    ours = CNN(params.model.model_copy(update={"filters": 4, "fc_units": 8}), 16, ("a", "b")).train()
+    theirs = copy.deepcopy(ours)
+    step = training.Step(ours, schedule, 5, torch.float32)
+    optimizer = torch.optim.SGD(
+        theirs.parameters(), momentum=schedule.momentum, nesterov=True, weight_decay=schedule.weight_decay
+    )
+    cycle = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, schedule.learning_rate, total_steps=6, pct_start=schedule.warmup_fraction, cycle_momentum=False
+    )
+    loss = torch.nn.CrossEntropyLoss(label_smoothing=schedule.label_smoothing)
+    for _ in range(5):
+        images, labels = torch.rand(8, 3, 16, 16), torch.randint(2, (8,))
+        step(images, labels)
+        optimizer.zero_grad()
+        loss(theirs(images), labels).backward()
+        if clip:
+            torch.nn.utils.clip_grad_norm_(theirs.parameters(), clip)
+        optimizer.step()
+        cycle.step()
+    for mine, reference in zip(ours.parameters(), theirs.parameters()):
+        torch.testing.assert_close(mine, reference, rtol=1e-4, atol=1e-6)
