@@ -110,23 +110,12 @@ def clean(study, tmp_path) -> Study:
 
 def test_a_first_run_makes_everything(study):
     per_variant = [f"{stage}@{name}" for stage in ("train", "evaluate") for name in TINY["variants"]]
-    others = [
-        "check",
-        "download",
-        "prepare",
-        "compare",
-        "select_best",
-        "mistakes",
-        "occlude",
-        "correspondence",
-        "report",
-        "vega",
-    ]
+    others = "check download prepare compare select_best mistakes occlude correspondence report vega".split()
     assert sorted(study.ran_first) == sorted([*others, *per_variant])
     for made in (
         "data/prepared/images.npy", "models/best.safetensors", "metrics/conv-2.json", "report/comparison.md",
         "plots/accuracy_by_parameter.png", "plots/mistakes.png", "plots/occlusion/00.png", "plots/occlusion/01.png",
-        "data/occlusion.npz", "report/index.html",
+        "data/occlusion.npz", "plots/correspondence.png", "report/correspondence.csv", "report/index.html",
     ):  # fmt: skip
         assert (study.folder / made).stat().st_size > 0, made
     table = pd.read_csv(study.folder / "report/comparison.csv").set_index("variant")
