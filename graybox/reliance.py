@@ -161,8 +161,13 @@ def judge(
     means, again = measured.mean(axis=0), resampled_means(measured, resamples, seed)
     shares = _shares(means, chance)
     shares_again = np.array([_shares(row, chance) for row in again])
-    verdict = _verdict(means[0], shares, chance, count)
-    same = [_verdict(row[0], kept, chance, count) == verdict for row, kept in zip(again, shares_again)]
+    all_at_once = np.vstack([means, again])[:, 0]
+    # Of a few images, an accuracy well above chance can be luck; of many, one barely above it is certain and nothing.
+    lucky = proportion_confint(all_at_once * count, count, method="wilson")[0] <= chance
+    verdict, *others = (
+        CANNOT_TELL if luck else rule(skill(accuracy, chance), kept_by[0], kept_by[1])
+        for accuracy, luck, kept_by in zip(all_at_once, lucky, [shares, *shares_again])
+    )
     verdicts = per_image(interventions)["verdict"]
     return Reliance(
         verdict=verdict,
@@ -174,7 +179,7 @@ def judge(
         object_alone=percentiles(shares[0], shares_again[:, 0]),
         context_alone=percentiles(shares[1], shares_again[:, 1]),
         control_kept=percentiles(shares[2], shares_again[:, 2]),
-        stability=float(np.mean(same)),
+        stability=float(np.mean([other == verdict for other in others])),
         equal_area=float(interventions.equal_area.mean()),
         image_verdicts={name: share((verdicts == name).sum(), count) for name in VERDICTS},
         maps=maps,
@@ -185,13 +190,6 @@ def _shares(means: np.ndarray, chance: float) -> tuple[float, float, float]:
     """Object alone, context alone, control, from the accuracies in the order of NAMES."""
     as_is, box_hidden, context_hidden, control = means[:4]
     return kept(context_hidden, as_is, chance), kept(box_hidden, as_is, chance), kept(control, as_is, chance)
-
-
-def _verdict(accuracy: float, shares: Sequence[float], chance: float, count: int) -> str:
-    # Of a few images, an accuracy well above chance can be luck; of many, one barely above it is certain and nothing.
-    if proportion_confint(accuracy * count, count, method="wilson")[0] <= chance:
-        return CANNOT_TELL
-    return rule(skill(accuracy, chance), shares[0], shares[1])
 
 
 def _of_skill(estimate: Estimate) -> str:

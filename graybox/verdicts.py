@@ -21,14 +21,16 @@ LEAST_SKILL = 0.15
 """Below this share of the way from chance to 1 there is nothing to explain."""
 TOO_LITTLE = 0.35
 """If neither alone keeps this much, hiding did more than take evidence away."""
-UNUSED_CONTEXT = 0.15
+UNUSED_CONTEXT = 0.20
 """The context alone keeps less than this: it is not what the answers rest on."""
-UNUSED_OBJECT = 0.20
-"""The object alone keeps less than this, likewise; ..."""
-SUFFICIENT_CONTEXT = 0.60
+UNUSED_OBJECT = 0.30
+"""The object alone keeps less than this, likewise (more than above, as a box holds some background too); ..."""
+SUFFICIENT_CONTEXT = 0.75
 """... while the context alone keeps at least this."""
-EITHER = 0.50
-"""Either alone keeps at least this: both are used, and one will do."""
+EITHER = 1.25
+"""Each alone keeps at least TOO_LITTLE, and the two together this: for at least a quarter, either will do.
+
+If each answer needed one of the two, object here and context there, the two would add up to 1."""
 
 
 def rule(skilled: float, object_alone: float, context_alone: float) -> str:
@@ -45,7 +47,8 @@ def rule(skilled: float, object_alone: float, context_alone: float) -> str:
         return OBJECT
     if object_alone < UNUSED_OBJECT and context_alone >= SUFFICIENT_CONTEXT:
         return CONTEXT
-    return BOTH if min(object_alone, context_alone) >= EITHER else MIXED
+    redundant = object_alone + context_alone >= EITHER and min(object_alone, context_alone) >= TOO_LITTLE
+    return BOTH if redundant else MIXED
 
 
 def skill(value: float, chance: float) -> float:
