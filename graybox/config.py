@@ -209,6 +209,12 @@ class RelianceParams(Section):
     map_stride: Annotated[int, Field(ge=1)]
 
 
+class CorrespondenceParams(Section):
+    images_per_class: Annotated[int, Field(ge=2)]
+    random_draws: Annotated[int, Field(ge=1)]
+    seed: Annotated[int, Field(ge=0)]
+
+
 class Params(Section):
     """The whole of params.yaml."""
 
@@ -221,6 +227,7 @@ class Params(Section):
     mistakes: MistakesParams
     occlusion: OcclusionParams
     reliance: RelianceParams
+    correspondence: CorrespondenceParams
 
     @property
     def source(self) -> Section:

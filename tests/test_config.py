@@ -42,6 +42,7 @@ MISTAKES = [
     ("occlusion.window", 10, ["10", "odd"]),
     ("occlusion.window", 49, ["49", "at most the image size", "48"]),
     ("occlusion.images", 0, ["0", "at least 1"]),
+    ("correspondence.images_per_class", 1, ["1", "greater than or equal to 2"]),
     ("colour", 1, ["not a known key", "data"]),
     ("variants.wide", {"model": {"filters": -3}}, ["-3", "at least 1"]),
     ("variants.wide", {"model": {"filtres": 3}}, ["not a known key", "filters"]),

@@ -1,0 +1,114 @@
+"""How alike the changes are that one cause makes in several images: arrays in, numbers and a sentence out."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from statsmodels.stats.weightstats import DescrStatsW
+
+ALL_PARTS, RANDOM = "all parts", "random"
+OWN, EXCHANGED = "own", "exchanged"
+KINDS = {"distance": "all features", "distance_of_changed": "changed features"}
+
+_INTERVALS = [f"{name}{end}" for name in ("difference", "exchanged", "excess") for end in ("", "_low", "_high")]
+SUMMARY_COLUMNS = ["layer", "kind", "region", "classes", "distance", "random", *_INTERVALS, "changed", "random_changed"]
+
+
+def distances(signs: np.ndarray) -> tuple[float, float, float]:
+    """How unlike the changes in several images are (Zeiler & Fergus 2014, section 4.3).
+
+    Args:
+        signs: int [images, features], each -1, 0 or 1: the sign of each feature's change.
+
+    Returns:
+        The mean over the pairs of images of the normalised Hamming distance over all features; the same over the
+        features that change in at least one image of the pair (NaN if no pair has one); the share of the features
+        that change, mean over the images.
+    """
+    pairs = list(zip(*np.triu_indices(len(signs), k=1)))
+    differ = np.array([(signs[i] != signs[j]).sum() for i, j in pairs])
+    either = np.array([((signs[i] != 0) | (signs[j] != 0)).sum() for i, j in pairs])
+    counted = either > 0
+    of_changed = (differ[counted] / either[counted]).mean() if counted.any() else math.nan
+    return float(differ.mean() / signs.shape[1]), float(of_changed), float((signs != 0).mean())
+
+
+def summarize(measures: pd.DataFrame) -> pd.DataFrame:
+    """Means over the classes, and how far each part is from random regions.
+
+    Args:
+        measures: columns class, boxes ("own" or "exchanged"), region, draw, layer, distance, distance_of_changed,
+            changed.
+
+    Returns:
+        A row per layer, kind ("all features", "changed features") and region ("all parts", their mean, first), with
+        columns classes (how many), distance, random, difference (random - distance: positive where hiding the part is
+        the more consistent), exchanged (the same difference with the boxes exchanged), excess (difference - exchanged),
+        the 95% intervals of these three over the classes, as difference_low, difference_high and so on (t; NaN for a
+        single class), changed and random_changed.
+    """
+    rows = []
+    for layer, of_layer in measures.groupby("layer", sort=False):
+        regions = list(of_layer[of_layer["region"] != RANDOM]["region"].unique())
+        # Means over the draws: a row per class, columns of figure, boxes and region.
+        table = of_layer.pivot_table([*KINDS, "changed"], "class", ["boxes", "region"], dropna=False)
+        for (column, kind), region in product(KINDS.items(), [ALL_PARTS, *regions]):
+            chosen = regions if region == ALL_PARTS else [region]
+            by_class = pd.DataFrame(
+                {
+                    "distance": table[column][OWN][chosen].mean(axis=1),
+                    "random": table[column][OWN][RANDOM],
+                    "exchanged": table[column][EXCHANGED][RANDOM] - table[column][EXCHANGED][chosen].mean(axis=1),
+                    "changed": table["changed"][OWN][chosen].mean(axis=1),
+                    "random_changed": table["changed"][OWN][RANDOM],
+                }
+            ).dropna()
+            by_class["difference"] = by_class["random"] - by_class["distance"]
+            by_class["excess"] = by_class["difference"] - by_class["exchanged"]
+            row = {"layer": layer, "kind": kind, "region": region, "classes": len(by_class), **by_class.mean()}
+            for name in ("difference", "exchanged", "excess"):
+                row[f"{name}_low"], row[f"{name}_high"] = interval(by_class[name])
+            rows.append(row)
+    return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
+
+
+def interval(values: pd.Series) -> tuple[float, float]:
+    """The 95% confidence interval of a mean (t); NaN for fewer than two values."""
+    return DescrStatsW(values).tconfint_mean() if len(values) > 1 else (math.nan, math.nan)
+
+
+def reading(summary: pd.DataFrame) -> str:
+    """What a summary of `summarize` allows one to say of the parts together, in one sentence.
+
+    It rests on the changed features and on whole 95% intervals. Hiding the same part is called more consistent only
+    where it is so by more than with the boxes exchanged, which keep the places in the image and lose the parts.
+    """
+    said: dict[str, list[str]] = {}
+    together = summary[(summary["region"] == ALL_PARTS) & (summary["kind"] == KINDS["distance_of_changed"])]
+    for row in together.itertuples():
+        beyond = f"{row.excess:.3f} beyond the place, 95% CI {row.excess_low:.3f} to {row.excess_high:.3f}"
+        apart = f"difference {row.difference:.3f}, 95% CI {row.difference_low:.3f} to {row.difference_high:.3f}"
+        if math.isnan(row.difference_low):
+            verdict, figures = "unknown", f"difference {row.difference:.3f}"
+        elif row.difference_low > 0:
+            verdict, figures = "more" if row.excess_low > 0 else "place", beyond
+        else:
+            verdict, figures = "less" if row.difference_high < 0 else "no", apart
+        said.setdefault(verdict, []).append(
+            f"in the {row.layer} ({row.distance:.3f} against {row.random:.3f}, {figures})"
+        )
+    openings = {
+        "more": "hiding the same part of the object changes features more consistently than hiding random parts of it, "
+        "and more than the same place in the image explains,",
+        "less": "hiding the same part of the object changes features less consistently than hiding random parts of it",
+        "place": "the same part cannot be told from the same place in the image",
+        "no": "no difference is found between hiding the same part of the object and hiding random parts of it",
+        "unknown": "too few classes for an interval, so nothing can be said",
+    }
+    clauses = [f"{text} {' and '.join(said[verdict])}" for verdict, text in openings.items() if verdict in said]
+    sentence, classes = "; ".join(clauses), int(together["classes"].max())
+    scale = f"sign distance of the features that change, 0 to 1, over {classes} class{'es' * (classes != 1)}"
+    return f"{sentence[0].upper()}{sentence[1:]} [{scale}]."

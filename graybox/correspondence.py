@@ -1,0 +1,194 @@
+"""Correspondence: does hiding the same part of an object change a network's features in the same way in every image?
+
+Zeiler & Fergus 2014, "Visualizing and Understanding Convolutional Networks", section 4.3, figure 8 and table 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from graybox.consistency import EXCHANGED, OWN, RANDOM, distances, reading, summarize
+from graybox.fills import Fill, fill_picture
+from graybox.images import ImageSet
+from graybox.model import CNN
+
+# Parts of the object box, each a third of its width and height: small as the paper's eyes and noses, all of one size,
+# and none chosen by hand. Where each lies in the room that it has: 0 is at the top or left, 1 at the bottom or right.
+PARTS = {
+    "top left": (0, 0), "top": (0, 0.5), "top right": (0, 1),
+    "left": (0.5, 0), "centre": (0.5, 0.5), "right": (0.5, 1),
+    "bottom left": (1, 0), "bottom": (1, 0.5), "bottom right": (1, 1),
+}  # fmt: skip
+ROUNDING = 1e-5  # of a layer's largest feature: below it, a change is taken for none
+LEAST_IMAGES = 5  # of a class: as many as the paper has
+LEAST_SIDE = 3  # pixels of a box, so that a third of it is a pixel
+LAST_CONV, LAST_MAPS = "last conv layer", "last conv layer's map totals"
+LAST_FC, SCORES = "last hidden fc layer", "class scores"
+
+Features = Callable[[nn.Module, Tensor], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Correspondence:
+    """How consistently hiding the same part changes the features, against hiding random parts.
+
+    Attributes:
+        measures: a row per class, boxes ("own" or "exchanged"), region, draw and layer. Region is one of PARTS, with
+            draw 0, or "random". Distances are mean normalised Hamming distances over the pairs of images, 0 (always
+            the same change) to 1: `distance` over all features, as in the paper, and `distance_of_changed` over those
+            that change in at least one image of the pair. `changed` is the mean share of features that change, 0..1.
+        summary: means over the classes and their intervals, as `graybox.consistency.summarize` gives them.
+        sentence: what the figures allow one to say.
+    """
+
+    measures: pd.DataFrame
+    summary: pd.DataFrame
+    sentence: str
+
+
+@torch.inference_mode()
+def layer_features(model: CNN, pixels: Tensor) -> dict[str, Tensor]:
+    """The features that are compared, by layer, float [B, features], on the CPU.
+
+    The paper's layers 5 and 7 are the last conv layer (after pooling and ReLU) and the last hidden fully connected
+    one (after ReLU); a network that has no hidden one gives its class scores. The last conv layer's features also
+    depend on where in the image something changes; each map's total does not, and so says which maps change alone.
+
+    Args:
+        pixels: float [B, 3, H, W] in 0..1.
+    """
+    pixels = pixels.to(model.mean.device)
+    maps = model.features((pixels - model.mean) / model.std)
+    hidden = model.params.fc_layers > 1
+    last, name = (model.head[:-1], LAST_FC) if hidden else (model.head, SCORES)
+    layers = {LAST_CONV: maps.flatten(1), LAST_MAPS: maps.sum((2, 3)), name: last(maps)}
+    return {name: values.float().cpu() for name, values in layers.items()}
+
+
+def measure(
+    model: nn.Module,
+    images: ImageSet,
+    predicted: np.ndarray,
+    *,
+    images_per_class: int = 20,
+    random_draws: int = 10,
+    fill: Fill = "gray",
+    gray: float = 0.5,
+    seed: int = 0,
+    features: Features = layer_features,
+) -> Correspondence:
+    """Hide the same part of the object in several images of a class and compare how the features change.
+
+    For image i the change is eps_i = x_i - x~_i, the features of the original minus those of the occluded image. The
+    paper's Delta is H(sign(eps_i), sign(eps_j)) over all pairs i != j of a class's images, H the Hamming distance;
+    here its mean, H divided by the number of features. Low means: hiding this part does the same thing in each image.
+    It is held against regions of the same size at random places of the same objects ("random parts of the object").
+
+    Two things make a low Delta for no good reason, and on small networks they are most of it:
+
+    - Most features are 0 before and after (ReLU), so most signs agree because nothing happened, and a part that
+      matters little scores well. `distance_of_changed` therefore counts only what changes in one image of the pair.
+    - A conv layer's features lie at places, and the same part of a box lies at much the same place in the image, where
+      an untrained network's features change together as well. So everything is measured a second time with the boxes
+      exchanged between the class's images: the same places, but other parts of the objects. What exchanged boxes give
+      is not correspondence; where all objects lie alike, they take away all of it.
+
+    Neither makes one part's difference its own alone: random regions touch now what matters and now what doesn't, so
+    that any part hidden again and again is somewhat more consistent. Compare the parts with one another, too.
+
+    Args:
+        model: in evaluation mode.
+        images: the test split, N images. `predicted`: int [N], the network's answers.
+        images_per_class: images of each class at most, drawn from the correctly classified ones whose object box lies
+            in the image and is at least 3 pixels wide and high; a class with fewer than 5 (or than this) is left out.
+        random_draws: random regions for each image.
+        fill: what hides a region, as for `graybox.fills.fill_picture`. `gray`: the gray level, 0..1.
+        seed: of the images drawn and of the random regions.
+        features: gives the features to compare, by layer.
+    """
+    regions = [(part, 0) for part in PARTS] + [(RANDOM, draw) for draw in range(random_draws)]
+    usable, rows = correct_with_box(images, predicted), []
+    for label in np.unique(images.labels[usable]):
+        own = usable[images.labels[usable] == label]
+        if len(own) < min(LEAST_IMAGES, images_per_class):
+            continue
+        rng = np.random.default_rng((seed, int(label)))  # each class's own, so that no class changes another's draw
+        chosen = rng.choice(own, min(images_per_class, len(own)), replace=False)
+        places = np.concatenate([np.tile(list(PARTS.values()), (len(chosen), 1, 1)),
+                                 rng.random((len(chosen), random_draws, 2))], axis=1)  # fmt: skip
+        for whose, boxes in ((OWN, images.boxes[chosen]), (EXCHANGED, images.boxes[np.roll(chosen, 1)])):
+            signs = []
+            for row, box, at in zip(chosen, boxes, places):
+                hidden = _hidden(images.images[row], [part_box(box, *place) for place in at], fill, gray)
+                signs.append(_change_signs(features(model, hidden)))
+            for layer in signs[0]:
+                for region, changes in zip(regions, np.stack([image[layer] for image in signs], axis=1)):
+                    rows.append((images.class_names[label], whose, *region, layer, *distances(changes)))
+    columns = ["class", "boxes", "region", "draw", "layer", "distance", "distance_of_changed", "changed"]
+    measures = pd.DataFrame(rows, columns=columns)
+    summary = summarize(measures)
+    return Correspondence(measures, summary, reading(summary) if rows else _why_not(images, images_per_class))
+
+
+def correct_with_box(images: ImageSet, predicted: np.ndarray) -> np.ndarray:
+    """Rows of the correctly classified images with an object box whose thirds are parts of the object.
+
+    A box that leaves the image is not one: the thirds of what is seen are no longer those of the object.
+    """
+    x0, y0, x1, y1 = images.boxes.T  # of a missing box NaN, which no comparison lets pass
+    height, width = images.images.shape[1:3]
+    inside = (x0 > -0.5) & (y0 > -0.5) & (x1 < width + 0.5) & (y1 < height + 0.5)
+    large = (x1 - x0 >= LEAST_SIDE) & (y1 - y0 >= LEAST_SIDE)
+    return np.flatnonzero(inside & large & (predicted == images.labels))
+
+
+def part_box(box: np.ndarray, place_y: float, place_x: float) -> tuple[int, int, int, int]:
+    """A region a third as wide and high as the object box, within it; of one size wherever it lies.
+
+    Args:
+        box: x0, y0, x1, y1 in pixels, half-open.
+        place_y, place_x: 0..1, where in the room that it has: 0 at the top or left, 1 at the bottom or right.
+
+    Returns:
+        x0, y0, x1, y1 in whole pixels, half-open.
+    """
+    x0, y0, x1, y1 = np.rint(box).astype(int)
+    width, height = round((x1 - x0) / 3), round((y1 - y0) / 3)
+    left, top = x0 + round(place_x * (x1 - x0 - width)), y0 + round(place_y * (y1 - y0 - height))
+    return int(left), int(top), int(left + width), int(top + height)
+
+
+def _hidden(image: np.ndarray, boxes: list[tuple[int, int, int, int]], fill: Fill, gray: float) -> Tensor:
+    """The image as it is, then with each region hidden: float [1 + regions, 3, H, W] in 0..1."""
+    shown = fill_picture(image, fill, gray)
+    pictures = np.repeat(image[None].astype(np.float32) / 255, 1 + len(boxes), axis=0)
+    for picture, (x0, y0, x1, y1) in zip(pictures[1:], boxes):
+        picture[y0:y1, x0:x1] = shown[y0:y1, x0:x1]
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+
+
+def _change_signs(layers: dict[str, Tensor]) -> dict[str, np.ndarray]:
+    """Signs of original minus occluded, int8 [regions, features] by layer; row 0 of each layer is the original."""
+    signs = {}
+    for layer, values in layers.items():
+        change = values[:1] - values[1:]
+        # A feature that sees no hidden pixel may still differ in its last bits, by the order in which sums are taken.
+        change[change.abs() <= ROUNDING * values.abs().max()] = 0
+        signs[layer] = change.sign().to(torch.int8).numpy()
+    return signs
+
+
+def _why_not(images: ImageSet, images_per_class: int) -> str:
+    if not images.has_box.any():
+        return "Correspondence cannot be measured without object boxes: none of the test images has one."
+    least = min(LEAST_IMAGES, images_per_class)
+    return (
+        f"Correspondence cannot be measured: no class has {least} correctly classified test images "
+        f"with an object box that lies in the image and is at least {LEAST_SIDE} pixels wide and high."
+    )
