@@ -35,8 +35,8 @@ def sliding_strip(experiments: Sequence[Experiment], frames: int = 96) -> bytes:
         row, column = first.rows[(end - 1) // columns], first.columns[(end - 1) % columns]
         pairs = [_pair(one, row, column, end, zoom) for one in experiments]
         pictures.append(Image.fromarray(np.concatenate(pairs, axis=1)))
-    # One palette for all frames, from the one that has the most colours: what stands still does not flicker.
-    palette = pictures[-1].quantize(256)
+    # One palette for all frames, so that what stands still does not flicker; the first and last have all colours.
+    palette = Image.fromarray(np.concatenate([pictures[0], pictures[-1]])).quantize(256)
     pictures = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
     file = io.BytesIO()
     durations = [80] * (len(pictures) - 1) + [2000]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -102,7 +103,7 @@ def test_the_strip_slides_the_window_to_the_end_while_the_map_grows(network):
     height = frames[0].shape[0] // 2
     empty = [(np.abs(frame[height:] - 235).sum(2) < 12).mean() for frame in frames]
     assert empty == sorted(empty, reverse=True) and empty[0] > 0.5 and empty[-1] < 0.05
-    assert all((one[:height] != other[:height]).any() for one, other in zip(frames, frames[1:]))
+    assert all((one[:height] != other[:height]).any() for one, other in itertools.pairwise(frames))
 
 
 @pytest.fixture
