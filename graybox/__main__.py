@@ -56,8 +56,9 @@ def occlude(options: argparse.Namespace) -> None:
         search = (test, feature_maps.map_peaks(network, test)) if test.shape[1] == size else None
     with tqdm(total=settings.positions(size), unit=" windows", unit_scale=True) as bar:
         found = experiment.examine(
-            network, picture, label, settings, name=options.image.name, box=box, search=search, on_windows=bar.update
-        )
+            network, picture, label, settings, name=options.image.name, box=box, search=search, on_windows=bar.update,
+            interventions=_interventions(network, picture, label, box, settings),
+        )  # fmt: skip
     output = options.output or Path(f"{options.image.stem}-occlusion.png")
     figures.save(panels.occlusion_panel(found), output)
     print(f"{found.commentary}\n{output}")
@@ -74,6 +75,16 @@ def _square(path: Path, box: list[float] | None, size: int) -> tuple[np.ndarray,
         raise UserError(f"{path}: can't be read ({error.strerror or error})") from error
     except UnreadableError as error:
         raise UserError(f"{path}: {error}") from error
+
+
+def _interventions(network, picture: np.ndarray, label: int, box: np.ndarray, settings) -> dict[str, object] | None:
+    from graybox import verdicts
+    from graybox.images import ImageSet
+    from graybox.interventions import intervene
+
+    alone = ImageSet(picture[None], np.array([label]), network.class_names, ("",), box[None])
+    found = verdicts.per_image(intervene(network, alone, fill=settings.fill, gray=settings.gray))
+    return None if found.empty else found.iloc[0].to_dict()
 
 
 def _label(name: str | None, network, picture: np.ndarray) -> int:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 
-from graybox import feature_maps, inference, occlusion, verdicts
+from graybox import feature_maps, inference, occlusion
 from graybox.commentary import commentary
 from graybox.evidence import MapEvidence, map_evidence
 from graybox.feature_maps import Peaks
 from graybox.fills import Fill, fill_picture
 from graybox.images import ImageSet
-from graybox.interventions import intervene
 from graybox.model import CNN
 from graybox.occlusion import OcclusionMap
 
@@ -54,9 +54,8 @@ class Experiment:
         shown: float32 [H, W, 3] in 0..1, what shows through the window.
         maps: one for each window size N, smallest first. `window`: N of the main one, which alone has `activation`.
         evidence: the main map in figures.
-        interventions: probabilities (0..1) of the true class as it is (p), with the box, with the context, and with an
-            equal area of context hidden (p_box_hidden, p_context_hidden, p_control), and the verdict (one of
-            `graybox.verdicts.VERDICTS`); None where there is no usable box.
+        interventions: the image's row of `graybox.verdicts.per_image`: what hiding its object or its context does, and
+            the verdict; None where there is none.
         feature_map: number of the last conv layer's map with the largest total activation in the unoccluded image.
         features: float32 [h, w], that map, unoccluded.
         projection: float32 [H, W, 3], that map projected to the pixels by guided backpropagation; signed, no unit.
@@ -71,7 +70,7 @@ class Experiment:
     maps: dict[int, OcclusionMap]
     window: int
     evidence: MapEvidence
-    interventions: dict[str, object] | None
+    interventions: Mapping[str, object] | None
     feature_map: int
     features: np.ndarray
     projection: np.ndarray
@@ -89,7 +88,8 @@ class Experiment:
 
     def summary(self) -> dict[str, object]:
         """It in a row of figures: probabilities and shares 0..1, positions in pixels; the last is the commentary."""
-        measured = {**self.main.summary(self.class_names), **asdict(self.evidence), **(self.interventions or {})}
+        own = {"verdict": self.interventions["verdict"]} if self.interventions else {}
+        measured = {**self.main.summary(self.class_names), **asdict(self.evidence), **own}
         return {"file": self.name, **measured, "commentary": self.commentary}
 
 
@@ -101,15 +101,17 @@ def examine(
     *,
     name: str,
     box: np.ndarray | None = None,
+    interventions: Mapping[str, object] | None = None,
     search: tuple[np.ndarray, Peaks] | None = None,
     exclude: int | None = None,
     on_windows: Callable[[int], object] = lambda count: None,
 ) -> Experiment:
-    """Slide windows of each size over one image, hide its object and its context, look at its strongest feature map.
+    """Slide windows of each size over one image, and look at what its strongest feature map answers to.
 
     Args:
         model: in evaluation mode. `image`: uint8 [H, W, 3], of the model's image size. `label`: the true class.
         name: what the image is called. `box`: its object box, float [4], or None.
+        interventions: the image's row of `graybox.verdicts.per_image`, if there is one.
         search: images, uint8 [N, H, W, 3], and their peaks, to find the feature map's top patches in; None = don't.
         exclude: the image's own row among those.
         on_windows: called with a number of windows whenever so many more are done, for a progress bar.
@@ -134,7 +136,7 @@ def examine(
         maps=maps,
         window=settings.window,
         evidence=evidence,
-        interventions=_interventions(model, image, label, box, settings, evidence),
+        interventions=interventions,
         feature_map=strongest,
         features=_features(model, image, strongest),
         projection=feature_maps.project(model, image, strongest),
@@ -147,13 +149,21 @@ def examine_row(
     images: ImageSet,
     row: int,
     settings: Settings,
+    judged: pd.DataFrame,
     peaks: Peaks,
     on_windows: Callable[[int], object] = lambda count: None,
 ) -> Experiment:
-    """`examine` for an image of a split, its top patches taken from the others; `peaks` are of all of them."""
+    """`examine` for an image of a split.
+
+    Args:
+        judged: what `graybox.verdicts.per_image` gave for the split; it has no row for an image without a usable box.
+        peaks: of all of the split's images; the top patches are taken from the others.
+    """
+    own = judged[judged["row"] == row]
     return examine(
         model, images.images[row], int(images.labels[row]), settings, name=images.files[row], box=images.boxes[row],
-        search=(images.images, peaks), exclude=row, on_windows=on_windows,
+        interventions=None if own.empty else own.iloc[0].to_dict(), search=(images.images, peaks), exclude=row,
+        on_windows=on_windows,
     )  # fmt: skip
 
 
@@ -165,14 +175,6 @@ def arrays(experiments: Sequence[Experiment]) -> dict[str, np.ndarray]:
         for window, found in one.maps.items()
         for name, array in found.arrays().items()
     }
-
-
-def _interventions(
-    model: CNN, image: np.ndarray, label: int, box: np.ndarray, settings: Settings, evidence: MapEvidence
-) -> dict[str, object] | None:
-    alone = ImageSet(np.asarray(image)[None], np.array([label]), model.class_names, ("",), box[None])
-    found = verdicts.per_image(intervene(model, alone, fill=settings.fill, gray=settings.gray), {0: evidence})
-    return None if found.empty else found.drop(columns=["row", "correct"]).iloc[0].to_dict()
 
 
 @torch.inference_mode()

@@ -47,7 +47,7 @@ def occlusion_panel(experiment: Experiment) -> Figure:
     drawn = activation.imshow(found.activation, cmap="magma", extent=map_extent(found), vmin=0)
     figure.colorbar(drawn, ax=activation, shrink=0.75)
     activation.set_title(
-        f"strongest feature map ({experiment.feature_map}): sum with\nthe window here; "
+        f"strongest map ({experiment.feature_map}): its sum with\nthe window here; "
         f"{found.unoccluded_activation:.3g} unoccluded"
     )
 

@@ -18,10 +18,11 @@ def main() -> None:
     predicted = inference.class_scores(network, test.images).argmax(1).numpy()
     rows = occlusion.choose_images(test, predicted, params.occlusion.images)
     peaks = feature_maps.map_peaks(network, test.images)
+    judged = pd.read_csv("report/reliance.csv")
 
     windows = len(rows) * settings.positions(test.size)
     with tqdm(total=windows, desc="occlude", unit=" windows", unit_scale=True) as bar:
-        found = [experiment.examine_row(network, test, int(row), settings, peaks, bar.update) for row in rows]
+        found = [experiment.examine_row(network, test, int(row), settings, judged, peaks, bar.update) for row in rows]
 
     folder = Path("plots/occlusion")
     folder.mkdir(parents=True, exist_ok=True)

@@ -12,10 +12,11 @@ from conftest import ROOT, image_set
 from PIL import Image, ImageSequence
 
 from graybox import __main__ as command
-from graybox import experiment, feature_maps, model, panels, strip
+from graybox import experiment, feature_maps, model, panels, strip, verdicts
 from graybox.config import ModelParams
 from graybox.errors import UserError
 from graybox.experiment import Settings
+from graybox.interventions import intervene
 from graybox.model import CNN
 
 SETTINGS = Settings(window=5, stride=2, other_windows=(3, 9), other_stride=4)
@@ -31,7 +32,8 @@ def network(params) -> CNN:
 def examined(network: CNN, row: int = 0, settings: Settings = SETTINGS, **options) -> experiment.Experiment:
     images = image_set(6)
     peaks = feature_maps.map_peaks(network, images.images)
-    return experiment.examine_row(network, images, row, settings, peaks, **options)
+    judged = verdicts.per_image(intervene(network, images))
+    return experiment.examine_row(network, images, row, settings, judged, peaks, **options)
 
 
 def test_there_is_a_map_for_each_window_and_the_main_one_follows_the_strongest_map(network):
@@ -56,7 +58,9 @@ def test_patches_come_from_other_images_only(network):
     images = image_set(6)
     images.images[:] = images.images[0]  # the same picture six times: each would be its own best patch
     peaks = feature_maps.map_peaks(network, images.images)
-    found = experiment.examine_row(network, images, 2, SETTINGS, peaks)
+    found = experiment.examine(
+        network, images.images[2], 2, SETTINGS, name="", search=(images.images, peaks), exclude=2
+    )
     assert len(found.patches) == 5
 
 
@@ -66,8 +70,8 @@ def test_an_image_without_a_box_has_no_interventions_and_says_nothing_of_an_obje
     assert found.interventions is None and "object" not in found.commentary
     with_box = examined(network)
     row = with_box.summary()
-    assert row["p"] == pytest.approx(row["true_probability"], abs=1e-6)
-    assert row["verdict"] and row["commentary"] == with_box.commentary
+    assert with_box.interventions["p"] == pytest.approx(row["true_probability"], abs=1e-6)
+    assert row["verdict"] == with_box.interventions["verdict"] and row["commentary"] == with_box.commentary
 
 
 def test_the_arrays_of_every_map_are_named_apart(network):
