@@ -182,9 +182,15 @@ def _odd_window(value: int) -> int:
     return value
 
 
+Window = Annotated[int, Field(ge=1), AfterValidator(_odd_window)]
+
+
 class OcclusionParams(Section):
-    window: Annotated[int, Field(ge=1), AfterValidator(_odd_window)]
+    window: Window
     stride: Annotated[int, Field(ge=1)]
+    other_windows: list[Window]
+    other_stride: Annotated[int, Field(ge=1)]
+    fill: Literal["gray", "mean", "blur", "noise"]
     gray: Fraction
     images: int | list[str]
 
@@ -196,6 +202,11 @@ class OcclusionParams(Section):
         if isinstance(value, list) and value and all(isinstance(v, str) for v in value):
             return value
         raise ValueError("should be a number of test images of at least 1, or a list of their files")
+
+
+class RelianceParams(Section):
+    maps: Annotated[int, Field(ge=1)]
+    map_stride: Annotated[int, Field(ge=1)]
 
 
 class CorrespondenceParams(Section):
@@ -215,6 +226,7 @@ class Params(Section):
     select: SelectParams
     mistakes: MistakesParams
     occlusion: OcclusionParams
+    reliance: RelianceParams
     correspondence: CorrespondenceParams
 
     @property
@@ -269,12 +281,14 @@ def load(path: Path | str = "params.yaml") -> Params:
                 f"params.yaml: variants.{name} is not a usable name; allowed: a letter, then letters, digits, - and _"
             )
         params.variant(name)
-    size, window = params.image_size, params.occlusion.window
-    if window > size:
-        raise UserError(
-            f"params.yaml: occlusion.window is {window}; it should be at most the image size, "
-            f"sources.{params.data.source}.image_size = {size}"
-        )
+    windows = {"window": params.occlusion.window}
+    windows |= {f"other_windows.{place}": window for place, window in enumerate(params.occlusion.other_windows)}
+    for key, window in windows.items():
+        if window > params.image_size:
+            raise UserError(
+                f"params.yaml: occlusion.{key} is {window}; it should be at most the image size, "
+                f"sources.{params.data.source}.image_size = {params.image_size}"
+            )
     return params
 
 

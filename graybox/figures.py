@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from graybox.images import ImageSet
 
-if TYPE_CHECKING:  # a picture needs no network, only what one said
-    from graybox.occlusion import OcclusionMap
-
 BASELINE, VARIANT, BOX = "#d95f02", "#1b6ca8", "#e7298a"
-MOST_CLASSES_NAMED = 7
 
 
 def save(figure: Figure, path: Path | str, dpi: int = 110) -> None:
@@ -68,8 +62,7 @@ def learning_curves(curves: pd.DataFrame) -> Figure:
     """
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     loss, accuracy = figure.subplots(1, 2)
-    colours = [*_colours(20)]
-    for colour, (variant, curve) in zip(colours * 9, curves.groupby("variant", sort=False)):
+    for colour, (variant, curve) in zip(colours(20) * 9, curves.groupby("variant", sort=False)):
         for axes, figure_name in ((loss, "loss"), (accuracy, "accuracy")):
             axes.plot(curve["epoch"], curve[f"validation_{figure_name}"], color=colour, label=variant)
             axes.plot(curve["epoch"], curve[f"train_{figure_name}"], color=colour, linestyle=":", alpha=0.5)
@@ -121,10 +114,10 @@ def mistakes_gallery(images: ImageSet, wrong: pd.DataFrame, columns: int = 6) ->
         axes.set_axis_off()
     for axes, (_, mistake) in zip(grid, wrong.iterrows()):
         axes.imshow(images.images[mistake["row"]])
-        _draw_box(axes, images.boxes[mistake["row"]])
+        draw_box(axes, images.boxes[mistake["row"]])
         axes.set_title(
-            f"{_short(mistake['true_class'])} {mistake['true_probability']:.0%}\n"
-            f"taken for {_short(mistake['predicted_class'])} {mistake['predicted_probability']:.0%}",
+            f"{short(mistake['true_class'])} {mistake['true_probability']:.0%}\n"
+            f"taken for {short(mistake['predicted_class'])} {mistake['predicted_probability']:.0%}",
             fontsize=8,
         )
     title = "Most confident mistakes of the best model" if len(wrong) else "No test image is misclassified"
@@ -132,84 +125,18 @@ def mistakes_gallery(images: ImageSet, wrong: pd.DataFrame, columns: int = 6) ->
     return figure
 
 
-def occlusion_panel(
-    found: OcclusionMap, image: np.ndarray, box: np.ndarray, file: str, class_names: Sequence[str]
-) -> Figure:
-    """The image with its box, the confidence map, both laid over one another, and the map of the most probable class.
-
-    Args:
-        image: uint8 [H, W, 3]. `box`: float [4], x0, y0, x1, y1 in pixels, NaN where there is none.
-    """
-    figure = Figure(figsize=(14, 3.75), layout="constrained")
-    original, confidence, overlay, classes = figure.subplots(1, 4)
-    true = class_names[found.label]
-    original.imshow(image)
-    _draw_box(original, box)
-    original.set_title("image and object box" if not np.isnan(box).any() else "image")
-
-    drawn = confidence.imshow(found.confidence, vmin=0, vmax=1, cmap="viridis", extent=_extent(found))
-    figure.colorbar(drawn, ax=confidence, shrink=0.75)
-    confidence.set_title(f"probability of {_short(true)}\nwith the window centred here")
-
-    overlay.imshow(image.mean(axis=2), cmap="gray", vmin=0, vmax=255)
-    overlay.imshow(found.confidence, vmin=0, vmax=1, cmap="viridis", extent=_extent(found), alpha=0.55)
-    row, column = found.lowest
-    corner = (column - found.window / 2, row - found.window / 2)
-    overlay.add_patch(Rectangle(corner, found.window, found.window, fill=False, color="white", linestyle="--"))
-    overlay.set_title(f"overlay; dashed: the window\nthat leaves it least ({found.confidence.min():.1%})")
-
-    _class_map(classes, found, class_names)
-    classes.set_title("most probable class\nwith the window centred here")
-    for axes in (original, confidence, overlay, classes):
-        axes.set(xticks=[], yticks=[], xlim=(-0.5, image.shape[1] - 0.5), ylim=(image.shape[0] - 0.5, -0.5))
-    for axes in (confidence, overlay, classes):
-        _draw_box(axes, box)
-    answer = found.unoccluded.argmax()
-    verb = "recognised" if answer == found.label else f"taken for {_short(class_names[answer])}"
-    figure.suptitle(
-        f"{file}: {_short(true)}, {verb}, probability {found.unoccluded[found.label]:.1%}; "
-        f"{found.window} x {found.window} gray window",
-        fontsize=12,
-    )
-    return figure
-
-
-def _class_map(axes: Axes, found: OcclusionMap, class_names: Sequence[str]) -> None:
-    """Colour each place by the most probable class there; the rarest classes share one colour."""
-    labels, counts = np.unique(found.predicted, return_counts=True)
-    by_area = labels[np.argsort(-counts, kind="stable")]
-    named = [found.label, *(label for label in by_area if label != found.label)][:MOST_CLASSES_NAMED]
-    colours = ["#dddddd", *_colours(MOST_CLASSES_NAMED - 1, "Dark2")][: len(named)]
-    places = np.full(found.predicted.shape, len(named))
-    for place, label in enumerate(named):
-        places[found.predicted == label] = place
-    entries = list(zip((class_names[label] for label in named), colours))
-    if (places == len(named)).any():
-        entries.append(("others", "black"))
-    colour_map = ListedColormap([*colours, "black"])
-    norm = BoundaryNorm(np.arange(len(colours) + 2) - 0.5, len(colours) + 1)
-    axes.imshow(places, cmap=colour_map, norm=norm, extent=_extent(found), interpolation="nearest")
-    axes.legend(
-        handles=[Patch(color=colour, label=_short(name)) for name, colour in entries],
-        loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False,
-    )  # fmt: skip
-
-
-def _extent(found: OcclusionMap) -> tuple[float, float, float, float]:
-    """Where the map lies on the image: each value in the middle of the pixels that it stands for."""
-    half = (found.rows[1] - found.rows[0]) / 2 if len(found.rows) > 1 else 0.5
-    return found.columns[0] - half, found.columns[-1] + half, found.rows[-1] + half, found.rows[0] - half
-
-
-def _draw_box(axes: Axes, box: np.ndarray) -> None:
+def draw_box(axes: Axes, box: np.ndarray) -> None:
+    """Outline an object box, float [4] as x0, y0, x1, y1 in pixels; nothing for NaN."""
     if not np.isnan(box).any():
         x0, y0, x1, y1 = box
         axes.add_patch(Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, color=BOX, linewidth=1.5))
 
 
-def _colours(count: int, name: str = "tab20") -> list[tuple[float, ...]]:
+def colours(count: int, name: str = "tab20") -> list[tuple[float, ...]]:
+    """The first colours of one of matplotlib's lists."""
     return [colormaps[name](place) for place in range(count)]
 
 
-def _short(name: str, most: int = 22) -> str:
+def short(name: str, most: int = 22) -> str:
+    """A name that fits a title."""
     return name if len(name) <= most else name[: most - 1] + "…"

@@ -16,6 +16,13 @@ from matplotlib.figure import Figure
 from graybox import comparison
 from graybox.config import Params
 
+SHOWN = {
+    "gray": "gray, {level:g} of full brightness",
+    "mean": "the image's mean colour",
+    "blur": "the image, blurred",
+    "noise": "the image's own pixels in another order",
+}
+
 
 def render(
     params: Params,
@@ -26,6 +33,8 @@ def render(
     pairs: pd.DataFrame,
     mistakes: pd.DataFrame,
     occlusion: pd.DataFrame,
+    reliance: Mapping[str, Any],
+    correspondence: Mapping[str, Any],
     pictures: Mapping[str, Path | Figure],
     panels: Sequence[Path],
 ) -> str:
@@ -37,7 +46,8 @@ def render(
         best: the selected variant, what it was selected on, and its accuracies.
         pairs: the most confused pairs of classes. `mistakes`: the misclassified test images.
         occlusion: a row per occluded image, in the order of `panels`.
-        pictures: "parameters", "curves", "confusion" and "mistakes".
+        reliance: the verdict's figures and "sentence". `correspondence`: its "sentence".
+        pictures: "parameters", "curves", "confusion", "mistakes", "reliance", "strip", "windows", "correspondence".
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
@@ -54,6 +64,10 @@ def render(
         row=table.set_index("variant").loc[best["variant"]],
         pairs=pairs,
         mistakes=mistakes,
+        reliance=reliance,
+        correspondence=correspondence,
+        fill=SHOWN[params.occlusion.fill].format(level=params.occlusion.gray),
+        points=lambda share: f"{100 * share:+.0f}",
         pictures={name: _embedded(picture) for name, picture in pictures.items()},
         panels=[(_embedded(panel), summary) for panel, (_, summary) in zip(panels, occlusion.iterrows())],
     )
@@ -66,10 +80,11 @@ def _html_table(frame: pd.DataFrame, emphasised: pd.Series) -> str:
 
 def _embedded(picture: Path | Figure) -> str:
     """A picture as a data: URL, so that the page can be sent on its own."""
+    kind = "png"
     if isinstance(picture, Figure):
         buffer = io.BytesIO()
         picture.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
         content = buffer.getvalue()
     else:
-        content = picture.read_bytes()
-    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
+        content, kind = picture.read_bytes(), picture.suffix[1:]
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -13,7 +13,7 @@ def main() -> None:
     network = model.load("models/best.safetensors", inference.pick_device(params.train.device))
     predicted = inference.class_scores(network, test.images).argmax(1).numpy()
     found = correspondence.measure(
-        network, test, predicted, gray=params.occlusion.gray,
+        network, test, predicted, fill=params.occlusion.fill, gray=params.occlusion.gray,
         images_per_class=settings.images_per_class, random_draws=settings.random_draws, seed=settings.seed,
     )  # fmt: skip
 

@@ -6,31 +6,33 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from graybox import config, errors, figures, images, inference, model, occlusion
+from graybox import config, errors, experiment, feature_maps, figures, images, inference, model, occlusion, panels
+from graybox.strip import sliding_strip
 
 
 def main() -> None:
     params = config.load()
-    settings = params.occlusion
+    settings = experiment.Settings(**params.occlusion.model_dump(exclude={"images"}))
     test = images.load("data/prepared", "test")
     network = model.load("models/best.safetensors", inference.pick_device(params.train.device))
     predicted = inference.class_scores(network, test.images).argmax(1).numpy()
-    rows = occlusion.choose_images(test, predicted, settings.images)
-    panels = Path("plots/occlusion")
-    panels.mkdir(parents=True, exist_ok=True)
+    rows = occlusion.choose_images(test, predicted, params.occlusion.images)
+    peaks = feature_maps.map_peaks(network, test.images)
+    judged = pd.read_csv("report/reliance.csv")
 
-    maps, summary = {}, []
-    for number, row in enumerate(tqdm(rows, desc="occlude", unit="image")):
-        found = occlusion.occlusion_map(
-            network, test.images[row], test.labels[row],
-            window=settings.window, stride=settings.stride, fill=settings.gray,
-        )  # fmt: skip
-        maps |= {f"{number:02d}_{name}": array for name, array in found.arrays().items()}
-        summary.append({"file": test.files[row], **found.summary(test.class_names)})
-        panel = figures.occlusion_panel(found, test.images[row], test.boxes[row], test.files[row], test.class_names)
-        figures.save(panel, panels / f"{number:02d}.png")
-    np.savez("data/occlusion.npz", **maps)
-    pd.DataFrame(summary).round(6).to_csv("report/occlusion.csv", index=False, lineterminator="\n")
+    windows = len(rows) * settings.positions(test.size)
+    with tqdm(total=windows, desc="occlude", unit=" windows", unit_scale=True) as bar:
+        found = [experiment.examine_row(network, test, int(row), settings, judged, peaks, bar.update) for row in rows]
+
+    folder = Path("plots/occlusion")
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, one in enumerate(found):
+        figures.save(panels.occlusion_panel(one), folder / f"{number:02d}.png", dpi=90)
+    figures.save(panels.windows_chart(found), "plots/occlusion_windows.png", dpi=90)
+    Path("plots/occlusion.gif").write_bytes(sliding_strip(found))
+    np.savez("data/occlusion.npz", **experiment.arrays(found))
+    summary = pd.DataFrame([one.summary() for one in found])
+    summary.round(6).to_csv("report/occlusion.csv", index=False, lineterminator="\n")
 
 
 if __name__ == "__main__":

@@ -21,11 +21,17 @@ def main() -> None:
         pairs=pd.read_csv("report/confused_pairs.csv"),
         mistakes=pd.read_csv("report/mistakes.csv"),
         occlusion=pd.read_csv("report/occlusion.csv"),
+        reliance=json.loads(Path("report/reliance.json").read_text()),
+        correspondence=json.loads(Path("report/correspondence.json").read_text()),
         pictures={
             "parameters": Path("plots/accuracy_by_parameter.png"),
             "curves": figures.learning_curves(pd.read_csv("plots/curves.csv")),
             "confusion": Path("plots/confusion.png"),
             "mistakes": Path("plots/mistakes.png"),
+            "reliance": Path("plots/reliance.png"),
+            "strip": Path("plots/occlusion.gif"),
+            "windows": Path("plots/occlusion_windows.png"),
+            "correspondence": Path("plots/correspondence.png"),
         },
         panels=sorted(Path("plots/occlusion").glob("*.png")),
     )

@@ -30,7 +30,9 @@ TINY = {
     "variants": {"baseline": {}, "conv-2": {"model": {"conv_layers": 2}}, "filters-8": {"model": {"filters": 8}}},
     "occlusion.window": 5,
     "occlusion.stride": 4,
+    "occlusion.other_windows": [3],
     "occlusion.images": 2,
+    "reliance.maps": 4,
     "correspondence.random_draws": 2,
 }
 
@@ -110,13 +112,24 @@ def clean(study, tmp_path) -> Study:
 
 def test_a_first_run_makes_everything(study):
     per_variant = [f"{stage}@{name}" for stage in ("train", "evaluate") for name in TINY["variants"]]
-    others = ["check", "download", "prepare", "compare", "select_best", "vega"]
-    others += ["mistakes", "occlude", "correspondence", "report"]
+    others = [
+        "check",
+        "download",
+        "prepare",
+        "compare",
+        "select_best",
+        "mistakes",
+        "occlude",
+        "correspondence",
+        "report",
+        "vega",
+    ]
     assert sorted(study.ran_first) == sorted([*others, *per_variant])
     for made in (
         "data/prepared/images.npy", "models/best.safetensors", "metrics/conv-2.json", "report/comparison.md",
         "plots/accuracy_by_parameter.png", "plots/mistakes.png", "plots/occlusion/00.png", "plots/occlusion/01.png",
-        "data/occlusion.npz", "plots/correspondence.png", "report/correspondence.csv", "report/index.html",
+        "data/occlusion.npz", "plots/occlusion.gif", "plots/occlusion_windows.png", "plots/reliance.png",
+        "plots/correspondence.png", "report/correspondence.csv", "report/verdict.json", "report/index.html",
     ):  # fmt: skip
         assert (study.folder / made).stat().st_size > 0, made
     table = pd.read_csv(study.folder / "report/comparison.csv").set_index("variant")
@@ -152,11 +165,13 @@ def test_a_changed_variant_runs_itself_and_what_follows_and_nothing_else(clean):
 def test_an_edit_of_a_late_module_retrains_nothing(clean):
     module = clean.folder / "graybox/occlusion.py"
     module.write_text(module.read_text() + "\n# edited\n")
-    assert clean.repro() == ["occlude"]  # its outputs are the same, so the report stands
+    assert clean.repro() == ["reliance", "occlude"]  # their outputs are the same, so the report stands
 
 
 def test_an_occlusion_parameter_reaches_occlusion_and_report_alone(clean):
     clean.set(occlusion__window=7)
+    assert clean.repro() == ["check", "reliance", "occlude", "report"]
+    clean.set(occlusion__images=3)
     assert clean.repro() == ["check", "occlude", "report"]
 
 
@@ -182,7 +197,10 @@ def test_the_plots_page_has_everything_and_needs_no_network(study):
     page = (study.folder / "dvc_plots/index.html").read_text()
     for title in ("Validation accuracy by epoch", "Test accuracy and its 95% interval", "Confusion matrix"):
         assert title in page
-    for picture in ("accuracy_by_parameter.png", "mistakes.png", "00.png", "01.png"):
+    for picture in (
+        "accuracy_by_parameter.png", "mistakes.png", "reliance.png", "correspondence.png", "occlusion_windows.png",
+        "occlusion.gif", "00.png", "01.png",
+    ):  # fmt: skip
         assert picture in page
     assert "vegaEmbed" in (study.folder / "plots/vega.js").read_text()
     assert '<script src="../plots/vega.js">' in page
@@ -202,6 +220,8 @@ def test_the_graph_can_be_drawn(study):
         ("+model.filtres=3", ["model.filtres is not a known key"]),
         ("data.source=imagenet", ["data.source is 'imagenet'", "scenes"]),
         ("occlusion.window=33", ["occlusion.window is 33", "32"]),
+        ("occlusion.other_windows=[3,35]", ["occlusion.other_windows.1 is 35", "32"]),
+        ("occlusion.fill=white", ["occlusion.fill is 'white'", "'gray', 'mean', 'blur' or 'noise'"]),
         ("model.conv_layers=6", ["max pooling 6", "1 x 1"]),
     ],
 )

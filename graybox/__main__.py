@@ -1,0 +1,103 @@
+"""The selected model on any image: python -m graybox occlude photo.jpg"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from graybox import errors
+from graybox.errors import UserError
+from graybox.sources.catalogue import UnreadableError
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m graybox", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+    command = commands.add_parser(
+        "occlude",
+        help="slide the gray window over an image of yours",
+        description="Slide the window over an image and draw the same panel as the study does for test images.",
+    )
+    command.add_argument("image", type=Path, help="any picture; its largest square in the middle is used")
+    command.add_argument(
+        "--class", dest="label", metavar="NAME", help="the true class; the model's own answer if left out"
+    )
+    command.add_argument("--window", type=int, help="N of the N x N window, odd; else occlusion.window of params.yaml")
+    command.add_argument("--box", type=float, nargs=4, metavar=("X0", "Y0", "X1", "Y1"),
+                         help="the object box in pixels of the picture, to judge object against context")  # fmt: skip
+    command.add_argument("--model", type=Path, default=Path("models/best.safetensors"))
+    command.add_argument("--output", type=Path, help="where the panel goes; else beside you, as photo-occlusion.png")
+    command.set_defaults(run=occlude)
+    options = parser.parse_args(arguments)
+    options.run(options)
+
+
+def occlude(options: argparse.Namespace) -> None:
+    """Draw one image's panel, and say what it shows."""
+    # Here and not above: `--help` should not take seconds.
+    from graybox import config, experiment, feature_maps, figures, images, inference, model, panels
+
+    params = config.load()
+    network = model.load(options.model, inference.pick_device(params.train.device))
+    size = network.image_size
+    picture, box = _square(options.image, options.box, size)
+    window = options.window or params.occlusion.window
+    if not (window % 2 == 1 and 1 <= window <= size):
+        raise UserError(f"--window is {window}; allowed: odd numbers from 1 to the image size, {size}")
+    label = _label(options.label, network, picture)
+
+    settings = experiment.Settings(**params.occlusion.model_dump(exclude={"images"}) | {"window": window})
+    search = None
+    if Path("data/prepared/table.csv").exists():
+        test = images.load("data/prepared", "test").images
+        search = (test, feature_maps.map_peaks(network, test)) if test.shape[1] == size else None
+    with tqdm(total=settings.positions(size), unit=" windows", unit_scale=True) as bar:
+        found = experiment.examine(
+            network, picture, label, settings, name=options.image.name, box=box, search=search, on_windows=bar.update,
+            interventions=_interventions(network, picture, label, box, settings),
+        )  # fmt: skip
+    output = options.output or Path(f"{options.image.stem}-occlusion.png")
+    figures.save(panels.occlusion_panel(found), output)
+    print(f"{found.commentary}\n{output}")
+
+
+def _square(path: Path, box: list[float] | None, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The picture as the model wants it, and the box in its pixels; the same steps as for a data set."""
+    from graybox.sources import decode
+
+    try:
+        image = decode.open_image(path.read_bytes())
+        return decode.square(image, np.array(box or [np.nan] * 4, np.float32), size)
+    except OSError as error:
+        raise UserError(f"{path}: can't be read ({error.strerror or error})") from error
+    except UnreadableError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _interventions(network, picture: np.ndarray, label: int, box: np.ndarray, settings) -> dict[str, object] | None:
+    from graybox import verdicts
+    from graybox.images import ImageSet
+    from graybox.interventions import intervene
+
+    alone = ImageSet(picture[None], np.array([label]), network.class_names, ("",), box[None])
+    found = verdicts.per_image(intervene(network, alone, fill=settings.fill, gray=settings.gray))
+    return None if found.empty else found.iloc[0].to_dict()
+
+
+def _label(name: str | None, network, picture: np.ndarray) -> int:
+    from graybox import inference
+
+    if name is None:
+        return int(inference.class_scores(network, picture[None])[0].argmax())
+    if name not in network.class_names:
+        raise UserError(
+            f"--class is {name!r}, which the model does not know; allowed: {', '.join(network.class_names)}"
+        )
+    return network.class_names.index(name)
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,103 @@
+"""What one confidence map shows, in two or three plain sentences, from figures alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from graybox.evidence import FLAT, MapEvidence
+from graybox.verdicts import BOTH, CONTEXT, MIXED, OBJECT
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from graybox.occlusion import OcclusionMap
+
+PLACES = (("upper left", "top", "upper right"), ("left", "middle", "right"), ("lower left", "bottom", "lower right"))
+VERDICT = {
+    OBJECT: "This answer rests on the object.",
+    CONTEXT: "This answer rests on the context.",
+    BOTH: "This answer rests on both: either will do.",
+    MIXED: "This answer takes something from either.",
+}
+CANNOT = "What this answer rests on cannot be told."
+
+
+def commentary(
+    found: OcclusionMap,
+    evidence: MapEvidence,
+    interventions: pd.Series | Mapping[str, object] | None,
+    class_names: Sequence[str],
+) -> str:
+    """What to say under an image's panel.
+
+    Args:
+        evidence: `graybox.evidence.map_evidence` of the same map.
+        interventions: the image's row of `graybox.verdicts.per_image`; None where it has no usable box.
+    """
+    said = [_answer(found, class_names), _map(found, evidence, class_names)]
+    if interventions is not None:
+        said.append(_interventions(interventions, class_names[found.label]))
+    return " ".join(said)
+
+
+def place(row: int, column: int, height: int, width: int) -> str:
+    """Where a pixel lies, by thirds of the image: "upper left", "top", ..., "middle", ..., "lower right"."""
+    return PLACES[min(2, 3 * row // height)][min(2, 3 * column // width)]
+
+
+def _answer(found: OcclusionMap, class_names: Sequence[str]) -> str:
+    true, answer = found.label, int(found.unoccluded.argmax())
+    if answer != true:
+        return (
+            f"Misclassified: the model says {class_names[answer]} ({_percent(found.unoccluded[answer])}), and gives "
+            f"the true class, {class_names[true]}, {_percent(found.unoccluded[true])}."
+        )
+    return f"The model gives the true class, {class_names[true]}, {_percent(found.unoccluded[true])}."
+
+
+def _map(found: OcclusionMap, evidence: MapEvidence, class_names: Sequence[str]) -> str:
+    if evidence.flat:
+        return (
+            f"No window takes {_percent(FLAT)} of probability away (at most {_percent(evidence.largest_drop)}): "
+            f"the map is flat, and where it is lowest means nothing."
+        )
+    row, column = found.lowest
+    # The last centre is at most a stride short of the last pixel, which no third of the image depends on.
+    where = place(row, column, int(found.rows[-1]) + 1, int(found.columns[-1]) + 1)
+    on = {True: ", on the object", False: ", beside the object", None: ""}[evidence.peak_in_box]
+    there = int(found.predicted.flat[found.confidence.argmin()])
+    before = int(found.unoccluded.argmax())
+    if there == found.label:
+        flips = "and the answer is the true class" if before != there else "and the answer stays"
+    elif there == before:
+        flips = f"and the answer stays {class_names[there]}"
+    else:
+        flips = f"and the answer becomes {class_names[there]}"
+    said = f"That falls most with the window at the {where}{on}: to {_percent(found.confidence.min())}, {flips}."
+    if not math.isnan(evidence.drop_in_box):
+        said += (
+            f" Windows centred in the object box make {_percent(evidence.drop_in_box)} of the drop and "
+            f"{_percent(evidence.box_share)} of the positions."
+        )
+    return said
+
+
+def _interventions(row: pd.Series | Mapping[str, object], true_class: str) -> str:
+    verdict = VERDICT.get(str(row["verdict"]), CANNOT)
+    return (
+        f"With the whole object hidden {true_class} keeps {_percent(row['p_box_hidden'])}, with all else hidden "
+        f"{_percent(row['p_context_hidden'])}. {verdict}"
+    )
+
+
+def _percent(share: float) -> str:
+    """In whole percent; what is not quite 0 or 1 does not read as if it were."""
+    if 0 < share < 0.005:
+        return "under 1%"
+    if 0.995 <= share < 1:
+        return "over 99%"
+    return f"{int(np.rint(100 * share))}%"

@@ -1,0 +1,52 @@
+"""Figures with 95% intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from statsmodels.stats.proportion import proportion_confint
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and the ends of its 95% interval; NaN where there is nothing to say it of."""
+
+    value: float
+    low: float
+    high: float
+
+    def percent(self) -> str:
+        """In words, as "74% (95% CI 70 to 78)"."""
+        # Rounded before it is printed, as the tiniest negative figure would read "-0%".
+        value, low, high = (int(np.rint(100 * x)) for x in (self.value, self.low, self.high))
+        return f"{value}% (95% CI {low} to {high})"
+
+
+def share(count: float, total: int) -> Estimate:
+    """A share of independent cases with Wilson's interval (Wilson 1927).
+
+    `count` may be a fraction, where a case counts as the mean of several tries; the interval is then too wide.
+    """
+    if not total:
+        return Estimate(np.nan, np.nan, np.nan)
+    low, high = proportion_confint(count, total, alpha=0.05, method="wilson")
+    return Estimate(float(count / total), float(low), float(high))
+
+
+def resampled_means(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """The columns' means in bootstrap resamples of the rows (Efron 1979), float [resamples, columns].
+
+    Whole rows are drawn, so that what was measured on one case stays together (paired).
+
+    Args:
+        values: float [cases, columns], at least one case.
+    """
+    random, count = np.random.default_rng(seed), len(values)
+    return np.stack([values[random.integers(count, size=count)].mean(axis=0) for _ in range(resamples)])
+
+
+def percentiles(value: float, resampled: np.ndarray) -> Estimate:
+    """A figure with the middle 95% of its bootstrap resamples."""
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    return Estimate(float(value), float(low), float(high))

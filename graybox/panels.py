@@ -1,0 +1,166 @@
+"""Pictures of the occlusion experiment: a panel for each image, and what the choice of N changes."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+
+from graybox.figures import colours, draw_box, short
+
+if TYPE_CHECKING:  # a picture needs no network, only what one said
+    from graybox.experiment import Experiment
+    from graybox.occlusion import OcclusionMap
+
+MOST_CLASSES_NAMED = 7
+
+
+def occlusion_panel(experiment: Experiment) -> Figure:
+    """Everything that the experiment shows of one image, with what there is to say about it underneath.
+
+    Above: the image with its box; the true class's probability by window centre; how much the window takes from it,
+    laid over the image; and the most probable class. Below: the strongest feature map's total activation by window
+    centre; that map in the unoccluded image; what it answers to, projected to the pixels; and what else excites it.
+    """
+    found, image, box = experiment.main, experiment.image, experiment.box
+    figure = Figure(figsize=(15, 8.3), layout="constrained")
+    (original, confidence, drop, classes), (activation, features, projection, patches) = figure.subplots(2, 4)
+    true = short(experiment.class_names[found.label])
+
+    original.imshow(image)
+    original.set_title("image" if np.isnan(box).any() else "image and object box")
+
+    drawn = confidence.imshow(found.confidence, vmin=0, vmax=1, cmap="viridis", extent=map_extent(found))
+    figure.colorbar(drawn, ax=confidence, shrink=0.75)
+    confidence.set_title(f"probability of {true}\nwith the window centred here")
+
+    _drop_over_image(figure, drop, found, image)
+    _class_map(classes, found, experiment.class_names)
+    classes.set_title("most probable class\nwith the window centred here")
+
+    drawn = activation.imshow(found.activation, cmap="magma", extent=map_extent(found), vmin=0)
+    figure.colorbar(drawn, ax=activation, shrink=0.75)
+    activation.set_title(
+        f"strongest map ({experiment.feature_map}): its sum with\nthe window here; "
+        f"{found.unoccluded_activation:.3g} unoccluded"
+    )
+
+    size = (-0.5, image.shape[1] - 0.5, image.shape[0] - 0.5, -0.5)
+    features.imshow(image.mean(axis=2), cmap="gray", vmin=0, vmax=255)
+    features.imshow(experiment.features, cmap="magma", alpha=0.6, extent=size, interpolation="bilinear")
+    features.set_title("that map, unoccluded,\nover the image")
+
+    projection.imshow(contrast(experiment.projection))
+    projection.set_title("what it answers to here\n(guided backpropagation)")
+
+    patches.imshow(mosaic(experiment.patches, image.shape[0]))
+    patches.set_title("what excites it most in other images" if experiment.patches else "no other images to search")
+
+    for axes in (original, confidence, drop, classes, activation, features, projection):
+        axes.set(xticks=[], yticks=[], xlim=size[:2], ylim=size[2:])
+        draw_box(axes, box)
+    patches.set_axis_off()
+    answer = found.unoccluded.argmax()
+    verb = "recognised" if answer == found.label else f"taken for {short(experiment.class_names[answer])}"
+    figure.suptitle(
+        f"{experiment.name}: {true}, {verb}, probability {found.unoccluded[found.label]:.1%}; "
+        f"{found.window} x {found.window} window",
+        fontsize=13,
+    )
+    figure.supxlabel(textwrap.fill(experiment.commentary, 170), fontsize=11.5, x=0.01, ha="left")
+    return figure
+
+
+def windows_chart(experiments: Sequence[Experiment]) -> Figure:
+    """What the choice of N changes: a column per image, its probability map for each window size."""
+    sizes = list(experiments[0].maps)
+    figure = Figure(figsize=(1.6 * len(experiments) + 1.2, 1.85 * (len(sizes) + 1) + 0.6), layout="constrained")
+    grid = figure.subplots(len(sizes) + 1, len(experiments), squeeze=False)
+    for column, experiment in zip(grid.T, experiments):
+        height, width = experiment.image.shape[:2]
+        column[0].imshow(experiment.image)
+        column[0].set_title(
+            f"{short(experiment.class_names[experiment.main.label], 14)}\n"
+            f"{experiment.main.unoccluded[experiment.main.label]:.0%}",
+            fontsize=10,
+        )
+        for axes, (window, found) in zip(column[1:], experiment.maps.items()):
+            drawn = axes.imshow(found.confidence, vmin=0, vmax=1, cmap="viridis", extent=map_extent(found))
+            axes.set_xlabel(f"at least {found.confidence.min():.0%}", fontsize=8, labelpad=2)
+            axes.add_patch(
+                Rectangle((-0.5, -0.5), window, window, fill=False, color="white", linestyle=":", linewidth=0.8)
+            )
+        for axes in column:
+            axes.set(xticks=[], yticks=[], xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+            draw_box(axes, experiment.box)
+    for axes, window in zip(grid[1:, 0], sizes):
+        axes.set_ylabel(f"N = {window}", fontweight="bold" if window == experiments[0].window else None)
+    figure.suptitle("The true class's probability for several window sizes (dotted: the window)", fontsize=12)
+    figure.colorbar(drawn, ax=grid, shrink=0.4, aspect=30)
+    return figure
+
+
+def map_extent(found: OcclusionMap) -> tuple[float, float, float, float]:
+    """Where the map lies on the image: each value in the middle of the pixels that it stands for."""
+    half = (found.rows[1] - found.rows[0]) / 2 if len(found.rows) > 1 else 0.5
+    return found.columns[0] - half, found.columns[-1] + half, found.rows[-1] + half, found.rows[0] - half
+
+
+def contrast(projection: np.ndarray) -> np.ndarray:
+    """A signed picture [H, W, 3] for the eye: 0 is middle gray, the largest values white and black; float 0..1."""
+    # The few largest values would leave the rest gray.
+    scale = np.percentile(np.abs(projection), 99.5) or 1
+    return np.clip(projection / (2 * scale) + 0.5, 0, 1)
+
+
+def mosaic(patches: Sequence[np.ndarray], size: int) -> np.ndarray:
+    """Patches, uint8 [h, w, 3] each and at most nine, three in a row on white: uint8 [3 s, 3 s, 3].
+
+    A patch that the border has cut is smaller than the others, and lies in the middle of its place.
+    """
+    side = max([max(patch.shape[:2]) for patch in patches], default=size) + 2
+    picture = np.full((3 * side, 3 * side, 3), 255, np.uint8)
+    for number, patch in enumerate(patches):
+        height, width = patch.shape[:2]
+        y = number // 3 * side + (side - height) // 2
+        x = number % 3 * side + (side - width) // 2
+        picture[y : y + height, x : x + width] = patch
+    return picture
+
+
+def _drop_over_image(figure: Figure, axes: Axes, found: OcclusionMap, image: np.ndarray) -> None:
+    axes.imshow(image.mean(axis=2), cmap="gray", vmin=0, vmax=255)
+    drawn = axes.imshow(-found.drop, vmin=-1, vmax=1, cmap="RdBu", extent=map_extent(found), alpha=0.7)
+    figure.colorbar(drawn, ax=axes, shrink=0.75)
+    row, column = found.lowest
+    corner = (column - found.window / 2, row - found.window / 2)
+    axes.add_patch(Rectangle(corner, found.window, found.window, fill=False, color="black", linestyle="--"))
+    axes.set_title(f"what the window changes; dashed:\nwhere it leaves the least ({found.confidence.min():.1%})")
+
+
+def _class_map(axes: Axes, found: OcclusionMap, class_names: Sequence[str]) -> None:
+    """Colour each place by the most probable class there; the rarest classes share one colour."""
+    labels, counts = np.unique(found.predicted, return_counts=True)
+    by_area = labels[np.argsort(-counts, kind="stable")]
+    named = [found.label, *(label for label in by_area if label != found.label)][:MOST_CLASSES_NAMED]
+    palette = ["#dddddd", *colours(MOST_CLASSES_NAMED - 1, "Dark2")][: len(named)]
+    places = np.full(found.predicted.shape, len(named))
+    for place, label in enumerate(named):
+        places[found.predicted == label] = place
+    entries = list(zip((class_names[label] for label in named), palette))
+    if (places == len(named)).any():
+        entries.append(("others", "black"))
+    norm = BoundaryNorm(np.arange(len(palette) + 2) - 0.5, len(palette) + 1)
+    axes.imshow(
+        places, cmap=ListedColormap([*palette, "black"]), norm=norm, extent=map_extent(found), interpolation="nearest"
+    )
+    axes.legend(
+        handles=[Patch(color=colour, label=short(name)) for name, colour in entries],
+        loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False,
+    )  # fmt: skip

@@ -1,0 +1,121 @@
+"""The rule: object, context, both, mixed, or cannot tell, for a whole test set and for one image.
+
+`docs/verdict.md` says why it is so, and how often it is right about networks of which the truth is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from graybox.evidence import MapEvidence
+from graybox.interventions import Interventions
+
+OBJECT, CONTEXT, BOTH, MIXED, CANNOT_TELL = "object", "context", "both", "mixed", "cannot tell"
+VERDICTS = (OBJECT, CONTEXT, BOTH, MIXED, CANNOT_TELL)
+
+# What the rule is about: of what the network has above chance, how much the object keeps up alone (everything else
+# hidden), and how much the context does (the object hidden).
+LEAST_SKILL = 0.15
+"""Below this share of the way from chance to 1 there is nothing to explain."""
+TOO_LITTLE = 0.35
+"""If neither alone keeps this much, hiding did more than take evidence away."""
+UNUSED_CONTEXT = 0.20
+"""The context alone keeps less than this: it is not what the answers rest on."""
+UNUSED_OBJECT = 0.30
+"""The object alone keeps less than this, likewise (more than above, as a box holds some background too); ..."""
+SUFFICIENT_CONTEXT = 0.75
+"""... while the context alone keeps at least this."""
+EITHER = 1.25
+"""Each alone keeps at least TOO_LITTLE, and the two together this: for at least a quarter, either will do.
+
+If each answer needed one of the two, object here and context there, the two would add up to 1."""
+
+
+def rule(skilled: float, object_alone: float, context_alone: float) -> str:
+    """The verdict, one of VERDICTS, for a whole test set or for one image.
+
+    Args:
+        skilled: `skill` of the accuracy, or of the true class's probability.
+        object_alone: what is `kept` of it with everything but the box hidden.
+        context_alone: what is `kept` with the box hidden.
+    """
+    if not skilled >= LEAST_SKILL or max(object_alone, context_alone) < TOO_LITTLE:
+        return CANNOT_TELL
+    if context_alone < UNUSED_CONTEXT:
+        return OBJECT
+    if object_alone < UNUSED_OBJECT and context_alone >= SUFFICIENT_CONTEXT:
+        return CONTEXT
+    redundant = object_alone + context_alone >= EITHER and min(object_alone, context_alone) >= TOO_LITTLE
+    return BOTH if redundant else MIXED
+
+
+def skill(value: float, chance: float) -> float:
+    """How far an accuracy or a probability has come from chance (0) to certainty (1)."""
+    return (value - chance) / (1 - chance) if chance < 1 else 0.0
+
+
+def kept(hidden: float, as_is: float, chance: float) -> float:
+    """The share of what is above chance that is left; 0 where nothing is above chance."""
+    return (hidden - chance) / (as_is - chance) if as_is > chance else 0.0
+
+
+def judge_image(
+    probability: float,
+    box_hidden: float,
+    context_hidden: float,
+    *,
+    classes: int,
+    correct: bool = True,
+    evidence: MapEvidence | None = None,
+) -> str:
+    """What the answer to one image rests on, one of VERDICTS: `rule` on the true class's probabilities.
+
+    A misclassified image has no right answer to explain: "cannot tell". So has one that stays right whatever is
+    hidden if its map is flat too, as then nothing in the picture was seen to matter.
+
+    Args:
+        probability, box_hidden, context_hidden: of the true class, 0..1. `classes`: how many, for chance.
+        evidence: the image's map, if there is one.
+    """
+    chance = 1 / classes
+    if not correct:
+        return CANNOT_TELL
+    verdict = rule(
+        skill(probability, chance),
+        kept(context_hidden, probability, chance),
+        kept(box_hidden, probability, chance),
+    )
+    return CANNOT_TELL if verdict == BOTH and evidence is not None and evidence.flat else verdict
+
+
+def per_image(interventions: Interventions, evidence: Mapping[int, MapEvidence] | None = None) -> pd.DataFrame:
+    """A row per image with a usable box.
+
+    Args:
+        evidence: the maps that there are, by row of the ImageSet.
+
+    Returns:
+        Columns row (in the ImageSet), p, p_box_hidden, p_context_hidden, p_control (the true class's probabilities,
+        0..1), correct (bool, as it is), verdict.
+    """
+    probabilities = interventions.true_probabilities()
+    frame = pd.DataFrame(
+        {
+            "row": interventions.rows,
+            "p": probabilities["as_is"],
+            "p_box_hidden": probabilities["box_hidden"],
+            "p_context_hidden": probabilities["context_hidden"],
+            "p_control": probabilities["control"],
+            "correct": interventions.correct()["as_is"].astype(bool),
+        }
+    )
+    frame["verdict"] = [
+        judge_image(
+            one.p, one.p_box_hidden, one.p_context_hidden,
+            classes=interventions.classes, correct=one.correct, evidence=(evidence or {}).get(one.row),
+        )
+        for one in frame.itertuples()
+    ]  # fmt: skip
+    return frame

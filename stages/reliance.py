@@ -1,0 +1,45 @@
+"""Object or context: hide either in every test image, and say what the best model rests on."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from graybox import config, errors, evidence, figures, images, inference, interventions, model, occlusion, verdicts
+from graybox.charts_reliance import reliance_chart
+from graybox.fills import fill_picture
+from graybox.reliance import judge
+
+
+def main() -> None:
+    params = config.load()
+    window, wanted = params.occlusion, params.reliance
+    test = images.load("data/prepared", "test")
+    network = model.load("models/best.safetensors", inference.pick_device(params.train.device))
+    hidden = interventions.intervene(network, test, fill=window.fill, gray=window.gray)
+
+    maps = {}
+    rows = np.unique(np.linspace(0, len(test) - 1, min(wanted.maps, len(test))).round().astype(int))
+    for row in tqdm(rows, desc="reliance", unit=" maps"):
+        found = occlusion.occlusion_map(
+            network, test.images[row], test.labels[row], window=window.window, stride=wanted.map_stride,
+            fill=fill_picture(test.images[row], window.fill, window.gray),
+        )  # fmt: skip
+        maps[int(row)] = evidence.map_evidence(found, test.boxes[row])
+    judged = judge(hidden, list(maps.values()))
+
+    figures.save(reliance_chart(judged), "plots/reliance.png")
+    table = verdicts.per_image(hidden, maps)
+    table.insert(1, "file", [test.files[row] for row in table["row"]])
+    table.round(6).to_csv("report/reliance.csv", index=False, lineterminator="\n")
+    found = judged.metrics()
+    Path("report/reliance.json").write_text(json.dumps({"sentence": judged.sentence(), **found}, indent=1) + "\n")
+    # The few that belong beside the scores in `dvc metrics show`.
+    row = {name: found[name] for name in ("verdict", "object_alone", "context_alone", "control_kept") if name in found}
+    Path("report/verdict.json").write_text(json.dumps(row, indent=1) + "\n")
+    print(judged.sentence())
+
+
+if __name__ == "__main__":
+    errors.run(main)
