@@ -80,6 +80,14 @@ class ScenesParams(Section):
     test_per_class: Annotated[int, Field(ge=1)]
     object_signal: Fraction
     context_bias: Fraction
+    object_size: list[Annotated[Real, Field(ge=0.05, le=1)]]
+
+    @field_validator("object_size")
+    @classmethod
+    def _range(cls, value: list[float]) -> list[float]:
+        if len(value) != 2 or value[0] > value[1]:
+            raise ValueError("should be two numbers, the least and the greatest")
+        return value
 
 
 class TinyImagenetParams(Section):

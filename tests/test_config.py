@@ -38,6 +38,8 @@ MISTAKES = [
     ("data.classes", 1, ["1", "at least 2"]),
     ("data.validation_fraction", 1, ["1", "less than 1"]),
     ("sources.scenes.context_bias", 1.5, ["1.5", "less than or equal to 1"]),
+    ("sources.scenes.object_size", [0.9, 0.5], ["the least and the greatest"]),
+    ("sources.scenes.object_size", [0.5], ["two numbers"]),
     ("sources.tiny_imagenet.sha256", "abc", ["'abc'", "64 hexadecimal digits"]),
     ("occlusion.window", 10, ["10", "odd"]),
     ("occlusion.window", 49, ["49", "at most the image size", "48"]),

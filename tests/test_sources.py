@@ -808,7 +808,7 @@ def test_no_classes_is_said(names):
 
 def scenes_params(**changes) -> config.ScenesParams:
     values = {"image_size": 32, "classes": 3, "train_per_class": 4, "test_per_class": 2} | changes
-    return config.ScenesParams(**{"object_signal": 1.0, "context_bias": 0.0} | values)
+    return config.ScenesParams(**{"object_signal": 1.0, "context_bias": 0.0, "object_size": [0.5, 0.75]} | values)
 
 
 def test_scenes_are_a_source_like_the_others(raw):
