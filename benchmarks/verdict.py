@@ -1,12 +1,16 @@
 """How often the verdict is right: networks whose truth is measured without hiding anything, and what gray says of them.
 
 Usage: python -m benchmarks.verdict [--seeds 100 101 102] [--fills gray mean blur noise] [--maps 40] [--quick]
+       python -m benchmarks.verdict --worlds "bias 0.5" "bias 0.9" "bias 1" --seeds 100 --fills gray
 
 For each seed five networks of params.yaml's baseline are made: four trained in worlds of the generated scenes that
 teach them to use the object, the context, both, or a mixture, and one untrained. Each is judged on test pictures of its
 own world. The truth comes from drawing the same pictures with another class's object, another class's background, a
 neutral object or a neutral background, and seeing which answers stay (`Truth`). A test's 1,000 pictures make the
 verdict, 300 of them the truth, `--maps` of them confidence maps (window 11, a centre at every third pixel).
+
+A world "bias 0.5" shows the label's own object always, and its own background with that probability (else any): the
+ground between the kinds of network.
 
 `--quick` is a trial of the machinery: hardly any training, few pictures.
 """
@@ -98,6 +102,20 @@ class Truth:
         return BOTH if min(self.object_suffices, self.context_suffices) >= ENOUGH else MIXED
 
 
+def world_of(kind: str, seed: int) -> World:
+    """The world that should make such a network.
+
+    Raises:
+        ValueError: it is none of WORLDS, nor "bias" and a number.
+    """
+    if kind in WORLDS:
+        return World(seed=seed, **WORLDS[kind])
+    name, _, bias = kind.partition(" ")
+    if name != "bias":
+        raise ValueError(f"world {kind!r}; allowed: {', '.join(WORLDS)}, or 'bias' and a number from 0 to 1")
+    return World(seed=seed, object_signal=1.0, context_bias=float(bias))
+
+
 def pictures(world: World, split: str, per_class: int, start: int = 0, **changed) -> ImageSet:
     """The world's pictures, the classes taking turns; `changed`: a function of the index that gives draw's options."""
     indices = range(start * CLASSES, (start + per_class) * CLASSES)
@@ -116,7 +134,7 @@ def pictures(world: World, split: str, per_class: int, start: int = 0, **changed
 def network(kind: str, seed: int, size: Size) -> CNN:
     """A network of one kind; its world, first weights and order of images all come from `seed`."""
     params = config.load(ROOT / "params.yaml")
-    world = World(seed=seed, **WORLDS[kind])
+    world = world_of(kind, seed)
     schedule = params.train.model_copy(
         update={"seed": seed, "device": "cpu", "epochs_factor": params.train.epochs_factor * size.epochs_factor}
     )
@@ -139,7 +157,7 @@ def network(kind: str, seed: int, size: Size) -> CNN:
 
 def truth(model: CNN, kind: str, seed: int, size: Size) -> Truth:
     """Redraw test pictures of the network's world and see which answers stay."""
-    world, chance = World(seed=seed, **WORLDS[kind]), 1 / CLASSES
+    world, chance = world_of(kind, seed), 1 / CLASSES
 
     def another(i: int) -> int:
         return (i + 1 + i // CLASSES % (CLASSES - 1)) % CLASSES
@@ -202,7 +220,7 @@ def examine(kind: str, seed: int, fills: list[str], size: Size) -> Judged:
     """Make one network, measure the truth about it, and judge it with each fill."""
     torch.set_num_threads(1)
     model = network(kind, seed, size)
-    test = pictures(World(seed=seed, **WORLDS[kind]), "test", size.test)
+    test = pictures(world_of(kind, seed), "test", size.test)
     precision = inference.pick_precision("auto", torch.device("cpu"))
     rows = spread(model, test, size.maps) if size.maps else []
     verdicts = {
@@ -266,7 +284,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=[100, 101, 102], help="the thresholds come from 0 and 1"
     )
-    parser.add_argument("--worlds", nargs="+", choices=list(WORLDS), default=list(WORLDS))
+    parser.add_argument("--worlds", nargs="+", default=list(WORLDS), metavar="WORLD")
     parser.add_argument("--fills", nargs="+", choices=FILLS, default=list(FILLS))
     parser.add_argument("--maps", type=int, default=Size.maps, help="confidence maps for each network and fill")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="networks at a time, a thread each")
