@@ -1,12 +1,16 @@
 """How often the verdict is right: networks whose truth is measured without hiding anything, and what gray says of them.
 
 Usage: python -m benchmarks.verdict [--seeds 100 101 102] [--fills gray mean blur noise] [--maps 40] [--quick]
+       python -m benchmarks.verdict --worlds "bias 0.5" "bias 0.9" "bias 1" --seeds 100 --fills gray
 
 For each seed five networks of params.yaml's baseline are made: four trained in worlds of the generated scenes that
 teach them to use the object, the context, both, or a mixture, and one untrained. Each is judged on test pictures of its
 own world. The truth comes from drawing the same pictures with another class's object, another class's background, a
 neutral object or a neutral background, and seeing which answers stay (`Truth`). A test's 1,000 pictures make the
 verdict, 300 of them the truth, `--maps` of them confidence maps (window 11, a centre at every third pixel).
+
+A world "bias 0.5" shows the label's own object always, and its own background with that probability (else any): the
+ground between the kinds of network.
 
 `--quick` is a trial of the machinery: hardly any training, few pictures.
 """
@@ -20,163 +24,34 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from graybox import config, inference, training
-from graybox.evidence import MapEvidence, MapFigures, map_evidence, summarize
+from benchmarks.known_networks import QUICK, WORLDS, Size, Truth, network, pictures, truth, world_of
+from graybox import inference
+from graybox.evidence import MapEvidence, MapFigures, centres_inside, map_evidence, summarize
 from graybox.fills import FILLS, fill_picture
 from graybox.images import ImageSet
 from graybox.interventions import intervene
 from graybox.model import CNN
 from graybox.occlusion import choose_images, occlusion_map
 from graybox.reliance import Reliance, judge
-from graybox.sources.scenes import NEUTRAL, OBJECTS, World, draw
-from graybox.verdicts import BOTH, CANNOT_TELL, CONTEXT, LEAST_SKILL, MIXED, OBJECT, kept, skill
+from graybox.verdicts import CANNOT_TELL, OBJECT, VERDICTS
 
-ROOT = Path(__file__).parent.parent
-CLASSES, WINDOW, MAP_STRIDE = 10, 11, 3
-WORLDS = {
-    OBJECT: {"object_signal": 1.0, "context_bias": 0.0},
-    CONTEXT: {"object_signal": 0.0, "context_bias": 1.0},
-    BOTH: {"object_signal": 1.0, "context_bias": 1.0},
-    MIXED: {"object_signal": 1.0, "context_bias": 0.8},
-    CANNOT_TELL: {"object_signal": 1.0, "context_bias": 0.0},
-}
-"""The worlds that should make each kind of network; the last one's stays untrained."""
-CUE_DROPOUT = 0.35
-"""In the world that teaches both, so many training pictures have a neutral background, and so many a neutral object:
-otherwise the background, which is the easier to learn, is all that is learnt."""
-
-# The truth's rule, on shares of the accuracy above chance.
-UNUSED, USED, ENOUGH = 0.15, 0.50, 0.70
+WINDOW, MAP_STRIDE = 11, 3
 
 
-@dataclass(frozen=True)
-class Size:
-    """How much of everything: pictures of each class, maps, and a factor on the epochs."""
-
-    train: int = 187
-    validation: int = 33
-    test: int = 100
-    truth: int = 30
-    maps: int = 40
-    epochs_factor: float = 1.0
-
-
-QUICK = Size(train=8, validation=2, test=6, truth=3, maps=2, epochs_factor=0.125)
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What a network follows, measured on redrawn pictures: shares of its accuracy above chance that stay.
-
-    Attributes:
-        accuracy: on the pictures as they are.
-        object_decides: what stays with another class's background. `context_decides`: with another class's object.
-        object_suffices: what stays with a neutral background. `context_suffices`: with a neutral object.
-    """
-
-    accuracy: float
-    object_decides: float
-    context_decides: float
-    object_suffices: float
-    context_suffices: float
-
-    @property
-    def verdict(self) -> str:
-        """Object (context): it decides, and the other one neither decides nor suffices. Both: either suffices,
-        whichever decides where they disagree. Mixed: anything else."""
-        if skill(self.accuracy, 1 / CLASSES) < LEAST_SKILL:
-            return CANNOT_TELL
-        if max(self.context_decides, self.context_suffices) < UNUSED and self.object_decides >= USED:
-            return OBJECT
-        if max(self.object_decides, self.object_suffices) < UNUSED and self.context_decides >= USED:
-            return CONTEXT
-        return BOTH if min(self.object_suffices, self.context_suffices) >= ENOUGH else MIXED
-
-
-def pictures(world: World, split: str, per_class: int, start: int = 0, **changed) -> ImageSet:
-    """The world's pictures, the classes taking turns; `changed`: a function of the index that gives draw's options."""
-    indices = range(start * CLASSES, (start + per_class) * CLASSES)
-    scenes = [
-        draw(world, split, i, i % CLASSES, **{key: choose(i) for key, choose in changed.items()}) for i in indices
-    ]
-    return ImageSet(
-        images=np.stack([scene.image for scene in scenes]),
-        labels=np.array(indices, np.int64) % CLASSES,
-        class_names=OBJECTS[:CLASSES],
-        files=tuple(f"{split}/{index:05d}.png" for index in indices),
-        boxes=np.array([scene.box for scene in scenes], np.float32),
-    )
-
-
-def network(kind: str, seed: int, size: Size) -> CNN:
-    """A network of one kind; its world, first weights and order of images all come from `seed`."""
-    params = config.load(ROOT / "params.yaml")
-    world = World(seed=seed, **WORLDS[kind])
-    schedule = params.train.model_copy(
-        update={"seed": seed, "device": "cpu", "epochs_factor": params.train.epochs_factor * size.epochs_factor}
-    )
-    dropped = {}
-    if kind == BOTH:
-        chance = np.random.default_rng(seed).random((size.train + size.validation) * CLASSES)
-        dropped = {
-            "background": lambda i: NEUTRAL if chance[i] < CUE_DROPOUT else None,
-            "object": lambda i: NEUTRAL if CUE_DROPOUT <= chance[i] < 2 * CUE_DROPOUT else None,
-        }
-    train = pictures(world, "train", size.train, **dropped)
-    if kind == CANNOT_TELL:
-        torch.manual_seed(seed)
-        model = CNN(params.model, train.size, train.class_names)
-        training.set_pixel_statistics(model, train.images)
-        return model.to(memory_format=torch.channels_last).eval()
-    validation = pictures(world, "train", size.validation, start=size.train, **dropped)
-    return training.fit(params.model, schedule, train, validation, name=f"{kind} {seed}").model
-
-
-def truth(model: CNN, kind: str, seed: int, size: Size) -> Truth:
-    """Redraw test pictures of the network's world and see which answers stay."""
-    world, chance = World(seed=seed, **WORLDS[kind]), 1 / CLASSES
-
-    def another(i: int) -> int:
-        return (i + 1 + i // CLASSES % (CLASSES - 1)) % CLASSES
-
-    def neutral(i: int) -> int:
-        return NEUTRAL
-
-    def accuracy(**changed) -> float:
-        found = pictures(world, "test", size.truth, **changed)
-        return float((inference.class_scores(model, found.images).argmax(1).numpy() == found.labels).mean())
-
-    as_is = accuracy()
-    return Truth(
-        as_is,
-        *(kept(accuracy(**changed), as_is, chance) for changed in (
-            {"background": another}, {"object": another}, {"background": neutral}, {"object": neutral},
-        )),
-    )  # fmt: skip
-
-
-def off_centre(model: CNN, test: ImageSet) -> np.ndarray:
+def off_centre(test: ImageSet, predicted: np.ndarray) -> np.ndarray:
     """Rows of correctly classified images: all whose middle is not in the object box, and as many whose middle is.
 
     Of the test images as they come hardly any has its middle outside the box, so that pointing at the middle is hard to
     beat for any map; of these it is right half the time.
     """
-    predicted = inference.class_scores(model, test.images, batch_size=32).argmax(1).numpy()
-    middle = (test.boxes[:, :2] <= test.size / 2).all(1) & (test.boxes[:, 2:] > test.size / 2 + 1).all(1)
+    middle = np.array([centres_inside(*np.full((2, 1), test.size // 2), box).item() for box in test.boxes])
     correct = predicted == test.labels
     outside = np.flatnonzero(correct & ~middle)
     return np.concatenate([outside, np.flatnonzero(correct & middle)[: len(outside)]])
-
-
-def spread(model: CNN, test: ImageSet, count: int) -> np.ndarray:
-    """Rows of correctly classified images of all classes."""
-    predicted = inference.class_scores(model, test.images, batch_size=32).argmax(1).numpy()
-    return choose_images(test, predicted, count)
 
 
 def maps(model: CNN, test: ImageSet, fill: str, rows: np.ndarray) -> list[MapEvidence]:
@@ -202,14 +77,15 @@ def examine(kind: str, seed: int, fills: list[str], size: Size) -> Judged:
     """Make one network, measure the truth about it, and judge it with each fill."""
     torch.set_num_threads(1)
     model = network(kind, seed, size)
-    test = pictures(World(seed=seed, **WORLDS[kind]), "test", size.test)
+    test = pictures(world_of(kind, seed), "test", size.test)
     precision = inference.pick_precision("auto", torch.device("cpu"))
-    rows = spread(model, test, size.maps) if size.maps else []
+    predicted = inference.class_scores(model, test.images, batch_size=32).argmax(1).numpy()
+    rows = choose_images(test, predicted, size.maps) if size.maps else []
     verdicts = {
         fill: judge(intervene(model, test, fill=fill, precision=precision), maps(model, test, fill, rows))
         for fill in fills
     }
-    rows = off_centre(model, test) if kind == OBJECT and size.maps else []
+    rows = off_centre(test, predicted) if kind == OBJECT and size.maps else []
     pointing = {fill: summarize(maps(model, test, fill, rows)) for fill in fills}
     return Judged(kind, seed, truth(model, kind, seed, size), verdicts, pointing)
 
@@ -247,6 +123,18 @@ def confusion(found: list[Judged], fill: str) -> Iterator[str]:
         yield f"{real:12s}" + "".join(f"{count:13d}" for count in counts)
 
 
+def single_images(found: list[Judged], fill: str) -> Iterator[str]:
+    yield (
+        f"\n{fill}: verdicts on single images, share of the test pictures\n{'world':12s} seed  {'truth':12s}"
+        + "".join(f"{verdict:>13s}" for verdict in VERDICTS)
+    )
+    for one in found:
+        shares = one.verdicts[fill].image_verdicts
+        yield f"{one.kind:12s} {one.seed:4d}  {one.truth.verdict:12s}" + "".join(
+            f"{shares[verdict].value:13.2f}" for verdict in VERDICTS
+        )
+
+
 def marks(found: list[Judged], fill: str) -> Iterator[str]:
     right = sum(one.truth.verdict == one.verdicts[fill].verdict for one in found)
     untrained = [one.verdicts[fill].verdict == CANNOT_TELL for one in found if one.kind == CANNOT_TELL]
@@ -266,7 +154,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=[100, 101, 102], help="the thresholds come from 0 and 1"
     )
-    parser.add_argument("--worlds", nargs="+", choices=list(WORLDS), default=list(WORLDS))
+    parser.add_argument("--worlds", nargs="+", default=list(WORLDS), metavar="WORLD")
     parser.add_argument("--fills", nargs="+", choices=FILLS, default=list(FILLS))
     parser.add_argument("--maps", type=int, default=Size.maps, help="confidence maps for each network and fill")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="networks at a time, a thread each")
@@ -281,7 +169,7 @@ def main(arguments: list[str] | None = None) -> None:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(options.jobs, mp_context=context) as pool:
             found = list(pool.map(examine, *zip(*jobs)))
-    for part in (table, confusion, marks):
+    for part in (table, confusion, single_images, marks):
         for fill in options.fills:
             print(*part(found, fill), sep="\n")
     print(f"\n{len(found)} networks in {time.perf_counter() - started:.0f} s")

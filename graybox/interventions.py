@@ -19,6 +19,8 @@ from graybox import inference
 from graybox.fills import Fill, fill_picture
 from graybox.images import ImageSet
 
+NAMES = ("as_is", "box_hidden", "context_hidden", "control")
+"""The interventions, the image as it is among them."""
 SIDES = ("top", "bottom", "left", "right")
 
 
@@ -62,25 +64,21 @@ class Interventions:
         return float(np.bincount(self.labels).max() / len(self)) if len(self) else math.nan
 
     def true_probabilities(self) -> dict[str, np.ndarray]:
-        """The true class's probability under each intervention, float64 [N]; the control's is its four sides' mean."""
-        return {name: _true(getattr(self, name), self.labels).astype(np.float64) for name in NAMES}
+        """The true class's probability under each of NAMES, float64 [N]; the control's is the mean of its sides."""
+        return {name: _over_sides(np.take_along_axis(p, label, -1)[..., 0]) for name, p, label in self._with_labels()}
 
     def correct(self) -> dict[str, np.ndarray]:
-        """Whether the answer is right, float64 [N] of 0 and 1; the control's is the share of its four sides."""
-        found = {}
+        """Whether the answer is right, float64 [N] of 0 and 1; the control's is the share of its sides."""
+        return {name: _over_sides(p.argmax(-1) == label[..., 0]) for name, p, label in self._with_labels()}
+
+    def _with_labels(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         for name in NAMES:
-            right = getattr(self, name).argmax(-1) == self.labels.reshape(-1, *[1] * (getattr(self, name).ndim - 2))
-            found[name] = right.reshape(len(self), -1).mean(axis=1) if len(self) else np.zeros(0)
-        return found
+            probabilities = getattr(self, name)
+            yield name, probabilities, self.labels.reshape(-1, *[1] * (probabilities.ndim - 1))
 
 
-NAMES = ("as_is", "box_hidden", "context_hidden", "control")
-"""The interventions, the image as it is among them."""
-
-
-def _true(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    picked = np.take_along_axis(probabilities, labels.reshape(-1, *[1] * (probabilities.ndim - 1)), axis=-1)[..., 0]
-    return picked if picked.ndim == 1 else picked.mean(axis=1)
+def _over_sides(values: np.ndarray) -> np.ndarray:
+    return values.mean(axis=tuple(range(1, values.ndim)), dtype=np.float64)
 
 
 def box_mask(box: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -163,10 +161,9 @@ def intervene(
         inference.probabilities(model, pictures, batch_size=batch_size, **options)
         for pictures in _pictures(images, rows, fill, gray, max(1, 4 * batch_size // 7))
     ]
-    if not len(rows):
-        found = [np.zeros((0, len(images.class_names)), np.float32)]
+    none = np.zeros((0, len(images.class_names)), np.float32)
     # Seven pictures of each image: as it is, without the box, without the context, and the control's four.
-    answers = np.concatenate(found).reshape(len(rows), 3 + len(SIDES), -1 if len(rows) else found[0].shape[1])
+    answers = np.concatenate([none, *found]).reshape(len(rows), 3 + len(SIDES), none.shape[1])
     return Interventions(
         rows=rows,
         labels=np.array(images.labels[rows], np.int64),

@@ -96,7 +96,7 @@ class Reliance:
     def sentence(self) -> str:
         """The verdict in one or two plain sentences, with its figures."""
         if not self.images:
-            return f"Without object boxes there is no telling object from context. {self._maps_alone()}"
+            return f"Without object boxes there is no telling object from context. {self.maps_sentence()}"
         figures = (
             f"with everything else hidden it keeps {_of_skill(self.object_alone)} of its accuracy above chance; "
             f"with the object hidden {_of_skill(self.context_alone)}"
@@ -122,15 +122,23 @@ class Reliance:
             said += f" This is close: {self.stability:.0%} of the bootstrap resamples give this verdict."
         return said
 
-    def _maps_alone(self) -> str:
+    def maps_sentence(self) -> str:
+        """What the confidence maps say, in a sentence; it decides nothing."""
         maps = self.maps
         if not maps.count:
-            return "Nor are there any confidence maps."
+            return "There are no confidence maps."
         if math.isnan(maps.concentration):
             return f"All {maps.count} confidence maps are flat: no window takes {FLAT:.0%} of probability away."
+        flat = f" (and {maps.flat.value:.0%} of the maps are flat)" * (maps.flat.value > 0)
+        if not maps.pointed:
+            return (
+                f"The {maps.count} confidence maps say how local the evidence is: half of the drop lies in "
+                f"{maps.concentration:.0%} of the windows in the median{flat}."
+            )
         return (
-            f"The {maps.count} confidence maps say only how local the evidence is: half of the drop lies in "
-            f"{maps.concentration:.0%} of the windows (median), and {maps.flat.value:.0%} of the maps are flat."
+            f"In {maps.pointing.percent()} of {maps.pointed} confidence maps the window that takes the most lies on "
+            f"the object, where the middle of the image does in {maps.centre.value:.0%}; windows on the object make "
+            f"{maps.drop_in_box:.0%} of the drop and {maps.box_share:.0%} of the positions{flat}."
         )
 
 

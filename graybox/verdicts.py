@@ -21,20 +21,20 @@ LEAST_SKILL = 0.15
 """Below this share of the way from chance to 1 there is nothing to explain."""
 TOO_LITTLE = 0.35
 """If neither alone keeps this much, hiding did more than take evidence away."""
-UNUSED_CONTEXT = 0.20
-"""The context alone keeps less than this: it is not what the answers rest on."""
-UNUSED_OBJECT = 0.30
-"""The object alone keeps less than this, likewise (more than above, as a box holds some background too); ..."""
-SUFFICIENT_CONTEXT = 0.75
-"""... while the context alone keeps at least this."""
+SUFFICIENT_OBJECT, UNUSED_CONTEXT = 0.50, 0.20
+"""Object: it alone keeps at least the one, and the context alone less than the other."""
+SUFFICIENT_CONTEXT, UNUSED_OBJECT = 0.75, 0.30
+"""Context: likewise. Both are higher, as only the smaller part of the image is hidden, and as a box holds some of the
+background too."""
 EITHER = 1.25
-"""Each alone keeps at least TOO_LITTLE, and the two together this: for at least a quarter, either will do.
-
-If each answer needed one of the two, object here and context there, the two would add up to 1."""
+"""Both: each alone keeps at least TOO_LITTLE, and the two add up to at least this. If some answers needed the object
+and the others the context, they would add up to 1; what is above it is there twice, so that either will do."""
 
 
 def rule(skilled: float, object_alone: float, context_alone: float) -> str:
     """The verdict, one of VERDICTS, for a whole test set or for one image.
+
+    Mixed is what is none of the others.
 
     Args:
         skilled: `skill` of the accuracy, or of the true class's probability.
@@ -43,7 +43,7 @@ def rule(skilled: float, object_alone: float, context_alone: float) -> str:
     """
     if not skilled >= LEAST_SKILL or max(object_alone, context_alone) < TOO_LITTLE:
         return CANNOT_TELL
-    if context_alone < UNUSED_CONTEXT:
+    if object_alone >= SUFFICIENT_OBJECT and context_alone < UNUSED_CONTEXT:
         return OBJECT
     if object_alone < UNUSED_OBJECT and context_alone >= SUFFICIENT_CONTEXT:
         return CONTEXT

@@ -1,9 +1,11 @@
 """The verdict's benchmark runs from one end to the other, and judges its networks by what they follow."""
 
+import numpy as np
 import pytest
 
 from benchmarks import verdict
-from benchmarks.verdict import BOTH, CANNOT_TELL, CONTEXT, MIXED, OBJECT, Truth
+from benchmarks.known_networks import Truth, pictures, world_of
+from graybox.verdicts import BOTH, CANNOT_TELL, CONTEXT, MIXED, OBJECT
 
 
 @pytest.mark.parametrize(
@@ -30,9 +32,25 @@ def test_it_runs_and_prints_every_table(capsys):
 
 
 def test_redrawing_with_another_background_leaves_labels_and_boxes():
-    world = verdict.World(seed=7, **verdict.WORLDS[OBJECT])
-    as_is = verdict.pictures(world, "test", 2)
-    swapped = verdict.pictures(world, "test", 2, background=lambda i: (i + 1) % 10)
+    world = world_of(OBJECT, 7)
+    as_is = pictures(world, "test", 2)
+    swapped = pictures(world, "test", 2, background=lambda i: (i + 1) % 10)
     # One picture in ten happens to stand on that background already.
     assert (as_is.images != swapped.images).any(axis=(1, 2, 3)).mean() > 0.7
     assert (as_is.labels == swapped.labels).all() and (as_is.boxes == swapped.boxes).all()
+
+
+def test_a_world_between_the_kinds_is_named_by_its_bias():
+    assert (world_of("bias 0.5", 3).context_bias, world_of("bias 0.5", 3).object_signal) == (0.5, 1.0)
+    with pytest.raises(ValueError, match=r"world 'objects'; allowed: object, .* or 'bias' and a number"):
+        world_of("objects", 3)
+
+
+def test_half_of_the_off_centre_images_have_their_middle_beside_the_object():
+    test = pictures(world_of(OBJECT, 7), "test", 40)
+    predicted = np.where(np.arange(len(test)) < 20, -1, test.labels)  # the first are misclassified
+    rows = verdict.off_centre(test, predicted)
+    assert min(rows) >= 20
+    half = len(rows) // 2
+    middle = [x0 <= 24 < x1 and y0 <= 24 < y1 for x0, y0, x1, y1 in test.boxes[rows]]
+    assert half >= 5 and not any(middle[:half]) and all(middle[half:])

@@ -24,6 +24,7 @@ from graybox.verdicts import (
     MIXED,
     OBJECT,
     SUFFICIENT_CONTEXT,
+    SUFFICIENT_OBJECT,
     TOO_LITTLE,
     UNUSED_CONTEXT,
     UNUSED_OBJECT,
@@ -42,6 +43,8 @@ TINY = 1e-6
         (0.9, 0.8, 0.0, OBJECT),
         (0.9, 0.8, -0.1, OBJECT),
         (0.9, 1.1, UNUSED_CONTEXT - TINY, OBJECT),
+        (0.9, SUFFICIENT_OBJECT, 0.0, OBJECT),
+        (0.9, SUFFICIENT_OBJECT - TINY, 0.0, MIXED),
         (0.9, 0.6, UNUSED_CONTEXT, MIXED),
         (0.9, 0.0, 0.9, CONTEXT),
         (0.9, UNUSED_OBJECT - TINY, SUFFICIENT_CONTEXT, CONTEXT),
@@ -52,7 +55,7 @@ TINY = 1e-6
         (0.9, EITHER - TOO_LITTLE + TINY, TOO_LITTLE, BOTH),
         (0.9, EITHER, TOO_LITTLE - TINY, MIXED),
         (0.9, TOO_LITTLE - TINY, TOO_LITTLE - TINY, CANNOT_TELL),
-        (0.9, TOO_LITTLE, 0.0, OBJECT),
+        (0.9, TOO_LITTLE, 0.0, MIXED),
         (LEAST_SKILL - TINY, 0.9, 0.0, CANNOT_TELL),
         (LEAST_SKILL, 0.9, 0.0, OBJECT),
         (math.nan, 0.9, 0.0, CANNOT_TELL),
@@ -92,7 +95,7 @@ def test_the_shares_are_of_what_is_above_chance():
     assert found.context_alone.value == pytest.approx((0.15 - 0.1) / (0.85 - 0.1))
     assert found.control_kept.value == 1
     assert found.probability["as_is"].value == pytest.approx(0.85 * 0.91 + 0.15 * 0.01, abs=1e-6)
-    assert found.verdict == OBJECT and found.stability > 0.99
+    assert found.verdict == OBJECT and found.stability > 0.95
     assert {name: share.value for name, share in found.image_verdicts.items()} == {
         OBJECT: 0.5, CONTEXT: 0.15, BOTH: 0, MIXED: 0, CANNOT_TELL: 0.35,
     }  # fmt: skip
@@ -164,12 +167,22 @@ def test_without_boxes_the_maps_alone_speak():
     nothing = intervene(Patch(8, 8), coded([[np.nan] * 4] * 3))
     found = judge(nothing, [NO_BOX, NO_BOX, NO_BOX, FLAT_MAP])
     assert found.verdict == CANNOT_TELL and found.images == 0 and found.left_out == 3
-    assert "half of the drop lies in 10% of the windows (median), and 25% of the maps are flat" in found.sentence()
+    assert (
+        "half of the drop lies in 10% of the windows in the median (and 25% of the maps are flat)." in found.sentence()
+    )
     assert "All 2 confidence maps are flat" in judge(nothing, [FLAT_MAP] * 2).sentence()
-    assert "Nor are there any confidence maps" in judge(nothing).sentence()
+    assert "There are no confidence maps" in judge(nothing).sentence()
     metrics = found.metrics()
     assert metrics["maps_concentration"] == 0.1 and "object_alone" not in metrics and "maps_pointing" not in metrics
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
+
+
+def test_the_maps_are_set_beside_the_middle_of_the_image():
+    found = judge(answers({(1, 0, 1): 5, (0, 0, 0): 5}), [evidence()] * 3 + [evidence(peak_in_box=False)])
+    assert found.maps_sentence() == (
+        "In 75% (95% CI 30 to 95) of 4 confidence maps the window that takes the most lies on the object, where the "
+        "middle of the image does in 0%; windows on the object make 70% of the drop and 30% of the positions."
+    )
 
 
 def test_metrics_are_flat_rounded_and_json():

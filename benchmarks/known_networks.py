@@ -1,0 +1,152 @@
+"""Networks about which it is known what they follow: worlds that teach it, and redrawn pictures that measure it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from graybox import config, inference, training
+from graybox.images import ImageSet
+from graybox.model import CNN
+from graybox.sources.scenes import NEUTRAL, OBJECTS, World, draw
+from graybox.verdicts import BOTH, CANNOT_TELL, CONTEXT, LEAST_SKILL, MIXED, OBJECT, kept, skill
+
+ROOT = Path(__file__).parent.parent
+CLASSES = 10
+WORLDS = {
+    OBJECT: {"object_signal": 1.0, "context_bias": 0.0},
+    CONTEXT: {"object_signal": 0.0, "context_bias": 1.0},
+    BOTH: {"object_signal": 1.0, "context_bias": 1.0},
+    MIXED: {"object_signal": 1.0, "context_bias": 0.8},
+    CANNOT_TELL: {"object_signal": 1.0, "context_bias": 0.0},
+}
+"""The worlds that should make each kind of network; the last one's stays untrained."""
+CUE_DROPOUT = 0.35
+"""In the world that teaches both, so many training pictures have a neutral background, and so many a neutral object:
+otherwise the background, which is the easier to learn, is all that is learnt."""
+
+# The truth's rule, on shares of the accuracy above chance.
+UNUSED, USED, ENOUGH = 0.15, 0.50, 0.70
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of everything: pictures of each class, maps, and a factor on the epochs."""
+
+    train: int = 187
+    validation: int = 33
+    test: int = 100
+    truth: int = 30
+    maps: int = 40
+    epochs_factor: float = 1.0
+
+
+QUICK = Size(train=8, validation=2, test=6, truth=3, maps=2, epochs_factor=0.125)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What a network follows, measured on redrawn pictures: shares of its accuracy above chance that stay.
+
+    Attributes:
+        accuracy: on the pictures as they are.
+        object_decides: what stays with another class's background. `context_decides`: with another class's object.
+        object_suffices: what stays with a neutral background. `context_suffices`: with a neutral object.
+    """
+
+    accuracy: float
+    object_decides: float
+    context_decides: float
+    object_suffices: float
+    context_suffices: float
+
+    @property
+    def verdict(self) -> str:
+        """Object (context): it decides, and the other one neither decides nor suffices. Both: either suffices,
+        whichever decides where they disagree. Mixed: anything else."""
+        if skill(self.accuracy, 1 / CLASSES) < LEAST_SKILL:
+            return CANNOT_TELL
+        if max(self.context_decides, self.context_suffices) < UNUSED and self.object_decides >= USED:
+            return OBJECT
+        if max(self.object_decides, self.object_suffices) < UNUSED and self.context_decides >= USED:
+            return CONTEXT
+        return BOTH if min(self.object_suffices, self.context_suffices) >= ENOUGH else MIXED
+
+
+def world_of(kind: str, seed: int) -> World:
+    """The world that should make such a network.
+
+    Raises:
+        ValueError: it is none of WORLDS, nor "bias" and a number.
+    """
+    if kind in WORLDS:
+        return World(seed=seed, **WORLDS[kind])
+    name, _, bias = kind.partition(" ")
+    if name != "bias":
+        raise ValueError(f"world {kind!r}; allowed: {', '.join(WORLDS)}, or 'bias' and a number from 0 to 1")
+    return World(seed=seed, object_signal=1.0, context_bias=float(bias))
+
+
+def pictures(world: World, split: str, per_class: int, start: int = 0, **changed) -> ImageSet:
+    """The world's pictures, the classes taking turns; `changed`: a function of the index that gives draw's options."""
+    indices = range(start * CLASSES, (start + per_class) * CLASSES)
+    scenes = [
+        draw(world, split, i, i % CLASSES, **{key: choose(i) for key, choose in changed.items()}) for i in indices
+    ]
+    return ImageSet(
+        images=np.stack([scene.image for scene in scenes]),
+        labels=np.array(indices, np.int64) % CLASSES,
+        class_names=OBJECTS[:CLASSES],
+        files=tuple(f"{split}/{index:05d}.png" for index in indices),
+        boxes=np.array([scene.box for scene in scenes], np.float32),
+    )
+
+
+def network(kind: str, seed: int, size: Size) -> CNN:
+    """A network of one kind; its world, first weights and order of images all come from `seed`."""
+    params = config.load(ROOT / "params.yaml")
+    world = world_of(kind, seed)
+    schedule = params.train.model_copy(
+        update={"seed": seed, "device": "cpu", "epochs_factor": params.train.epochs_factor * size.epochs_factor}
+    )
+    dropped = {}
+    if kind == BOTH:
+        chance = np.random.default_rng(seed).random((size.train + size.validation) * CLASSES)
+        dropped = {
+            "background": lambda i: NEUTRAL if chance[i] < CUE_DROPOUT else None,
+            "object": lambda i: NEUTRAL if CUE_DROPOUT <= chance[i] < 2 * CUE_DROPOUT else None,
+        }
+    train = pictures(world, "train", size.train, **dropped)
+    if kind == CANNOT_TELL:
+        torch.manual_seed(seed)
+        model = CNN(params.model, train.size, train.class_names)
+        training.set_pixel_statistics(model, train.images)
+        return model.to(memory_format=torch.channels_last).eval()
+    validation = pictures(world, "train", size.validation, start=size.train, **dropped)
+    return training.fit(params.model, schedule, train, validation, name=f"{kind} {seed}").model
+
+
+def truth(model: CNN, kind: str, seed: int, size: Size) -> Truth:
+    """Redraw test pictures of the network's world and see which answers stay."""
+    world, chance = world_of(kind, seed), 1 / CLASSES
+
+    def another(i: int) -> int:
+        return (i + 1 + i // CLASSES % (CLASSES - 1)) % CLASSES
+
+    def neutral(i: int) -> int:
+        return NEUTRAL
+
+    def accuracy(**changed) -> float:
+        found = pictures(world, "test", size.truth, **changed)
+        return float((inference.class_scores(model, found.images).argmax(1).numpy() == found.labels).mean())
+
+    as_is = accuracy()
+    return Truth(
+        as_is,
+        *(kept(accuracy(**changed), as_is, chance) for changed in (
+            {"background": another}, {"object": another}, {"background": neutral}, {"object": neutral},
+        )),
+    )  # fmt: skip
