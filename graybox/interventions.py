@@ -67,21 +67,6 @@ class Interventions:
         """The true class's probability under each of NAMES, float64 [N]; the control's is the mean of its sides."""
         return {name: _over_sides(np.take_along_axis(p, label, -1)[..., 0]) for name, p, label in self._with_labels()}
 
-    def floors(self) -> dict[str, np.ndarray]:
-        """What each intervention gives the true class whatever was in the image, float64 [N], at least 1 / classes.
-
-        The mean of that class's probability over the images of the other classes. A network has an answer that it
-        tends to where it sees mostly gray, and an image of that class would seem to keep it up.
-        """
-        found = {}
-        for name in NAMES:
-            answers = getattr(self, name).astype(np.float64)
-            answers = answers if answers.ndim == 2 else answers.mean(axis=1)
-            own = np.eye(self.classes)[self.labels] == 1
-            others = np.where(own, 0, answers).sum(axis=0) / np.maximum((~own).sum(axis=0), 1)
-            found[name] = np.maximum(others, 1 / self.classes)[self.labels]
-        return found
-
     def correct(self) -> dict[str, np.ndarray]:
         """Whether the answer is right, float64 [N] of 0 and 1; the control's is the share of its sides."""
         return {name: _over_sides(p.argmax(-1) == label[..., 0]) for name, p, label in self._with_labels()}

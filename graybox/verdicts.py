@@ -67,8 +67,6 @@ def judge_image(
     context_hidden: float,
     *,
     classes: int,
-    box_floor: float | None = None,
-    context_floor: float | None = None,
     correct: bool = True,
     evidence: MapEvidence | None = None,
 ) -> str:
@@ -79,8 +77,6 @@ def judge_image(
 
     Args:
         probability, box_hidden, context_hidden: of the true class, 0..1. `classes`: how many, for chance.
-        box_floor, context_floor: what that class gets in images of other classes with the same hidden
-            (`Interventions.floors`), as only what is above it says something of this image; None = chance.
         evidence: the image's map, if there is one.
     """
     chance = 1 / classes
@@ -88,8 +84,8 @@ def judge_image(
         return CANNOT_TELL
     verdict = rule(
         skill(probability, chance),
-        kept(context_hidden, probability, chance if context_floor is None else context_floor),
-        kept(box_hidden, probability, chance if box_floor is None else box_floor),
+        kept(context_hidden, probability, chance),
+        kept(box_hidden, probability, chance),
     )
     return CANNOT_TELL if verdict == BOTH and evidence is not None and evidence.flat else verdict
 
@@ -104,7 +100,7 @@ def per_image(interventions: Interventions, evidence: Mapping[int, MapEvidence] 
         Columns row (in the ImageSet), p, p_box_hidden, p_context_hidden, p_control (the true class's probabilities,
         0..1), correct (bool, as it is), verdict.
     """
-    probabilities, floors = interventions.true_probabilities(), interventions.floors()
+    probabilities = interventions.true_probabilities()
     frame = pd.DataFrame(
         {
             "row": interventions.rows,
@@ -118,9 +114,8 @@ def per_image(interventions: Interventions, evidence: Mapping[int, MapEvidence] 
     frame["verdict"] = [
         judge_image(
             one.p, one.p_box_hidden, one.p_context_hidden,
-            classes=interventions.classes, box_floor=box, context_floor=context, correct=one.correct,
-            evidence=(evidence or {}).get(one.row),
+            classes=interventions.classes, correct=one.correct, evidence=(evidence or {}).get(one.row),
         )
-        for one, box, context in zip(frame.itertuples(), floors["box_hidden"], floors["context_hidden"])
+        for one in frame.itertuples()
     ]  # fmt: skip
     return frame

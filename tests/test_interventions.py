@@ -118,12 +118,3 @@ def test_another_fill_shows_in_the_hidden_places():
 
 def test_chance_is_what_the_most_frequent_class_reaches():
     assert intervene(Patch(8, 8), coded([[6, 6, 11, 11]] * 5)).chance == 2 / 5
-
-
-def test_a_floor_is_what_the_images_of_other_classes_get():
-    found = intervene(Patch(8, 8), coded([[6, 6, 11, 11]] * 8), gray=0.0)
-    # Black at (8, 8) says class 0 of every image; the pixel itself says each image's own class.
-    np.testing.assert_allclose(found.floors()["box_hidden"], np.where(found.labels == 0, 1, 0.25), atol=1e-4)
-    np.testing.assert_allclose(found.floors()["context_hidden"], 0.25, atol=1e-4)
-    single = intervene(Patch(8, 8), coded([[6, 6, 11, 11]]), gray=0.0)
-    assert single.floors()["box_hidden"].tolist() == [0.25]  # no others: chance
