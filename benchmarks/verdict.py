@@ -12,6 +12,8 @@ verdict, 300 of them the truth, `--maps` of them confidence maps (window 11, a c
 A world "bias 0.5" shows the label's own object always, and its own background with that probability (else any): the
 ground between the kinds of network.
 
+All of it takes about 25 minutes on two cores.
+
 `--quick` is a trial of the machinery: hardly any training, few pictures.
 """
 

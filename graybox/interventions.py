@@ -67,6 +67,21 @@ class Interventions:
         """The true class's probability under each of NAMES, float64 [N]; the control's is the mean of its sides."""
         return {name: _over_sides(np.take_along_axis(p, label, -1)[..., 0]) for name, p, label in self._with_labels()}
 
+    def baselines(self) -> dict[str, np.ndarray]:
+        """What images of other classes give the image's class under each of NAMES, on average: float64 [N].
+
+        Hidden parts make many networks say one and the same class; of that class's images it says nothing. Where all
+        images are of one class, 1 / classes.
+        """
+        own = np.eye(self.classes)[self.labels]  # [N, classes]
+        others = (1 - own).sum(axis=0)
+        found = {}
+        for name in NAMES:
+            mean = getattr(self, name).reshape(len(self), -1, self.classes).mean(axis=1) if len(self) else own
+            given = ((1 - own) * mean).sum(axis=0) / np.maximum(others, 1)
+            found[name] = np.where(others > 0, given, 1 / self.classes)[self.labels]
+        return found
+
     def correct(self) -> dict[str, np.ndarray]:
         """Whether the answer is right, float64 [N] of 0 and 1; the control's is the share of its sides."""
         return {name: _over_sides(p.argmax(-1) == label[..., 0]) for name, p, label in self._with_labels()}

@@ -52,7 +52,7 @@ class Reliance:
         probability: the mean of the true class's, likewise, with bootstrap intervals.
         object_alone, context_alone, control_kept: the share of the accuracy above chance that is left with everything
             but the box hidden, with the box hidden, and with an equal area of context hidden; paired bootstrap.
-            A little below 0 or above 1 is possible.
+            A little below 0 or above 1 is possible; with an accuracy near chance they mean nothing.
         stability: the share of bootstrap resamples of the images that give the same verdict; NaN without images.
         equal_area: the share of images whose context has enough pixels for an exact control.
         image_verdicts: for each of VERDICTS the share of images of which it is the verdict.

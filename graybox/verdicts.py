@@ -68,6 +68,7 @@ def judge_image(
     *,
     classes: int,
     correct: bool = True,
+    baselines: tuple[float, float, float] | None = None,
     evidence: MapEvidence | None = None,
 ) -> str:
     """What the answer to one image rests on, one of VERDICTS: `rule` on the true class's probabilities.
@@ -76,16 +77,20 @@ def judge_image(
     hidden if its map is flat too, as then nothing in the picture was seen to matter.
 
     Args:
-        probability, box_hidden, context_hidden: of the true class, 0..1. `classes`: how many, for chance.
+        probability, box_hidden, context_hidden: of the true class, 0..1.
+        classes: how many there are. `correct`: whether the true class is the most probable one.
+        baselines: what counts as nothing in the place of each of the three: what images of other classes give this
+            class under the same intervention. None = 1 / classes.
         evidence: the image's map, if there is one.
     """
-    chance = 1 / classes
     if not correct:
         return CANNOT_TELL
+    as_is, without_box, without_context = baselines or (1 / classes,) * 3
+    there = probability - as_is
+    if there <= 0:
+        return CANNOT_TELL
     verdict = rule(
-        skill(probability, chance),
-        kept(context_hidden, probability, chance),
-        kept(box_hidden, probability, chance),
+        skill(probability, as_is), (context_hidden - without_context) / there, (box_hidden - without_box) / there
     )
     return CANNOT_TELL if verdict == BOTH and evidence is not None and evidence.flat else verdict
 
@@ -98,7 +103,7 @@ def per_image(interventions: Interventions, evidence: Mapping[int, MapEvidence] 
 
     Returns:
         Columns row (in the ImageSet), p, p_box_hidden, p_context_hidden, p_control (the true class's probabilities,
-        0..1), correct (bool, as it is), verdict.
+        0..1), correct (bool, as it is), verdict (by the baselines of these images).
     """
     probabilities = interventions.true_probabilities()
     frame = pd.DataFrame(
@@ -111,11 +116,13 @@ def per_image(interventions: Interventions, evidence: Mapping[int, MapEvidence] 
             "correct": interventions.correct()["as_is"].astype(bool),
         }
     )
+    baselines = zip(*(interventions.baselines()[name] for name in ("as_is", "box_hidden", "context_hidden")))
     frame["verdict"] = [
         judge_image(
             one.p, one.p_box_hidden, one.p_context_hidden,
-            classes=interventions.classes, correct=one.correct, evidence=(evidence or {}).get(one.row),
+            classes=interventions.classes, correct=one.correct, baselines=nothing,
+            evidence=(evidence or {}).get(one.row),
         )
-        for one in frame.itertuples()
+        for one, nothing in zip(frame.itertuples(), baselines)
     ]  # fmt: skip
     return frame

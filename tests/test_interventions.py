@@ -116,5 +116,14 @@ def test_another_fill_shows_in_the_hidden_places():
     assert seen[0][1].numpy() == pytest.approx(mean) and seen[0][0].numpy() == pytest.approx(0)
 
 
+def test_a_baseline_is_what_images_of_other_classes_get():
+    found = intervene(Patch(8, 8), coded([[6, 6, 11, 11]] * 8), gray=1.0)
+    baselines = found.baselines()
+    assert baselines["as_is"] == pytest.approx(np.zeros(8), abs=1e-6)
+    assert baselines["box_hidden"] == pytest.approx((found.labels == 3).astype(float), abs=1e-6)  # white reads as 3
+    alone = intervene(Patch(8, 8), coded([[6, 6, 11, 11]]))
+    assert alone.baselines()["control"].tolist() == [0.25]
+
+
 def test_chance_is_what_the_most_frequent_class_reaches():
     assert intervene(Patch(8, 8), coded([[6, 6, 11, 11]] * 5)).chance == 2 / 5

@@ -210,6 +210,12 @@ def test_an_image_is_judged_by_its_probabilities(probabilities, verdict):
     assert judge_image(*probabilities, classes=10, correct=False) == CANNOT_TELL
 
 
+def test_what_every_hidden_image_is_called_counts_as_nothing():
+    assert judge_image(0.9, 0.6, 0.9, classes=10) == BOTH
+    assert judge_image(0.9, 0.6, 0.9, classes=10, baselines=(0.02, 0.55, 0.1)) == OBJECT
+    assert judge_image(0.3, 0.1, 0.3, classes=10, baselines=(0.4, 0.1, 0.1)) == CANNOT_TELL
+
+
 def test_of_an_answer_that_nothing_changes_nothing_can_be_told():
     assert judge_image(0.9, 0.9, 0.9, classes=10, evidence=FLAT_MAP) == CANNOT_TELL
     assert judge_image(0.9, 0.9, 0.9, classes=10, evidence=evidence()) == BOTH
@@ -222,8 +228,9 @@ def test_a_row_for_each_image_with_a_box():
     frame = per_image(intervene(Patch(8, 8), images, gray=1.0), evidence={1: FLAT_MAP})
     assert frame["row"].tolist() == list(range(1, 9))
     assert list(frame.columns) == ["row", "p", "p_box_hidden", "p_context_hidden", "p_control", "correct", "verdict"]
-    brightest = images.labels[1:] == 3  # which hiding with white does not change
-    assert (frame["verdict"] == np.where(brightest, BOTH, OBJECT)).all()
+    # Of white the network says the brightest class, of that class's images as of all others: that is no answer.
+    assert frame["p_box_hidden"].to_numpy() == pytest.approx((images.labels[1:] == 3).astype(float), abs=1e-6)
+    assert (frame["verdict"] == OBJECT).all()
     assert pd.api.types.is_bool_dtype(frame["correct"])
 
 
@@ -231,7 +238,9 @@ def test_a_row_for_each_image_with_a_box():
 def test_a_network_that_reads_one_pixel_rests_on_what_it_lies_in(pixel, verdict):
     found = judge(intervene(Patch(*pixel), coded([[6, 6, 11, 11]] * 400), gray=0.0))
     assert found.verdict == verdict and found.stability > 0.99
-    assert found.image_verdicts[verdict].value == 0.75  # black says class 0 whatever is hidden
+    # Although black reads as class 0, so that its images stay right whatever is hidden.
+    assert found.image_verdicts[verdict].value == 1
+    assert found.accuracy["box_hidden" if verdict == OBJECT else "context_hidden"].value == 0.25
 
 
 def test_an_untrained_network_cannot_be_told():
