@@ -153,7 +153,6 @@ def intervene(
     *,
     fill: Fill = "gray",
     gray: float = 0.5,
-    batch_size: int | None = None,
     **options,
 ) -> Interventions:
     """Hide the object box, everything else, and an equal area of context in every image that has a box.
@@ -162,20 +161,13 @@ def intervene(
         model: takes float [B, 3, H, W] in 0..1 and gives class scores; computed on its own device.
         images: a split; its images may be memory-mapped.
         fill, gray: what shows where something is hidden, as for `graybox.fills.fill_picture`.
-        batch_size: pictures at a time; None = what suits the device.
-        options: precision, as for `graybox.inference.class_scores`.
+        options: batch_size and precision, as for `graybox.inference.class_scores`.
     """
-    if batch_size is None:
-        # A CPU's caches hold the activations of a few pictures: 256 at a time took 1.2 to 1.6 times as long as 32.
-        batch_size = 32 if next(model.parameters()).device.type == "cpu" else 256
     height, width = images.images.shape[1:3]
     masks = (box_mask(box, height, width) for box in images.boxes)
     inside = np.array([mask.sum() for mask in masks], dtype=np.int64)
     rows = np.flatnonzero((inside > 0) & (inside < height * width))
-    found = [
-        inference.probabilities(model, pictures, batch_size=batch_size, **options)
-        for pictures in _pictures(images, rows, fill, gray, max(1, 4 * batch_size // 7))
-    ]
+    found = [inference.probabilities(model, pictures, **options) for pictures in _pictures(images, rows, fill, gray)]
     none = np.zeros((0, len(images.class_names)), np.float32)
     # Seven pictures of each image: as it is, without the box, without the context, and the control's four.
     answers = np.concatenate([none, *found]).reshape(len(rows), 3 + len(SIDES), none.shape[1])
@@ -192,7 +184,7 @@ def intervene(
     )
 
 
-def _pictures(images: ImageSet, rows: np.ndarray, fill: Fill, gray: float, at_once: int) -> Iterator[np.ndarray]:
+def _pictures(images: ImageSet, rows: np.ndarray, fill: Fill, gray: float, at_once: int = 256) -> Iterator[np.ndarray]:
     """uint8 [7 * n, H, W, 3] for so many images at a time."""
     for start in range(0, len(rows), at_once):
         pictures = []
