@@ -31,8 +31,8 @@ def _no_bool(value: Any) -> Any:
 Real = Annotated[float, BeforeValidator(_no_bool), Field(strict=False, allow_inf_nan=False)]
 Fraction = Annotated[Real, Field(ge=0, le=1)]
 ImageSize = Annotated[int, Field(ge=8, le=1024)]
-SourceName = Literal["scenes", "tiny_imagenet", "folder"]
-DIGEST, DEVICE = r"^[0-9a-f]{64}$", r"^(auto|cpu|mps|cuda(:\d+)?)$"
+SourceName = Literal["scenes", "mini_imagenet", "tiny_imagenet", "cifar10", "cifar100", "fashion_mnist", "folder"]
+DIGEST, COMMIT, DEVICE = r"^[0-9a-f]{64}$", r"^[0-9a-f]{40}$", r"^(auto|cpu|mps|cuda(:\d+)?)$"
 # What pydantic says of a value, in the words of somebody who writes params.yaml.
 PLAINER = {
     "Input should be": "should be",
@@ -43,6 +43,7 @@ PLAINER = {
     "unable to parse string as an integer": "written in digits",
     f"String should match pattern '{DEVICE}'": "should be one of auto, cpu, mps, cuda, cuda:0, cuda:1, ...",
     f"String should match pattern '{DIGEST}'": "should be null or 64 hexadecimal digits",
+    f"String should match pattern '{COMMIT}'": "should be a commit, 40 hexadecimal digits",
 }
 # DVC reads a dot as nesting and silently drops a key that is a number.
 VARIANT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -96,14 +97,32 @@ class TinyImagenetParams(Section):
     sha256: Annotated[str, Field(pattern=DIGEST)] | None
 
 
-class FolderParams(Section):
+class MiniImagenetParams(Section):
+    image_size: ImageSize
+    path: str | None
+    repository: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+    revision: Annotated[str, Field(pattern=COMMIT)]
+    boxes: str | None
+
+
+class TorchvisionParams(Section):
     image_size: ImageSize
     path: str | None
 
 
+class FolderParams(Section):
+    image_size: ImageSize
+    path: str | None
+    boxes: str | None
+
+
 class SourcesParams(Section):
     scenes: ScenesParams
+    mini_imagenet: MiniImagenetParams
     tiny_imagenet: TinyImagenetParams
+    cifar10: TorchvisionParams
+    cifar100: TorchvisionParams
+    fashion_mnist: TorchvisionParams
     folder: FolderParams
 
 

@@ -850,4 +850,4 @@ def test_another_sources_files_are_not_opened(raw):
         sources.open("scenes", scenes_params(), raw, 0)
     sources.download("scenes", scenes_params(), raw, raw.parent / "partial")
     with pytest.raises(UserError, match=r"holds scenes where data.source is folder"):
-        sources.open("folder", config.FolderParams(image_size=32, path=None), raw, 0)
+        sources.open("folder", config.FolderParams(image_size=32, path=None, boxes=None), raw, 0)
