@@ -102,7 +102,7 @@ def prepare(
     table.insert(1, "row", np.arange(len(table)))
     table[BOX_COLUMNS] = boxes[kept]
     images.save_table(folder, table, class_names)
-    unreadable = {chosen["file"][row]: reason for row, reason in reasons.items()}
+    unreadable = {chosen["file"][row]: reasons[row] for row in sorted(reasons)}
     lines = [f"{file}: {reason}\n" for file, reason in unreadable.items()]
     (folder / "unreadable.txt").write_text("".join(lines), "utf-8")
     return Prepared(table, size, carved(catalogue), unreadable, catalogue.ignored)
@@ -203,11 +203,14 @@ def _decode(
 ) -> Iterator[tuple[int, np.ndarray | str]]:
     """Fill images.npy, by worker processes that write into it themselves, so that no pixels are sent around.
 
+    Pictures are loaded in the catalogue's order, not by class: a source of large files can read them forwards.
+
     Yields:
         Row, and its box, float32 [4], or why the image can't be decoded.
     """
-    firsts = range(0, len(indexes), CHUNK)
-    chunks = [indexes[first : first + CHUNK] for first in firsts]
+    order = np.argsort(indexes, kind="stable").tolist()
+    rows = [order[first : first + CHUNK] for first in range(0, len(order), CHUNK)]
+    chunks = [[indexes[row] for row in chunk] for chunk in rows]
     pool = ProcessPoolExecutor(
         max_workers=min(workers or _cores(), len(chunks)),
         mp_context=multiprocessing.get_context(start_method),
@@ -215,8 +218,8 @@ def _decode(
         initargs=(load, folder),
     )
     try:
-        for first, outcomes in zip(firsts, pool.map(_decode_chunk, firsts, chunks), strict=True):
-            yield from enumerate(outcomes, start=first)
+        for chunk, outcomes in zip(rows, pool.map(_decode_chunk, rows, chunks), strict=True):
+            yield from zip(chunk, outcomes, strict=True)
     except BrokenProcessPool as error:
         raise UserError("a process that decodes images was stopped; is memory or disk space short?") from error
     finally:
@@ -235,14 +238,14 @@ def _start_worker(load: Load, folder: Path) -> None:
     warnings.filterwarnings("ignore", module="PIL")
 
 
-def _decode_chunk(first: int, indexes: list[int]) -> list[np.ndarray | str]:
-    """Decode the catalogue's pictures `indexes` into the rows from `first` on.
+def _decode_chunk(rows: list[int], indexes: list[int]) -> list[np.ndarray | str]:
+    """Decode the catalogue's pictures `indexes` into `rows`.
 
     Returns:
         For each its box, float32 [4], or why it can't be decoded.
     """
     outcomes: list[np.ndarray | str] = []
-    for row, index in enumerate(indexes, start=first):
+    for row, index in zip(rows, indexes, strict=True):
         try:
             _images[row], box = square(*_load(index), _images.shape[1])
             outcomes.append(box)

@@ -18,6 +18,7 @@ from graybox.sources import fetch
 from graybox.sources.archives import Files, is_hidden
 from graybox.sources.catalogue import Catalogue
 from graybox.sources.decode import EXTENSIONS, FileLoader
+from graybox.sources.wordnet import readable_names
 
 SPLIT_FOLDERS = {"train": "train", "test": "test"} | dict.fromkeys(("val", "valid", "validation"), "validation")
 
@@ -62,7 +63,7 @@ def catalogue(files: Files) -> Catalogue:
     classes = sorted({path[depth] for _, path in placed})
     label_of = {name: label for label, name in enumerate(classes)}
     return Catalogue(
-        class_names=classes,
+        class_names=readable_names(classes),
         class_keys=classes,
         files=["/".join(path) for _, path in placed],
         labels=np.array([label_of[path[depth]] for _, path in placed], np.int64),
