@@ -149,8 +149,8 @@ def _inspected(path: Path) -> _Shard:
         ) from error
     labels = column.fill_null(-1).to_numpy().astype(np.int64)
     if wrong := labels[(labels < 0) | (labels >= len(names))].tolist():
-        shown = "none" if column.null_count else wrong[0]
-        raise UserError(f"{path} has a picture with the label {shown}; allowed: 0 to {len(names) - 1}, as it has names")
+        shown = "without a label" if column.null_count else f"with the label {wrong[0]}"
+        raise UserError(f"{path} has a picture {shown}; allowed: 0 to {len(names) - 1}, as it has {len(names)} names")
     return _Shard(names, labels, np.cumsum([0, *groups]))
 
 
