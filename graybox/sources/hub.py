@@ -33,7 +33,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-WAITS = (1, 4, 16)  # seconds before another try, where the hub or the connection fails: the client itself gives up
+WAITS = (1, 4, 16)  # seconds before another try, where the client gives up on a file
 _SHARD = re.compile(r"data/((?:train|validation|test)-\d{5}-of-(\d{5})\.parquet)")
 _KEY = "params.yaml: sources.mini_imagenet"
 _Answer = TypeVar("_Answer")
@@ -118,7 +118,7 @@ def _listed(options: MiniImagenetParams) -> list[Shard]:
         return list(tree)
 
     found = {}
-    for entry in _retried(options, "the list of shards", ask):
+    for entry in _retried(options, "the list of shards", ask, waits=()):  # the client tries this again by itself
         match = _SHARD.fullmatch(entry.path)
         if match and getattr(entry, "lfs", None):
             found[match[1]] = Shard(match[1], entry.lfs.size, entry.lfs.sha256)
@@ -186,9 +186,11 @@ def _fetch(options: MiniImagenetParams, shard: Shard, folder: Path, bar: tqdm, b
     )
 
 
-def _retried(options: MiniImagenetParams, what: str, ask: Callable[[], _Answer]) -> _Answer:
+def _retried(
+    options: MiniImagenetParams, what: str, ask: Callable[[], _Answer], waits: tuple[int, ...] = WAITS
+) -> _Answer:
     """What the hub answers, after some tries if need be."""
-    for wait in (*WAITS, None):
+    for wait in (*waits, None):
         try:
             return ask()
         except RevisionNotFoundError as error:
