@@ -75,8 +75,8 @@ def catalogue(paths: list[Path]) -> Catalogue:
 class ShardLoader:
     """A catalogue's `load` for the rows of shards, best called in their order.
 
-    It goes forwards through a row group, a batch of rows at a time, and starts again only to go back: neither
-    the number nor the size of shards and row groups matters to memory.
+    It goes forwards through a row group, a batch of rows at a time, and starts again only to go back. Memory has
+    to hold a batch and the page that it lies in, whatever the number and the size of shards and row groups.
     """
 
     def __init__(self, paths: list[Path], groups: list[np.ndarray]) -> None:
