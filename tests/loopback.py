@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import PurePosixPath
 
-import pytest
-
 
 @dataclass
 class Fault:
@@ -60,6 +58,7 @@ class Server:
     Attributes:
         files: path -> content.
         kinds: path -> Content-Type, where it isn't application/octet-stream.
+        redirects: path -> where its answers lead.
         headers: path -> further headers of its answers.
         faults: path -> what goes wrong.
         ranges: whether a part of a file can be asked for.
@@ -68,6 +67,7 @@ class Server:
 
     files: dict[str, bytes] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)
+    redirects: dict[str, str] = field(default_factory=dict)
     headers: dict[str, dict[str, str]] = field(default_factory=dict)
     faults: dict[str, Fault] = field(default_factory=dict)
     ranges: bool = True
@@ -78,11 +78,13 @@ class Server:
         """The requests for paths with some ending."""
         return [request for request in self.requests if request.method == method and request.path.endswith(ending)]
 
-    def play_hub(self, repository: str, revision: str, files: dict[str, bytes]) -> None:
+    def play_hub(self, repository: str, revision: str, files: dict[str, bytes], storage: Server | None = None) -> None:
         """Serve a data set as the hub does.
 
         Args:
             files: path in the repository, such as data/train-00000-of-00001.parquet -> content.
+            storage: another server, which has the files and which requests for them are redirected to; None =
+                this one has them.
         """
         tree = []
         for name, content in files.items():
@@ -90,8 +92,14 @@ class Server:
             lfs = {"oid": digest, "size": len(content), "pointerSize": 134}
             tree.append({"type": "file", "path": name, "size": len(content), "oid": digest[:40], "lfs": lfs})
             path = f"/datasets/{repository}/resolve/{revision}/{name}"
-            self.files[path] = content
             self.headers[path] = {"X-Repo-Commit": revision, "ETag": f'"{digest}"'}
+            if storage is None:
+                self.files[path] = content
+            else:
+                self.headers[path] = {"X-Repo-Commit": revision, "X-Linked-Size": str(len(content))}
+                self.headers[path]["X-Linked-ETag"] = f'"{digest}"'
+                self.redirects[path] = f"{storage.url}/{name}"
+                storage.files[f"/{name}"] = content
         listing = f"/api/datasets/{repository}/tree/{revision}"
         for folder in {"", *(str(PurePosixPath(name).parent) for name in files)}:
             path = f"{listing}/{folder}".rstrip("/")
@@ -127,8 +135,13 @@ def served() -> Iterator[Server]:
             request = Request(self.command, path, dict(self.headers))
             server.requests.append(request)
             fault = server._fault(self.command, path) or Fault()
+            if fault.status is None and path in server.redirects:
+                return self._answer_without_body(
+                    302, {"Location": server.redirects[path], **server.headers.get(path, {})}
+                )
             if fault.status is not None or path not in server.files:
-                return self._refuse(fault.status or 404, fault.error)
+                error = {"X-Error-Code": fault.error} if fault.error else {}
+                return self._answer_without_body(fault.status or 404, error)
             data = server.files[path] if fault.body is None else fault.body
             data = data[: len(data) - fault.shorten]
             if fault.flip is not None:
@@ -136,7 +149,7 @@ def served() -> Iterator[Server]:
             asked = self.headers.get("Range") if server.ranges else None
             first = int(asked.removeprefix("bytes=").split("-")[0]) if asked else 0
             if first and first >= len(data):
-                return self._refuse(416, None)
+                return self._answer_without_body(416, {})
             self.send_response(206 if asked else 200)
             if asked:
                 self.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
@@ -151,10 +164,10 @@ def served() -> Iterator[Server]:
                 self.wfile.write(part)
                 self.close_connection |= fault.cut is not None
 
-        def _refuse(self, status: int, error: str | None) -> None:
+        def _answer_without_body(self, status: int, headers: dict[str, str]) -> None:
             self.send_response(status)
-            if error:
-                self.send_header("X-Error-Code", error)
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -172,11 +185,3 @@ def served() -> Iterator[Server]:
         http.shutdown()
         http.server_close()
         thread.join()
-
-
-@pytest.fixture
-def loopback(monkeypatch) -> Iterator[Server]:
-    """A server, and no proxy before it."""
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with served() as server:
-        yield server

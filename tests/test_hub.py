@@ -87,14 +87,12 @@ def files() -> dict[str, bytes]:
 
 
 @pytest.fixture
-def server(files, monkeypatch):
+def server(loopback, files, monkeypatch):
     """A hub that has them."""
     monkeypatch.setattr(time, "sleep", lambda _: None)  # between tries, ours and the client's
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with served() as server:
-        monkeypatch.setenv("HF_ENDPOINT", server.url)
-        server.play_hub(REPOSITORY, REVISION, files)
-        yield server
+    monkeypatch.setenv("HF_ENDPOINT", loopback.url)
+    loopback.play_hub(REPOSITORY, REVISION, files)
+    return loopback
 
 
 def options(**changes) -> config.MiniImagenetParams:
@@ -171,6 +169,17 @@ def test_everything_arrives_and_prepares(server, files, place, params):
             assert (name, wnid) == (split, WNIDS[label]) and labels[int(number)] == label
             expected = np.array(colour(label, int(number))) + 3.5
             assert np.abs(pixels.reshape(-1, 3).mean(0) - expected).max() < 4, file
+
+
+def test_a_hub_that_redirects_to_its_storage_is_followed(server, files, place):
+    server.files.clear()
+    with served() as storage:
+        server.play_hub(REPOSITORY, REVISION, files, storage)
+        storage.faults[f"/data/{TRAIN[1]}"] = Fault(times=1, flip=500)
+        place.download()
+        assert place.contents() == shards_of(files)
+        assert fetched(storage) == [1, 2, 1]
+        assert fetched(server) == [0, 0, 0]
 
 
 def test_no_shard_is_twice_on_disk(server, files, place):
@@ -310,10 +319,22 @@ def test_a_revision_or_repository_that_is_not_there_is_named(server, place, erro
     assert len(server.requests) == 1  # it is not asked for again and again
 
 
+@pytest.mark.parametrize("path", [LISTING, resolved(TRAIN[1])])
+def test_a_web_page_in_the_hubs_place_is_said(server, place, path):
+    server.files[path] = PAGE
+    server.headers.pop(path, None)
+    assert "the answer isn't the hub's" in place.fails()
+
+
 @pytest.mark.parametrize("without", [TRAIN[1], "test-00000-of-00001.parquet"])
 def test_a_repository_without_all_shards_is_refused(server, files, place, without):
     server.play_hub(REPOSITORY, REVISION, {name: files[name] for name in files if without not in name})
     assert f"no data/{without}" in place.fails()
+
+
+def test_a_name_that_the_client_refuses_is_one_sentence(server, tmp_path):
+    with pytest.raises(UserError, match=r"repository is 'some--one/mini', which the hub doesn't have"):
+        hub.download(options(repository="some--one/mini"), tmp_path / "raw", tmp_path / "downloads")
 
 
 def test_no_connection_is_one_sentence(server, place, monkeypatch):

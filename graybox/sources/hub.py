@@ -25,7 +25,9 @@ os.environ["HF_HUB_DISABLE_XET"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 import huggingface_hub
 from huggingface_hub.errors import (
+    FileMetadataError,
     HfHubHTTPError,
+    HFValidationError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RemoteEntryNotFoundError,
@@ -64,7 +66,9 @@ class Shard:
 def download(options: MiniImagenetParams, raw: Path, partial: Path) -> dict[str, Any]:
     """Fetch the shards of `options.repository` at `options.revision`.
 
-    Whole shards stay in `partial`, from where a later call takes them; `raw` has links to the same bytes.
+    Whole shards stay in `partial`, and `raw` has links to the same bytes: DVC empties `raw` whenever a parameter
+    or a module of the sources has changed, and gigabytes shouldn't be fetched again for that. `partial` may be
+    deleted at any time.
 
     Returns:
         What `open` needs to know, JSON-ready: the shards in order, and how large they are together.
@@ -198,7 +202,7 @@ def _retried(
                 f"{_KEY}.revision is {options.revision!r}, which {options.repository} doesn't have; "
                 "it should be one of its commits"
             ) from error
-        except RepositoryNotFoundError as error:
+        except (RepositoryNotFoundError, HFValidationError) as error:
             raise UserError(
                 f"{_KEY}.repository is {options.repository!r}, which the hub doesn't have; "
                 "it should be a data set that is open to all"
@@ -231,6 +235,8 @@ def _reason(error: Exception) -> tuple[str, bool]:
         return f"{status} {error.response.reason_phrase}", status >= 500 or status in (408, 429)
     if isinstance(error, OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set", False
+    if isinstance(error, (FileMetadataError, ValueError)):  # such as a login page of the network's
+        return "the answer isn't the hub's", True
     if "Connect" in type(error).__name__:
         return "the hub can't be reached", True
     if "Timeout" in type(error).__name__:
