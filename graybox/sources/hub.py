@@ -91,9 +91,9 @@ def download(options: MiniImagenetParams, raw: Path, partial: Path) -> dict[str,
         for shard in wanted:
             _place(_path(folder, shard), raw / shard.file)
     except OSError as error:
-        reason = error.strerror or error
         raise UserError(
-            f"{folder} can't take the shards of {options.repository} ({reason}); make room there"
+            f"{folder} can't take the shards of {options.repository} ({error.strerror or error}); "
+            "it should be a folder that can be written, with room for all of them"
         ) from error
     return {
         "archive": f"{options.repository} at {options.revision[:7]}",
