@@ -27,7 +27,7 @@ def test_the_facts_name_what_there_is_and_leave_out_what_there_is_not():
     assert facts["with an object box"] == "6 train, 3 test"
     assert facts["the same pixels twice"] == "1 in train and test"
     assert facts["passed over"] == "4 hidden" and facts["can't be decoded"] == "2"
-    same = charts_data.facts({**SUMMARY, "original_size": dict.fromkeys(("smallest", "median", "largest"), [16, 16])})
+    same = charts_data.facts({**SUMMARY, "original_size": dict.fromkeys(("smallest", "median", "largest"), (16, 16))})
     assert same["size"] == "16 x 16, from 16 x 16"
 
 
