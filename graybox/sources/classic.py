@@ -28,7 +28,10 @@ from graybox.sources.tiny_imagenet import readable_names
 KEY = "sources.mini_imagenet.path"
 PARTS = ("train", "val", "test")
 MAX_PICKLE_BYTES = 2 << 30  # the largest of the three has 0.8 GB
-ALLOWED = "train.csv, val.csv and test.csv beside the folder images/, or mini-imagenet-cache-train.pkl, -val.pkl and -test.pkl"
+ALLOWED = (
+    "train.csv, val.csv and test.csv beside the folder images/, "
+    "or mini-imagenet-cache-train.pkl, -val.pkl and -test.pkl"
+)
 _HEADER = ["filename", "label"]
 
 
@@ -80,7 +83,8 @@ def catalogue(files: Files) -> Catalogue:
             where = f"params.yaml: {KEY}: {table}, line {number}"
             if table_of_class.setdefault(wnid, table) != table:
                 raise UserError(
-                    f"{where} has the class {wnid}, which {table_of_class[wnid]} has too; a class should be in one of them"
+                    f"{where} has the class {wnid}, which {table_of_class[wnid]} has too; "
+                    "a class should be in one of them"
                 )
             if file in label_of_file:
                 raise UserError(f"{where} has the image {file} a second time; each should be listed once")

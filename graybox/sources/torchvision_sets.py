@@ -253,6 +253,8 @@ def _idx(path: Path, magic: int) -> np.ndarray:
             data = file.read(MAX_FILE_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} can't be read ({error}); fetch it again") from error
+    if len(data) > MAX_FILE_BYTES:
+        raise UserError(f"{path} has more than the {MAX_FILE_BYTES >> 20} MB allowed when unpacked; fetch it again")
     dimensions = magic & 0xFF
     header = 4 * (1 + dimensions)
     first, *shape = np.frombuffer(data[:header], ">u4").tolist() if len(data) >= header else [0]
