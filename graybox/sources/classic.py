@@ -123,13 +123,12 @@ def _class_names(wnids: list[str]) -> list[str]:
 
 def _note(parts: list[str]) -> str:
     """What was made of the release's parts."""
-    missing = [part for part in PARTS if part not in parts]
     note = (
         "The release's parts for few-shot learning have different classes; their classes are put together here, "
         "and each is split anew into train, validation and test"
     )
-    if missing:
-        note += f" (only {' and '.join(parts)} is there, {' and '.join(missing)} is missing, so classes are missing)"
+    if len(parts) < len(PARTS):
+        note += f" (of {', '.join(PARTS)} it has only {' and '.join(parts)}, so that the others' classes are missing)"
     return note + "."
 
 

@@ -31,6 +31,8 @@ _OPCODES = {info.code.encode("latin-1"): info for info in pickletools.opcodes}
 # The width of the length that comes before the data, in bytes.
 _SIZED = {"bytes1": 1, "bytes4": 4, "bytes8": 8, "bytearray8": 8, "string1": 1, "string4": 4}
 _SIZED |= {"unicodestring1": 1, "unicodestring4": 4, "unicodestring8": 8}
+# Possessive, so that nothing is remembered for each of many million bytes.
+_ESCAPED = re.compile(rb"""(?:[^\\]|\\[\\'"nrt]|\\x[0-9a-f]{2})*+""")
 _KNOWN_OPCODES = """
     PROTO FRAME MARK STOP NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 FLOAT BINFLOAT
     STRING BINSTRING SHORT_BINSTRING UNICODE SHORT_BINUNICODE BINUNICODE BINUNICODE8
@@ -141,6 +143,8 @@ class _Machine:
             return self._sized(info.name, int.from_bytes(self._exactly(_SIZED[kind]), "little"))
         if info.name == "STRING":  # pickletools would allow ASCII only
             return self._string(codecs.escape_decode(_unquoted(bytes(self._line())))[0])
+        if info.name == "GLOBAL":  # pickletools would undo escapes, which no name has
+            return " ".join(str(self.readline()[:-1], "ascii") for _ in range(2))
         if info.name == "UNICODE":
             return self._text(self._line()[:-1], "raw-unicode-escape")
         return info.arg.reader(self) if info.arg else None
@@ -286,10 +290,10 @@ def _pairs(items: list[Any]) -> dict[str | bytes, Any]:
 
 
 def _unquoted(line: bytes) -> bytes:
-    match = re.fullmatch(rb"(['\"])(.*)\1\n", line, re.DOTALL)
-    if match is None:
-        raise Refused("a text without its quotes")
-    return match[2]
+    quoted = line[:1] in (b"'", b'"') and line[-2:-1] == line[:1]
+    if not quoted or not _ESCAPED.fullmatch(line, 1, len(line) - 2):
+        raise Refused("a text that is not quoted as in Python 2")
+    return line[1:-2]
 
 
 def _checked(value: Any) -> Any:
