@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import stat
 import tarfile
 import zipfile
@@ -36,11 +37,15 @@ class Files(Protocol):
 class ZipFiles:
     """The files of a zip archive.
 
+    Args:
+        path: of the archive.
+        largest: bytes that a file in it may have; None = MAX_FILE_BYTES.
+
     Raises:
         UserError: it is no zip, is encrypted, or has an entry that is unsafe, too large or there twice.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, largest: int | None = None) -> None:
         self.path = path
         self._handle: zipfile.ZipFile | None = None
         self._process = -1
@@ -49,7 +54,7 @@ class ZipFiles:
                 entries = archive.infolist()
         except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
             raise UserError(f"{path} is not a whole zip archive ({error}); fetch or make it again") from error
-        guard = _Guard(path)
+        guard = _Guard(path, largest)
         self._entries: dict[str, str] = {}
         for entry in entries:
             mode = entry.external_attr >> 16
@@ -66,6 +71,18 @@ class ZipFiles:
             return self._archive().read(self._entries[name])
         except Exception as error:  # BadZipFile, zlib.error, lzma.LZMAError, EOFError, ...
             raise UnreadableError(f"damaged in the archive: {error}") from error
+
+    def copy(self, name: str, target: Path) -> None:
+        """Write one file to `target`, without holding it in memory.
+
+        Raises:
+            UserError: it is damaged, or can't be written.
+        """
+        try:
+            with self._archive().open(self._entries[name]) as source, target.open("wb") as file:
+                shutil.copyfileobj(source, file, 1 << 20)
+        except Exception as error:  # as in read
+            raise UserError(f"{self.path}: {name} can't be unpacked ({error}); fetch or make it again") from error
 
     def _archive(self) -> zipfile.ZipFile:
         # A forked worker would otherwise share its parent's place in the file.
@@ -103,13 +120,16 @@ def kind(path: Path) -> str | None:
     return "tar" if tarfile.is_tarfile(path) else None
 
 
-def tar_to_zip(path: Path, target: Path) -> None:
+def tar_to_zip(path: Path, target: Path, largest: int | None = None) -> None:
     """Copy the files of a tar into an uncompressed zip: it can be read by name, and is one file to track.
+
+    Args:
+        largest: bytes that a file in the tar may have; None = MAX_FILE_BYTES.
 
     Raises:
         UserError: the tar is damaged, or has an entry that is unsafe, too large or there twice.
     """
-    guard = _Guard(path)
+    guard = _Guard(path, largest)
     try:
         with tarfile.open(path) as source, zipfile.ZipFile(target, "w") as archive:
             for member in source:
@@ -117,7 +137,10 @@ def tar_to_zip(path: Path, target: Path) -> None:
                 name = guard.admitted(member.name, regular, member.isdir(), member.size)
                 if name is not None:
                     # A bare ZipInfo has a fixed date, so that the same tar gives the same bytes.
-                    archive.writestr(zipfile.ZipInfo(name), source.extractfile(member).read())
+                    info = zipfile.ZipInfo(name)
+                    info.file_size = member.size
+                    with archive.open(info, "w") as copy:
+                        shutil.copyfileobj(source.extractfile(member), copy, 1 << 20)
     except UserError:
         raise
     except Exception as error:  # TarError, EOFError, zlib.error, lzma.LZMAError, OSError
@@ -146,8 +169,9 @@ def is_hidden(name: str) -> bool:
 class _Guard:
     """Decides which entries of one archive may be read."""
 
-    def __init__(self, archive: Path) -> None:
+    def __init__(self, archive: Path, largest: int | None) -> None:
         self.archive = archive
+        self.largest = MAX_FILE_BYTES if largest is None else largest
         self.entries = 0
         self.names: set[str] = set()
 
@@ -173,8 +197,8 @@ class _Guard:
             raise UserError(f"{self.archive}: {name!r} is a link or a device; allowed: files and folders")
         if folder or not clean:
             return None
-        if size > MAX_FILE_BYTES:
-            raise UserError(f"{self.archive}: {name!r} has more than the {MAX_FILE_BYTES >> 20} MB allowed")
+        if size > self.largest:
+            raise UserError(f"{self.archive}: {name!r} has more than the {self.largest >> 20} MB allowed")
         if clean in self.names:
             raise UserError(f"{self.archive} has {name!r} twice; each name is allowed once")
         self.names.add(clean)

@@ -20,7 +20,14 @@ ARCHIVE = "archive.zip"
 BLOCK = 1 << 16  # bytes written at a time: what a broken connection loses at most
 
 
-def fetch(location: str | None, key: str, raw: Path, partial: Path, sha256: str | None = None) -> dict[str, Any]:
+def fetch(
+    location: str | None,
+    key: str,
+    raw: Path,
+    partial: Path,
+    sha256: str | None = None,
+    largest: int | None = None,
+) -> dict[str, Any]:
     """Bring an archive into `raw`, or note where a folder is and what is in it.
 
     An archive, zip or tar, becomes raw/archive.zip: a copy, so that it is tracked, and found wherever the
@@ -32,6 +39,7 @@ def fetch(location: str | None, key: str, raw: Path, partial: Path, sha256: str 
         raw: folder for the archive.
         partial: folder for an unfinished download.
         sha256: of the archive, or None if it isn't to be checked.
+        largest: bytes that a file in the archive may have; None = archives.MAX_FILE_BYTES.
 
     Returns:
         What `opened` needs to know, JSON-ready.
@@ -44,10 +52,10 @@ def fetch(location: str | None, key: str, raw: Path, partial: Path, sha256: str 
     which = f"params.yaml: {key} is {location!r}, which"
     try:
         if location.lower().startswith(("http://", "https://")):
-            return _from_web(location, key, which, raw, partial, sha256)
+            return _from_web(location, key, which, raw, partial, sha256, largest)
         path = Path(location).expanduser()
         if path.is_file():
-            return _kept(path, path.name, which, raw, sha256)
+            return _kept(path, path.name, which, raw, sha256, largest)
         if not path.is_dir():
             raise UserError(f"{which} doesn't exist; it should be {ALLOWED}")
         if sha256 is not None:
@@ -57,15 +65,15 @@ def fetch(location: str | None, key: str, raw: Path, partial: Path, sha256: str 
         raise UserError(f"{which} can't be read or stored ({error.strerror or error})") from error
 
 
-def opened(raw: Path) -> archives.Files:
-    """The files that `fetch` brought to `raw`, as raw/source.json describes them.
+def opened(raw: Path, largest: int | None = None) -> archives.Files:
+    """The files that `fetch` brought to `raw`, as raw/source.json describes them; `largest` is as for `fetch`.
 
     Raises:
         UserError: a folder is gone or has changed since.
     """
     facts = json.loads((raw / "source.json").read_text("utf-8"))
     if "folder" not in facts:
-        return archives.ZipFiles(raw / ARCHIVE)
+        return archives.ZipFiles(raw / ARCHIVE, largest)
     root = Path(facts["folder"])
     if not root.is_dir():
         raise UserError(f"{root} is gone, the folder of images; run `dvc repro -f download` to take another")
@@ -78,7 +86,7 @@ def opened(raw: Path) -> archives.Files:
     return archives.FolderFiles(root)
 
 
-def _kept(archive: Path, name: str, which: str, raw: Path, sha256: str | None) -> dict[str, Any]:
+def _kept(archive: Path, name: str, which: str, raw: Path, sha256: str | None, largest: int | None) -> dict[str, Any]:
     """Copy an archive into `raw`, as a zip that is safe to read."""
     kind = archives.kind(archive)
     if kind is None:
@@ -88,25 +96,27 @@ def _kept(archive: Path, name: str, which: str, raw: Path, sha256: str | None) -
     if sha256 not in (None, digest):
         raise UserError(f"{which} has the sha256 {digest}; the sha256 beside it is {sha256}, and should agree")
     if kind == "tar":
-        archives.tar_to_zip(archive, raw / ARCHIVE)
+        archives.tar_to_zip(archive, raw / ARCHIVE, largest)
     else:
-        archives.ZipFiles(archive)  # a look at every entry, before anything is kept
+        archives.ZipFiles(archive, largest)  # a look at every entry, before anything is kept
         shutil.copyfile(archive, raw / ARCHIVE)
     return {"archive": name, "bytes": archive.stat().st_size, "sha256": digest}
 
 
-def _from_web(url: str, key: str, which: str, raw: Path, partial: Path, sha256: str | None) -> dict[str, Any]:
+def _from_web(
+    url: str, key: str, which: str, raw: Path, partial: Path, sha256: str | None, largest: int | None
+) -> dict[str, Any]:
     """Download an archive and keep it; if that breaks off, what has come stays in `partial`."""
     partial.mkdir(parents=True, exist_ok=True)
     part = partial / f"{hashlib.sha256(url.encode()).hexdigest()[:12]}.part"
-    _download(url, key, part)
+    download(url, key, part)
     try:
-        return _kept(part, Path(unquote(urlsplit(url).path)).name, which, raw, sha256)
+        return _kept(part, Path(unquote(urlsplit(url).path)).name, which, raw, sha256, largest)
     finally:  # a whole download that isn't right would be found again, as whole, by the next try
         part.unlink(missing_ok=True)
 
 
-def _download(url: str, key: str, part: Path) -> None:
+def download(url: str, key: str, part: Path) -> None:
     """Download to `part`, or what is missing of it if the server can send that.
 
     Raises:
@@ -119,7 +129,7 @@ def _download(url: str, key: str, part: Path) -> None:
         with requests.get(url, headers=headers, stream=True, timeout=60) as reply:
             if reply.status_code == 416 and done:  # nothing comes after what we have: it is of another file
                 part.unlink()
-                return _download(url, key, part)
+                return download(url, key, part)
             if not reply.ok:
                 raise UserError(f"{where} can't be downloaded ({reply.status_code} {reply.reason})")
             if reply.headers.get("Content-Type", "").startswith("text/html"):
