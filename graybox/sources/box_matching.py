@@ -35,19 +35,19 @@ def match(files: list[str], images: list[str]) -> tuple[dict[int, str], dict[str
     folders = {folder for image in images for folder in image.split("/")[:-1]}
 
     ignored: Counter[str] = Counter()
-    found: defaultdict[int, list[tuple[int, str]]] = defaultdict(list)  # image -> matching parts of the name, name
+    found: defaultdict[int, list[tuple[tuple[int, ...], str]]] = defaultdict(list)  # image -> how well, name
     for file in files:
-        index, length = _look_up(file, image_of, folders)
+        index, rank = _look_up(file, image_of, folders)
         if index is None:
             ignored["boxes of no image"] += 1
         elif index == _SEVERAL:
             ignored["boxes of several images"] += 1
         else:
-            found[index].append((length, file))
+            found[index].append((rank, file))
     file_of = {}
     for index, candidates in sorted(found.items()):
-        longest = max(length for length, _ in candidates)
-        best = [file for length, file in candidates if length == longest]
+        highest = max(rank for rank, _ in candidates)
+        best = [file for rank, file in candidates if rank == highest]
         if len(best) == 1:
             file_of[index] = best[0]
             ignored["boxes of no image"] += len(candidates) - 1
@@ -56,8 +56,8 @@ def match(files: list[str], images: list[str]) -> tuple[dict[int, str], dict[str
     return file_of, {reason: count for reason, count in ignored.items() if count}
 
 
-def _look_up(file: str, image_of: dict[str, int], folders: set[str]) -> tuple[int | None, int]:
-    """The image that has the longest ending of a name, or _SEVERAL, or None; and how many parts that ending has."""
+def _look_up(file: str, image_of: dict[str, int], folders: set[str]) -> tuple[int | None, tuple[int, ...]]:
+    """The image that has the longest ending of a name, or _SEVERAL, or None; and how good a match that is."""
     several = False
     for name in dict.fromkeys((file, _bare(file))):
         parts = name.split("/")
@@ -66,10 +66,10 @@ def _look_up(file: str, image_of: dict[str, int], folders: set[str]) -> tuple[in
                 break
             if (index := image_of.get(ending)) is not None:
                 if index != _SEVERAL:
-                    return index, len(parts) - cut
+                    return index, (len(parts) - cut, -cut, name == file)
                 several = True
                 break
-    return (_SEVERAL if several else None), 0
+    return (_SEVERAL if several else None), ()
 
 
 def _endings(name: str) -> list[str]:
