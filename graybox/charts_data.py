@@ -16,7 +16,7 @@ from graybox.images import ImageSet
 MOST_CLASSES_SHOWN = 25
 
 
-def contact_sheet(images: ImageSet, each: int = 10) -> Figure:
+def contact_sheet(images: ImageSet, each: int = 8) -> Figure:
     """A row of images for each class with their object boxes; of many classes, evenly spread ones.
 
     Args:
@@ -53,8 +53,8 @@ def counts_chart(summary: Mapping[str, Any]) -> Figure:
         axes.bar(range(len(counts)), counts[split], bottom=bottom, color=colour, label=split, width=0.8)
         bottom += counts[split].to_numpy()
     if len(counts) <= 30:
-        axes.set_xticks(range(len(counts)), [short(name, 18) for name in counts.index])
-        axes.tick_params(axis="x", rotation=60)
+        names = [short(name, 18) for name in counts.index]
+        axes.set_xticks(range(len(counts)), names, rotation=60, ha="right", rotation_mode="anchor")
     else:
         axes.set_xlabel(f"{len(counts)} classes")
     axes.set(title="images of each class", ylim=(0, bottom.max() * 1.18))
@@ -64,7 +64,7 @@ def counts_chart(summary: Mapping[str, Any]) -> Figure:
     for place, (name, value) in enumerate(facts(summary).items()):
         y = 1 - place / 7
         text.text(0, y, name, color="0.45", fontsize=9, va="top")
-        text.text(0, y - 0.055, value, fontsize=9.5, va="top")
+        text.text(0, y - 0.06, value, fontsize=9.5, va="top")
     colour = tuple(summary["mean_colour"].values())
     text.add_patch(Rectangle((0.72, 0.0), 0.2, 0.12, color=colour, transform=text.transAxes))
     return figure

@@ -55,7 +55,9 @@ class Prepared:
         counts = self.table["split"].value_counts()
         splits = [f"{counts[split]:,} {split}{' (from train)' * (split in self.carved)}" for split in SPLITS]
         notes = [f"{len(self.unreadable)} unreadable"] * bool(self.unreadable)
-        notes += [f"{count:,} files ignored ({reason})" for reason, count in self.ignored.items()]
+        for reason, count in self.ignored.items():
+            of_boxes = reason.startswith(("boxes ", "images "))
+            notes.append(f"{count:,} {reason}" if of_boxes else f"{count:,} files ignored ({reason})")
         for where, count in self.duplicates.items():
             kind, split, *_ = where.split()
             notes.append(f"{count:,} duplicates {where}" + f" (dropped from {split})" * (kind == "in"))

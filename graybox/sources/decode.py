@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from graybox.errors import UserError
 from graybox.sources.archives import Files
 from graybox.sources.catalogue import UnreadableError
 
@@ -37,15 +38,38 @@ class FileLoader:
         files: where the files are.
         names: N names in `files`.
         boxes: float32 [N, 4], NaN where unknown; None = all unknown.
+        where: N times what a box that isn't in its image is to be blamed on; None = boxes are not checked.
     """
 
     files: Files
     names: list[str]
     boxes: np.ndarray | None = None
+    where: list[str] | None = None
 
     def __call__(self, index: int) -> tuple[Image.Image, np.ndarray]:
         box = np.full(4, np.nan, np.float32) if self.boxes is None else self.boxes[index]
-        return open_image(self.files.read(self.names[index])), box
+        image = open_image(self.files.read(self.names[index]))
+        if self.where is not None:
+            check_box(box, image, self.where[index])
+        return image, box
+
+
+def check_box(box: np.ndarray, image: Image.Image, where: str) -> None:
+    """Refuse a box [4] that isn't in an image; a pixel beyond is a matter of counting from 0 or from 1.
+
+    Args:
+        image: not decoded yet, as decoding turns some images.
+        where: the box's origin, to begin the message with.
+
+    Raises:
+        UserError: it isn't.
+    """
+    width, height = image.size
+    if image.format == "TIFF" and _orientation(image) >= 5:  # whose size may be the upright one already
+        width = height = max(image.size)
+    if box[2] > width + 1 or box[3] > height + 1:
+        shown = ", ".join(f"{edge:g}" for edge in box)
+        raise UserError(f"{where}: the box {shown} reaches outside its image, which is {width} x {height} pixels")
 
 
 def open_image(data: bytes) -> Image.Image:
