@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
 import warnings
@@ -12,12 +13,13 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from graybox import images
+from graybox import data_summary, duplicates, images
 from graybox.config import DataParams
 from graybox.errors import UserError
 from graybox.images import BOX_COLUMNS, SPLITS
@@ -38,6 +40,7 @@ class Prepared:
         carved: the splits that came out of the source's training images, as it has none of its own.
         unreadable: files that can't be decoded -> why.
         ignored: why files of the source were passed over -> how many.
+        duplicates: "in train and test", "within train" and so on -> how many; see duplicates.Duplicates.counts.
     """
 
     table: pd.DataFrame
@@ -45,13 +48,19 @@ class Prepared:
     carved: tuple[str, ...]
     unreadable: dict[str, str]
     ignored: dict[str, int]
+    duplicates: dict[str, int]
 
     def summary(self) -> str:
         """All of it in one line."""
         counts = self.table["split"].value_counts()
         splits = [f"{counts[split]:,} {split}{' (from train)' * (split in self.carved)}" for split in SPLITS]
         notes = [f"{len(self.unreadable)} unreadable"] * bool(self.unreadable)
-        notes += [f"{count:,} files ignored ({reason})" for reason, count in self.ignored.items()]
+        for reason, count in self.ignored.items():
+            of_boxes = reason.startswith(("boxes ", "images "))
+            notes.append(f"{count:,} {reason}" if of_boxes else f"{count:,} files ignored ({reason})")
+        for where, count in self.duplicates.items():
+            kind, split, *_ = where.split()
+            notes.append(f"{count:,} duplicates {where}" + f" (dropped from {split})" * (kind == "in"))
         classes = self.table["label"].nunique()
         images_of = f"{len(self.table):,} images of {classes} classes, {self.size} x {self.size} pixels"
         return "; ".join([f"{images_of}: {', '.join(splits)}", *notes])
@@ -66,7 +75,10 @@ def prepare(
     workers: int | None = None,
     start_method: str | None = None,
 ) -> Prepared:
-    """Write a catalogue's chosen images to `folder`, as images.load reads them, and unreadable.txt.
+    """Write a catalogue's chosen images to `folder`, as images.load reads them, and what there is to say of them.
+
+    Beside the images lie unreadable.txt (files that can't be decoded, and why), duplicates.txt (files left out
+    because a later split has the same pixels, and which) and summary.json (see data_summary.write).
 
     Args:
         size: height and width that the images are to have, in pixels.
@@ -74,13 +86,29 @@ def prepare(
         start_method: of the workers, "fork" or "spawn"; None = the platform's own.
 
     Raises:
-        UserError: the classes or images that `data` asks for aren't there, or more than data.max_unreadable
-            files can't be decoded.
+        UserError: the classes or images that `data` asks for aren't there, more than data.max_unreadable
+            files can't be decoded, duplicates leave a class nothing in a split, or the disk is full.
     """
     classes = choose_classes(catalogue, data.classes)
     chosen = choose(catalogue, classes, data)
+    try:
+        return _prepare(catalogue, classes, chosen, data.max_unreadable, size, folder, workers, start_method)
+    except OSError as error:
+        raise UserError(f"{folder}: the images can't be stored there ({error.strerror or error})") from error
+
+
+def _prepare(
+    catalogue: Catalogue,
+    classes: list[int],
+    chosen: pd.DataFrame,
+    max_unreadable: int,
+    size: int,
+    folder: Path,
+    workers: int | None,
+    start_method: str | None,
+) -> Prepared:
     images.new_images(folder, len(chosen), size).flush()
-    boxes = np.full((len(chosen), 4), np.nan, np.float32)
+    decoded: dict[int, _Decoded] = {}
     reasons: dict[int, str] = {}
     decoding = _decode(catalogue.load, chosen["index"].tolist(), folder, workers, start_method)
     with closing(decoding), tqdm(total=len(chosen), unit=" images", disable=None) as bar:
@@ -88,24 +116,44 @@ def prepare(
             bar.update()
             if isinstance(outcome, str):
                 reasons[row] = outcome
-                if len(reasons) > data.max_unreadable:
-                    raise _too_many_unreadable(chosen, reasons, data.max_unreadable)
+                if len(reasons) > max_unreadable:
+                    raise _too_many_unreadable(chosen, reasons, max_unreadable)
             else:
-                boxes[row] = outcome
+                decoded[row] = outcome
 
     class_names = [catalogue.class_names[label] for label in classes]
-    kept = np.setdiff1d(np.arange(len(chosen)), list(reasons))
+    kept = np.array(list(decoded), np.int64)
+    _check_every_class(chosen.iloc[kept], class_names)
+    copies = duplicates.find(chosen.iloc[kept], [decoded[row].digest for row in kept])
+    twice = {int(kept[place]): int(kept[other]) for place, other in copies.dropped.items()}
+    kept = np.setdiff1d(kept, list(twice))
     table = chosen.iloc[kept].drop(columns="index").reset_index(drop=True)
-    _check_every_class(table, class_names)
-    if reasons:
+    _check_every_class(table, class_names, " and are no duplicates of a later split's")
+    if len(kept) < len(chosen):
         _close_gaps(folder, kept, size)
     table.insert(1, "row", np.arange(len(table)))
-    table[BOX_COLUMNS] = boxes[kept]
+    table[BOX_COLUMNS] = np.stack([decoded[row].box for row in kept])
     images.save_table(folder, table, class_names)
-    unreadable = {chosen["file"][row]: reason for row, reason in reasons.items()}
-    lines = [f"{file}: {reason}\n" for file, reason in unreadable.items()]
-    (folder / "unreadable.txt").write_text("".join(lines), "utf-8")
-    return Prepared(table, size, carved(catalogue), unreadable, catalogue.ignored)
+
+    files, splits = chosen["file"], chosen["split"]
+    unreadable = {files[row]: reason for row, reason in reasons.items()}
+    _write_lines(folder / "unreadable.txt", [f"{file}: {reason}" for file, reason in unreadable.items()])
+    _write_lines(
+        folder / "duplicates.txt",
+        [f"{files[row]} ({splits[row]}): as {files[other]} ({splits[other]})" for row, other in twice.items()],
+    )
+    data_summary.write(
+        folder,
+        table,
+        class_names,
+        size,
+        colour_sums=np.array([decoded[row].colour_sum for row in kept]),
+        original_sizes=np.array([decoded[row].original_size for row in kept]),
+        unreadable=len(unreadable),
+        ignored=catalogue.ignored,
+        duplicates=copies.counts,
+    )
+    return Prepared(table, size, carved(catalogue), unreadable, catalogue.ignored, copies.counts)
 
 
 def choose_classes(catalogue: Catalogue, wanted: int | list[str] | None) -> list[int]:
@@ -189,22 +237,40 @@ def _carve(pool: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
     return pool[:count], pool[count:]
 
 
-def _check_every_class(rows: pd.DataFrame, class_names: list[str]) -> None:
+def _check_every_class(rows: pd.DataFrame, class_names: list[str], condition: str = "") -> None:
     counts = rows.groupby(["label", "split"]).size()
     for label, name in enumerate(class_names):
         of_split = {split: counts.get((label, split), 0) for split in SPLITS}
         if not all(of_split.values()):
             found = ", ".join(f"{count:,} {split}" for split, count in of_split.items())
-            raise UserError(f"class {name!r} has {found} images that can be used; at least 1 is needed in each split")
+            raise UserError(
+                f"class {name!r} has {found} images that can be used{condition}; at least 1 is needed in each split"
+            )
+
+
+class _Decoded(NamedTuple):
+    """What a worker tells of an image that it has written.
+
+    Attributes:
+        box: float32 [4], in pixels of the prepared image.
+        digest: a hash of the prepared pixels.
+        colour_sum: int64 [3], of the prepared pixels' red, green and blue.
+        original_size: width and height as stored.
+    """
+
+    box: np.ndarray
+    digest: bytes
+    colour_sum: np.ndarray
+    original_size: tuple[int, int]
 
 
 def _decode(
     load: Load, indexes: list[int], folder: Path, workers: int | None, start_method: str | None
-) -> Iterator[tuple[int, np.ndarray | str]]:
+) -> Iterator[tuple[int, _Decoded | str]]:
     """Fill images.npy, by worker processes that write into it themselves, so that no pixels are sent around.
 
     Yields:
-        Row, and its box, float32 [4], or why the image can't be decoded.
+        Row, and what there is to tell of its image, or why it can't be decoded.
     """
     firsts = range(0, len(indexes), CHUNK)
     chunks = [indexes[first : first + CHUNK] for first in firsts]
@@ -235,20 +301,32 @@ def _start_worker(load: Load, folder: Path) -> None:
     warnings.filterwarnings("ignore", module="PIL")
 
 
-def _decode_chunk(first: int, indexes: list[int]) -> list[np.ndarray | str]:
+def _decode_chunk(first: int, indexes: list[int]) -> list[_Decoded | str]:
     """Decode the catalogue's pictures `indexes` into the rows from `first` on.
 
     Returns:
-        For each its box, float32 [4], or why it can't be decoded.
+        What there is to tell of each, or why it can't be decoded.
     """
-    outcomes: list[np.ndarray | str] = []
+    outcomes: list[_Decoded | str] = []
+    size = _images.shape[1]
     for row, index in enumerate(indexes, start=first):
         try:
-            _images[row], box = square(*_load(index), _images.shape[1])
-            outcomes.append(box)
+            image, box = _load(index)
+            original_size = image.size  # decoding may change it
+            pixels, box = square(image, box, size)
         except UnreadableError as error:
             outcomes.append(str(error))
+            continue
+        _images[row] = pixels
+        # Whole rows first: that sums neighbours in memory, and takes a tenth of the time.
+        colour_sum = pixels.reshape(size, -1).sum(axis=0, dtype=np.int64).reshape(size, 3).sum(axis=0)
+        digest = hashlib.blake2b(np.ascontiguousarray(pixels), digest_size=16).digest()
+        outcomes.append(_Decoded(box, digest, colour_sum, original_size))
     return outcomes
+
+
+def _write_lines(path: Path, lines: list[str]) -> None:
+    path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
 
 
 def _too_many_unreadable(chosen: pd.DataFrame, reasons: dict[int, str], allowed: int) -> UserError:

@@ -29,6 +29,9 @@ DEFAULTS = {"source": "folder", "validation_fraction": 0.15, "test_fraction": 0.
 DEFAULTS |= {"images_per_class": None, "max_unreadable": 0, "seed": 0}
 
 
+WRITTEN = {"images.npy", "table.csv", "classes.json", "unreadable.txt", "duplicates.txt", "summary.json"}
+
+
 def params(**changes) -> config.DataParams:
     return config.DataParams(**DEFAULTS | changes)
 
@@ -246,7 +249,7 @@ def test_rows_of_table_and_array_belong_together(tmp_path):
     assert (
         prepared.summary() == "239 images of 2 classes, 12 x 12 pixels: 134 train, 24 validation (from train), 81 test"
     )
-    assert everything(tmp_path) == {"images.npy", "table.csv", "classes.json", "unreadable.txt"}
+    assert everything(tmp_path) == WRITTEN
     assert (tmp_path / "unreadable.txt").read_text() == ""
 
 
@@ -260,7 +263,7 @@ def test_unreadable_images_leave_no_hole(tmp_path):
     assert set(prepared.unreadable) == files and "; 4 unreadable" in prepared.summary()
     assert set((tmp_path / "unreadable.txt").read_text().splitlines()) == {f"{file}: it is planted" for file in files}
     assert np.load(tmp_path / "images.npy", mmap_mode="r").shape == (len(catalogue.files) - 4, 8, 8, 3)
-    assert everything(tmp_path) == {"images.npy", "table.csv", "classes.json", "unreadable.txt"}
+    assert everything(tmp_path) == WRITTEN
 
 
 def test_too_many_unreadable_images_are_listed(tmp_path):
@@ -312,7 +315,7 @@ def test_the_same_images_give_the_same_bytes_however_they_are_decoded(tmp_path):
         prepare(catalogue, params(max_unreadable=1), 24, tmp_path / name, **way)
     prepare(catalogue, params(max_unreadable=1), 24, tmp_path / "one", workers=2)  # once more, over the old files
     one = bytes_of(tmp_path / "one")
-    assert len(one) == 4 and len(one["unreadable.txt"].splitlines()) == 1
+    assert set(one) == WRITTEN and len(one["unreadable.txt"].splitlines()) == 1
     assert bytes_of(tmp_path / "two") == bytes_of(tmp_path / "spawned") == one
 
 
@@ -368,8 +371,8 @@ def stage(name: str, folder: Path) -> subprocess.CompletedProcess:
 def test_the_stages_turn_a_folder_into_a_prepared_set(tmp_path, raw_params):
     photo_folder(tmp_path / "photos", per_class=20)
     raw_params["data"] |= {"source": "folder"}
-    raw_params["sources"]["folder"] = {"image_size": 16, "path": "photos"}
-    raw_params["occlusion"]["window"] = 5
+    raw_params["sources"]["folder"] |= {"image_size": 16, "path": "photos"}
+    raw_params["occlusion"] |= {"window": 5, "other_windows": []}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(raw_params))
     downloaded, prepared = stage("download", tmp_path), stage("prepare", tmp_path)
     assert downloaded.returncode == 0 and f"folder: {tmp_path}/photos" in downloaded.stdout

@@ -30,9 +30,16 @@ def download(name: str, options: Section, raw: Path, partial: Path) -> dict:
     Raises:
         UserError: what the parameters name isn't there, or isn't usable.
     """
-    raw.mkdir(parents=True, exist_ok=True)
-    facts = {"source": name, **_SOURCES[name].download(options, raw, partial)}
-    (raw / "source.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    try:
+        raw.mkdir(parents=True, exist_ok=True)
+        # It is there only while what it describes is: an earlier one doesn't describe half of something new.
+        (raw / "source.json").unlink(missing_ok=True)
+        facts = {"source": name, **_SOURCES[name].download(options, raw, partial)}
+        unfinished = raw / "source.json.part"
+        unfinished.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        unfinished.replace(raw / "source.json")
+    except OSError as error:  # a full disk, among others
+        raise UserError(f"{raw}: {name} can't be stored there ({error.strerror or error})") from error
     return facts
 
 

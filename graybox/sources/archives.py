@@ -7,17 +7,19 @@ import os
 import re
 import shutil
 import stat
-import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 from graybox.errors import UserError
+from graybox.sources import tars
 from graybox.sources.catalogue import UnreadableError
+from graybox.sources.limited import Limited, max_unpacked, unpacks_to_too_much
 
 MAX_FILE_BYTES = 64 << 20
 MAX_ENTRIES = 2_000_000
+MAX_TABLE_BYTES = 256 << 20  # of a zip's table of contents
 
 
 class Files(Protocol):
@@ -42,7 +44,8 @@ class ZipFiles:
         largest: bytes that a file in it may have; None = MAX_FILE_BYTES.
 
     Raises:
-        UserError: it is no zip, is encrypted, or has an entry that is unsafe, too large or there twice.
+        UserError: it is no zip, is encrypted, unpacks to far more than it holds, or has an entry that is unsafe,
+            too large, packed in an unusual way, there twice, or inside another.
     """
 
     def __init__(self, path: Path, largest: int | None = None) -> None:
@@ -50,27 +53,38 @@ class ZipFiles:
         self._handle: zipfile.ZipFile | None = None
         self._process = -1
         try:
-            with zipfile.ZipFile(path) as archive:
-                entries = archive.infolist()
-        except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+            # Unlimited, the table of contents of a large file could fill the memory.
+            with path.open("rb") as file, zipfile.ZipFile(Limited(file, MAX_TABLE_BYTES)) as archive:
+                entries, table_at = archive.infolist(), archive.start_dir
+        except Exception as error:  # BadZipFile, struct.error, UnicodeDecodeError, NotImplementedError, OSError, ...
             raise UserError(f"{path} is not a whole zip archive ({error}); fetch or make it again") from error
-        guard = _Guard(path, largest)
+        guard = Guard(path, largest)
         self._entries: dict[str, str] = {}
         for entry in entries:
             mode = entry.external_attr >> 16
             if entry.flag_bits & 1:
                 raise UserError(f"{path}: {entry.filename!r} is encrypted; archives should need no password")
+            # The others unpack a block to any size before anyone can look at it.
+            if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise UserError(f"{path}: {entry.filename!r} is packed in an unusual way; allowed: stored and deflated")
             regular = stat.S_IFMT(mode) in (0, stat.S_IFREG, stat.S_IFDIR)
             name = guard.admitted(entry.filename, regular, entry.is_dir(), entry.file_size)
             if name is not None:
                 self._entries[name] = entry.filename
+        _check_apart(path, entries, table_at)
         self.names = sorted(self._entries)
 
     def read(self, name: str) -> bytes:
         try:
-            return self._archive().read(self._entries[name])
-        except Exception as error:  # BadZipFile, zlib.error, lzma.LZMAError, EOFError, ...
+            entry = self._archive().getinfo(self._entries[name])
+            with self._archive().open(entry) as file:
+                # Not read(), which unpacks everything before it looks at the size that was announced.
+                data = file.read(entry.file_size + 1)
+        except Exception as error:  # BadZipFile, zlib.error, EOFError, ...
             raise UnreadableError(f"damaged in the archive: {error}") from error
+        if len(data) != entry.file_size:
+            raise UnreadableError(f"damaged in the archive: it has {len(data):,} bytes of {entry.file_size:,}")
+        return data
 
     def copy(self, name: str, target: Path) -> None:
         """Write one file to `target`, without holding it in memory.
@@ -92,6 +106,19 @@ class ZipFiles:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_handle": None, "_process": -1}
+
+
+def _check_apart(path: Path, entries: list[zipfile.ZipInfo], table_at: int) -> None:
+    """Refuse entries that share bytes, with which a small file can unpack to terabytes."""
+    ends = 0
+    for entry in sorted(entries, key=lambda entry: entry.header_offset):
+        if entry.header_offset < ends:
+            raise UserError(f"{path}: {entry.filename!r} overlaps with another entry; fetch or make the archive again")
+        ends = entry.header_offset + zipfile.sizeFileHeader + entry.compress_size
+        if ends > table_at:
+            raise UserError(
+                f"{path} is not a whole zip archive ({entry.filename!r} has no end); fetch or make it again"
+            )
 
 
 class FolderFiles:
@@ -117,7 +144,7 @@ def kind(path: Path) -> str | None:
         # Not zipfile.is_zipfile: it also finds a zip that lies at the end of a tar.
         if file.read(4) in (b"PK\x03\x04", b"PK\x05\x06"):
             return "zip"
-    return "tar" if tarfile.is_tarfile(path) else None
+    return "tar" if tars.is_tar(path) else None
 
 
 def tar_to_zip(path: Path, target: Path, largest: int | None = None) -> None:
@@ -127,24 +154,21 @@ def tar_to_zip(path: Path, target: Path, largest: int | None = None) -> None:
         largest: bytes that a file in the tar may have; None = MAX_FILE_BYTES.
 
     Raises:
-        UserError: the tar is damaged, or has an entry that is unsafe, too large or there twice.
+        UserError: the tar is damaged, unpacks to far more than it holds, or has an entry that is unsafe, too
+            large or there twice.
+        OSError: the zip can't be written.
     """
-    guard = _Guard(path, largest)
-    try:
-        with tarfile.open(path) as source, zipfile.ZipFile(target, "w") as archive:
-            for member in source:
-                regular = member.isreg() or member.isdir()
-                name = guard.admitted(member.name, regular, member.isdir(), member.size)
-                if name is not None:
-                    # A bare ZipInfo has a fixed date, so that the same tar gives the same bytes.
-                    info = zipfile.ZipInfo(name)
-                    info.file_size = member.size
-                    with archive.open(info, "w") as copy:
-                        shutil.copyfileobj(source.extractfile(member), copy, 1 << 20)
-    except UserError:
-        raise
-    except Exception as error:  # TarError, EOFError, zlib.error, lzma.LZMAError, OSError
-        raise UserError(f"{path} is not a whole tar archive ({error}); fetch or make it again") from error
+    guard = Guard(path, largest)
+    with zipfile.ZipFile(target, "w") as archive:
+        for member, copy in tars.members(path):
+            regular = member.isreg() or member.isdir()
+            name = guard.admitted(member.name, regular, member.isdir(), member.size)
+            if name is not None:
+                # A bare ZipInfo has a fixed date, so that the same tar gives the same bytes.
+                info = zipfile.ZipInfo(name)
+                info.file_size = member.size
+                with archive.open(info, "w") as file:
+                    copy(file)
 
 
 def fingerprint(root: Path) -> dict[str, Any]:
@@ -166,13 +190,15 @@ def is_hidden(name: str) -> bool:
     return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
-class _Guard:
+class Guard:
     """Decides which entries of one archive may be read."""
 
-    def __init__(self, archive: Path, largest: int | None) -> None:
+    def __init__(self, archive: Path, largest: int | None = None) -> None:
         self.archive = archive
         self.largest = MAX_FILE_BYTES if largest is None else largest
         self.entries = 0
+        self.bytes = 0
+        self.allowed_bytes = max_unpacked(archive)
         self.names: set[str] = set()
 
     def admitted(self, name: str, regular: bool, folder: bool, size: int) -> str | None:
@@ -195,10 +221,13 @@ class _Guard:
             )
         if not regular:
             raise UserError(f"{self.archive}: {name!r} is a link or a device; allowed: files and folders")
+        if not 0 <= size <= self.largest:
+            raise UserError(f"{self.archive}: {name!r} has more than the {self.largest >> 20} MB allowed")
+        self.bytes += size
+        if self.bytes > self.allowed_bytes:
+            raise unpacks_to_too_much(self.archive)
         if folder or not clean:
             return None
-        if size > self.largest:
-            raise UserError(f"{self.archive}: {name!r} has more than the {self.largest >> 20} MB allowed")
         if clean in self.names:
             raise UserError(f"{self.archive} has {name!r} twice; each name is allowed once")
         self.names.add(clean)

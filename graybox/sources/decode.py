@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from graybox.errors import UserError
 from graybox.sources.archives import Files
 from graybox.sources.catalogue import UnreadableError
 
@@ -36,15 +38,38 @@ class FileLoader:
         files: where the files are.
         names: N names in `files`.
         boxes: float32 [N, 4], NaN where unknown; None = all unknown.
+        where: N times what a box that isn't in its image is to be blamed on; None = boxes are not checked.
     """
 
     files: Files
     names: list[str]
     boxes: np.ndarray | None = None
+    where: list[str] | None = None
 
     def __call__(self, index: int) -> tuple[Image.Image, np.ndarray]:
         box = np.full(4, np.nan, np.float32) if self.boxes is None else self.boxes[index]
-        return open_image(self.files.read(self.names[index])), box
+        image = open_image(self.files.read(self.names[index]))
+        if self.where is not None:
+            check_box(box, image, self.where[index])
+        return image, box
+
+
+def check_box(box: np.ndarray, image: Image.Image, where: str) -> None:
+    """Refuse a box [4] that isn't in an image; a pixel beyond is a matter of counting from 0 or from 1.
+
+    Args:
+        image: not decoded yet, as decoding turns some images.
+        where: the box's origin, to begin the message with.
+
+    Raises:
+        UserError: it isn't.
+    """
+    width, height = image.size
+    if image.format == "TIFF" and _orientation(image) >= 5:  # whose size may be the upright one already
+        width = height = max(image.size)
+    if box[2] > width + 1 or box[3] > height + 1:
+        shown = ", ".join(f"{edge:g}" for edge in box)
+        raise UserError(f"{where}: the box {shown} reaches outside its image, which is {width} x {height} pixels")
 
 
 def open_image(data: bytes) -> Image.Image:
@@ -81,13 +106,23 @@ def square(image: Image.Image, box: np.ndarray, size: int) -> tuple[np.ndarray, 
         UnreadableError: the image can't be decoded.
     """
     try:
-        orientation = _orientation(image)
-        image = _turned(rgb(image), image)
+        orientation, stored_size = _orientation(image), image.size
+        scale = _reduce(image, size)
+        pixels = _turned(rgb(image), image)
     except UnreadableError:
         raise
     except Exception as error:  # broken pixels: again a dozen kinds
         raise UnreadableError(f"broken image: {error}") from error
-    return _fitted(image, upright_box(box, orientation, image.width, image.height), size)
+    if scale == 1:
+        width, height = pixels.size
+        # Whole pixels, so that an image whose shorter side has the size already is cropped, not blurred.
+        window = decoded_window = tuple(math.floor(edge) for edge in _centre(width, height))
+    else:
+        width, height = stored_size[::-1] if orientation >= 5 else stored_size
+        window = _centre(width, height)
+        decoded_window = _reduced_window(window, orientation, stored_size, scale, pixels.size)
+    square = np.asarray(pixels.resize((size, size), Image.Resampling.BILINEAR, box=decoded_window))
+    return square, _fitted_box(upright_box(box, orientation, width, height), window, size)
 
 
 def rgb(image: Image.Image) -> Image.Image:
@@ -136,13 +171,48 @@ def _turned(pixels: Image.Image, source: Image.Image) -> Image.Image:
     return pixels if turn is None else pixels.transpose(turn)
 
 
-def _fitted(image: Image.Image, box: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    side = min(image.size)
-    # Whole pixels, so that an image whose shorter side has the size already is cropped, not blurred.
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    window = (left, top, left + side, top + side)
-    pixels = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=window))
-    fitted = (box - np.array([left, top, left, top])) * (size / side)
+def _reduce(image: Image.Image, size: int) -> int:
+    """Have a JPEG decoded at a half, a quarter or an eighth of its width and height, where that is enough for `size`.
+
+    Only libjpeg does that, and it saves most of the decoding. What is left has 1.5 times the pixels wanted across,
+    or more: at 1 the reduced image differs visibly from one that is decoded in full.
+
+    Returns:
+        How many stored pixels make up one decoded pixel in width and in height: 1, 2, 4 or 8.
+    """
+    if image.format not in ("JPEG", "MPO"):
+        return 1
+    stored_width = image.width
+    enough = math.ceil(1.5 * size)
+    drafted = image.draft(None, (enough, enough))  # None, too, for pixels that have been decoded already
+    return 1 if drafted is None else round(stored_width / drafted[1][2])
+
+
+def _reduced_window(
+    window: tuple[float, ...], orientation: int, stored_size: tuple[int, int], scale: int, size: tuple[int, int]
+) -> tuple[float, ...]:
+    """Where a window of the whole upright image lies in the upright image of `size` that was decoded at 1/`scale`.
+
+    By way of the stored image: its last row and column may stand for less than a whole pixel, and that edge
+    may be any other once the image is upright.
+    """
+    back = {6: 8, 8: 6}.get(orientation, orientation)
+    stored = upright_box(np.array(window, float), back, *stored_size) / scale
+    x0, y0, x1, y1 = upright_box(stored, orientation, *size).tolist()
+    return max(x0, 0), max(y0, 0), min(x1, size[0]), min(y1, size[1])  # float32 may round beyond the edge
+
+
+def _centre(width: int, height: int) -> tuple[float, float, float, float]:
+    """The square in the middle, x0, y0, x1, y1."""
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    return left, top, left + side, top + side
+
+
+def _fitted_box(box: np.ndarray, window: tuple[float, ...], size: int) -> np.ndarray:
+    """A box [4] in pixels of the square that a window is resized to."""
+    left, top, right, _ = window
+    fitted = (box - np.array([left, top, left, top])) * (size / (right - left))
     x0, y0, x1, y1 = np.clip(fitted, 0, size)
     # NaN compares false, so a missing box stays missing.
-    return pixels, np.array([x0, y0, x1, y1] if x0 < x1 and y0 < y1 else [np.nan] * 4, np.float32)
+    return np.array([x0, y0, x1, y1] if x0 < x1 and y0 < y1 else [np.nan] * 4, np.float32)

@@ -9,15 +9,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import requests
-from tqdm import tqdm
-
 from graybox.errors import UserError
-from graybox.sources import archives
+from graybox.sources import archives, downloads
 
 ALLOWED = "the path of a folder, a zip or a tar, or the http(s) URL of a zip or a tar"
 ARCHIVE = "archive.zip"
-BLOCK = 1 << 16  # bytes written at a time: what a broken connection loses at most
 
 
 def fetch(
@@ -61,7 +57,7 @@ def fetch(
         if sha256 is not None:
             raise UserError(f"{which} is a folder; the sha256 beside it is of an archive, and should be null")
         return {"folder": str(path.resolve()), **archives.fingerprint(path)}
-    except OSError as error:
+    except OSError as error:  # a full disk, among others
         raise UserError(f"{which} can't be read or stored ({error.strerror or error})") from error
 
 
@@ -95,11 +91,17 @@ def _kept(archive: Path, name: str, which: str, raw: Path, sha256: str | None, l
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if sha256 not in (None, digest):
         raise UserError(f"{which} has the sha256 {digest}; the sha256 beside it is {sha256}, and should agree")
-    if kind == "tar":
-        archives.tar_to_zip(archive, raw / ARCHIVE, largest)
-    else:
-        archives.ZipFiles(archive, largest)  # a look at every entry, before anything is kept
-        shutil.copyfile(archive, raw / ARCHIVE)
+    # Under another name until it is whole, so that what breaks off isn't taken for it.
+    unfinished = raw / f"{ARCHIVE}.part"
+    try:
+        if kind == "tar":
+            archives.tar_to_zip(archive, unfinished, largest)
+        else:
+            archives.ZipFiles(archive, largest)  # a look at every entry, before anything is kept
+            shutil.copyfile(archive, unfinished)
+        unfinished.replace(raw / ARCHIVE)
+    finally:
+        unfinished.unlink(missing_ok=True)
     return {"archive": name, "bytes": archive.stat().st_size, "sha256": digest}
 
 
@@ -109,53 +111,11 @@ def _from_web(
     """Download an archive and keep it; if that breaks off, what has come stays in `partial`."""
     partial.mkdir(parents=True, exist_ok=True)
     part = partial / f"{hashlib.sha256(url.encode()).hexdigest()[:12]}.part"
-    download(url, key, part)
+    downloads.download(url, f"params.yaml: {key}: {url}", f"it should be {ALLOWED}", part)
     try:
-        return _kept(part, Path(unquote(urlsplit(url).path)).name, which, raw, sha256, largest)
-    finally:  # a whole download that isn't right would be found again, as whole, by the next try
-        part.unlink(missing_ok=True)
-
-
-def download(url: str, key: str, part: Path) -> None:
-    """Download to `part`, or what is missing of it if the server can send that.
-
-    Raises:
-        UserError: the server can't be reached or refuses, sends a web page, or stops too early.
-    """
-    where = f"params.yaml: {key}: {url}"
-    done = part.stat().st_size if part.exists() else 0
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={done}-"} if done else {})
-    try:
-        with requests.get(url, headers=headers, stream=True, timeout=60) as reply:
-            if reply.status_code == 416 and done:  # nothing comes after what we have: it is of another file
-                part.unlink()
-                return download(url, key, part)
-            if not reply.ok:
-                raise UserError(f"{where} can't be downloaded ({reply.status_code} {reply.reason})")
-            if reply.headers.get("Content-Type", "").startswith("text/html"):
-                raise UserError(f"{where} is a web page; it should be {ALLOWED}")
-            done = done if reply.status_code == 206 else 0
-            length = reply.headers.get("Content-Length")
-            whole = done + int(length) if length else None
-            with (
-                part.open("ab" if done else "wb") as file,
-                tqdm(total=whole, initial=done, unit="B", unit_scale=True, disable=None) as bar,
-            ):
-                for block in reply.iter_content(BLOCK):
-                    file.write(block)
-                    bar.update(len(block))
-    except requests.RequestException as error:
-        raise UserError(f"{where} can't be downloaded ({_reason(error)}); try again later") from error
-    got = part.stat().st_size
-    if whole not in (None, got):
-        raise UserError(f"{where} gave {got:,} of {whole:,} bytes; try again, to go on from there")
-
-
-def _reason(error: requests.RequestException) -> str:
-    if isinstance(error, requests.Timeout):
-        return "the server doesn't answer"
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "the connection broke off"
-    if isinstance(error, requests.ConnectionError):
-        return "the server can't be reached"
-    return str(error)
+        facts = _kept(part, Path(unquote(urlsplit(url).path)).name, which, raw, sha256, largest)
+    except UserError:  # a whole download that isn't right would be found again, as whole, by the next try
+        downloads.forget(part)
+        raise
+    downloads.forget(part)
+    return facts

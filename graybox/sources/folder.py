@@ -14,7 +14,7 @@ import numpy as np
 
 from graybox.config import FolderParams
 from graybox.errors import UserError
-from graybox.sources import fetch
+from graybox.sources import boxes, fetch
 from graybox.sources.archives import Files, is_hidden
 from graybox.sources.catalogue import Catalogue
 from graybox.sources.decode import EXTENSIONS, FileLoader
@@ -23,17 +23,22 @@ SPLIT_FOLDERS = {"train": "train", "test": "test"} | dict.fromkeys(("val", "vali
 
 
 def download(options: FolderParams, raw: Path, partial: Path) -> dict[str, Any]:
-    """Bring the archive, or note where the folder is."""
-    return fetch.fetch(options.path, "sources.folder.path", raw, partial)
+    """Bring the archive, or note where the folder is, and bring the boxes."""
+    facts = fetch.fetch(options.path, "sources.folder.path", raw, partial)
+    return facts | boxes.download(options.boxes, "sources.folder.boxes", raw, partial)
 
 
 def open(options: FolderParams, raw: Path, seed: int) -> Catalogue:
     """What `download` brought."""
-    return catalogue(fetch.opened(raw))
+    return catalogue(fetch.opened(raw), raw)
 
 
-def catalogue(files: Files) -> Catalogue:
+def catalogue(files: Files, raw: Path | None = None) -> Catalogue:
     """Find classes and splits in the names of files.
+
+    Args:
+        files: the images.
+        raw: folder to which boxes.download brought their boxes; None = they have none.
 
     Raises:
         UserError: there are no images in class-named folders, or it isn't clear which folders are splits.
@@ -61,13 +66,22 @@ def catalogue(files: Files) -> Catalogue:
         )
     classes = sorted({path[depth] for _, path in placed})
     label_of = {name: label for label, name in enumerate(classes)}
+    files_of = ["/".join(path) for _, path in placed]
+    attached = boxes.attach(files_of, [path[depth] for _, path in placed], raw) if raw else None
+    if attached:
+        ignored.update(attached.ignored)
     return Catalogue(
         class_names=classes,
         class_keys=classes,
-        files=["/".join(path) for _, path in placed],
+        files=files_of,
         labels=np.array([label_of[path[depth]] for _, path in placed], np.int64),
         splits=[split_of.get(path[0]) for _, path in placed],
-        load=FileLoader(files, [name for name, _ in placed]),
+        load=FileLoader(
+            files,
+            [name for name, _ in placed],
+            attached.boxes if attached else None,
+            attached.where if attached else None,
+        ),
         ignored={reason: count for reason, count in sorted(ignored.items()) if count},
     )
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from graybox.config import TorchvisionParams
 from graybox.errors import UserError
-from graybox.sources import arrays, fetch, pickles
+from graybox.sources import arrays, downloads, pickles
 from graybox.sources.catalogue import Catalogue
 
 MAX_FILE_BYTES = 256 << 20  # CIFAR-100's training pickle has 155 MB
@@ -99,9 +99,9 @@ class TorchvisionSource:
         path = partial / name
         if not _is_whole(path, md5):
             partial.mkdir(parents=True, exist_ok=True)
-            fetch.download(url, f"sources.{self.name}.path", path)
+            downloads.download(url, f"{self.key}: {url}", "it should be a file of the data set", path)
             if not _is_whole(path, md5):
-                path.unlink()  # or else the next download would go on from there
+                downloads.forget(path)  # or else the next download would go on from there
                 raise UserError(f"{self.key}: {url} gave a file with another MD5 than torchvision's {md5}; try again")
         return path
 

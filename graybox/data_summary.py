@@ -1,0 +1,72 @@
+"""summary.json: what a prepared folder holds, in numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from graybox.images import BOX_COLUMNS, SPLITS
+
+
+def write(
+    folder: Path,
+    table: pd.DataFrame,
+    class_names: list[str],
+    size: int,
+    *,
+    colour_sums: np.ndarray,
+    original_sizes: np.ndarray,
+    unreadable: int,
+    ignored: dict[str, int],
+    duplicates: dict[str, int],
+) -> None:
+    """Write summary.json; the same images always give the same bytes.
+
+    Its keys:
+        images: number of images.
+        image_size: their height and width, in pixels.
+        images_per_split: {"train": n, "validation": n, "test": n}.
+        images_per_class: {class name: {"train": n, "validation": n, "test": n}}, in the order of the labels.
+        with_box: {"train": n, "validation": n, "test": n}, images whose object box is known.
+        unreadable: number of files that can't be decoded.
+        ignored: {reason: n}, files of the source that were passed over.
+        duplicates: {"in train and test": n, ..., "within test": n, ...}; see duplicates.Duplicates.counts.
+        mean_colour: {"red": x, "green": x, "blue": x}, each 0..1, over all images.
+        original_size: {"smallest": [width, height], "median": ..., "largest": ...}, in pixels of the images as
+            stored, in the order of their area; the median is one of the images' own (the lower of the middle two).
+
+    Args:
+        table: N rows, as images.save_table has it.
+        size: height and width of the images, in pixels.
+        colour_sums: int64 [N, 3], the sum of each image's red, green and blue, 0..255 each.
+        original_sizes: int64 [N, 2], width and height of each image as stored.
+        unreadable, ignored, duplicates: as above.
+    """
+    counts = table.groupby(["label", "split"]).size()
+    boxes = table[BOX_COLUMNS].notna().all(axis=1)
+    mean = colour_sums.sum(axis=0) / (255 * size * size * len(table))
+    widths, heights = original_sizes.T
+    by_area = original_sizes[np.lexsort((heights, widths, widths * heights))]
+    summary: dict[str, Any] = {
+        "images": len(table),
+        "image_size": size,
+        "images_per_split": {split: int((table["split"] == split).sum()) for split in SPLITS},
+        "images_per_class": {
+            name: {split: int(counts.get((label, split), 0)) for split in SPLITS}
+            for label, name in enumerate(class_names)
+        },
+        "with_box": {split: int(boxes[table["split"] == split].sum()) for split in SPLITS},
+        "unreadable": unreadable,
+        "ignored": dict(sorted(ignored.items())),
+        "duplicates": duplicates,
+        "mean_colour": {name: round(float(x), 6) for name, x in zip(("red", "green", "blue"), mean, strict=True)},
+        "original_size": {
+            name: by_area[place].tolist()
+            for name, place in (("smallest", 0), ("median", (len(by_area) - 1) // 2), ("largest", -1))
+        },
+    }
+    (folder / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", "utf-8")
