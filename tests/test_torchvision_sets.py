@@ -18,7 +18,7 @@ from torchvision import datasets
 from graybox import config, sources
 from graybox.errors import UserError
 from graybox.prepare import prepare
-from graybox.sources import fetch, torchvision_sets
+from graybox.sources import downloads, torchvision_sets
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 PIXELS = np.random.default_rng(0).integers(0, 256, (60, 32, 32, 3), dtype=np.uint8)
@@ -129,13 +129,13 @@ def serve(monkeypatch, contents: dict[str, bytes]) -> list[str]:
     """Let downloads come from here; the URLs that are asked for."""
     asked = []
 
-    def fetched(url: str, key: str, part: Path) -> None:
+    def fetched(url: str, where: str, allowed: str, part: Path) -> None:
         asked.append(url)
         if url not in contents:
-            raise UserError(f"params.yaml: {key}: {url} can't be downloaded (the server can't be reached)")
+            raise UserError(f"{where} can't be downloaded (the server can't be reached)")
         part.write_bytes(contents[url])
 
-    monkeypatch.setattr(fetch, "download", fetched)
+    monkeypatch.setattr(downloads, "download", fetched)
     return asked
 
 

@@ -23,7 +23,7 @@ from graybox.sources.archives import Files, is_hidden
 from graybox.sources.catalogue import Catalogue, UnreadableError
 from graybox.sources.classic_pickles import convert
 from graybox.sources.decode import EXTENSIONS, FileLoader
-from graybox.sources.tiny_imagenet import readable_names
+from graybox.sources.wordnet import readable_names
 
 KEY = "sources.mini_imagenet.path"
 PARTS = ("train", "val", "test")
@@ -118,7 +118,7 @@ def catalogue(files: Files) -> Catalogue:
 
 def _class_names(wnids: list[str]) -> list[str]:
     """Readable names of WordNet ids."""
-    return readable_names(wnids, {})
+    return readable_names(wnids)
 
 
 def _note(parts: list[str]) -> str:
