@@ -65,7 +65,7 @@ def open(options: MiniImagenetParams, raw: Path, seed: int) -> Catalogue:
     """What `download` brought; no picture has a split."""
     if (raw / arrays.PICTURES).exists():
         found = arrays.opened(raw)
-        return replace(found, class_names=_class_names(found.class_keys))
+        return replace(found, class_names=readable_names(found.class_keys))
     return catalogue(fetch.opened(raw, MAX_PICKLE_BYTES))
 
 
@@ -106,7 +106,7 @@ def catalogue(files: Files) -> Catalogue:
         }
     )
     return Catalogue(
-        class_names=_class_names(keys),
+        class_names=readable_names(keys),
         class_keys=keys,
         files=[name for name, _ in pictures],
         labels=np.array([label_of[wnid] for _, wnid in pictures], np.int64),
@@ -114,11 +114,6 @@ def catalogue(files: Files) -> Catalogue:
         load=FileLoader(files, [top + name for name, _ in pictures]),
         ignored=dict(+ignored),
     )
-
-
-def _class_names(wnids: list[str]) -> list[str]:
-    """Readable names of WordNet ids."""
-    return readable_names(wnids)
 
 
 def _note(parts: list[str]) -> str:

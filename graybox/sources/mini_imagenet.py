@@ -54,7 +54,8 @@ class Boxed:
     """A catalogue's `load` with boxes from elsewhere.
 
     Attributes:
-        load: the images'. `boxes`: float32 [N, 4]. `where`: N times what a box that isn't in its image is to be blamed on.
+        load: the images'.
+        boxes: float32 [N, 4]. `where`: N times what a box that isn't in its image is to be blamed on.
     """
 
     load: Load
