@@ -38,8 +38,6 @@ def download(path: Path, root: Path) -> dict:
     """What the download stage does; the facts."""
     raw = root / "raw"
     raw.mkdir(exist_ok=True)
-    for old in raw.iterdir():  # as DVC empties it
-        old.unlink()
     facts = {"source": "mini_imagenet", **classic.download(options(path), raw, root / "partial")}
     (raw / "source.json").write_text(json.dumps(facts))
     return facts
@@ -157,6 +155,11 @@ def test_pickles(tmp_path, form, top):
 def test_pickles_as_python_2_wrote_them(tmp_path, protocol):
     contents = pickle_contents(**{part: python2(cache(part), protocol) for part in WNIDS})
     assert_whole(opened(write(tmp_path / "in", contents), tmp_path), tolerance=0)
+
+
+def test_one_release_after_another(tmp_path):
+    for make, first in ((pickle_contents, "train/n01/00001"), (csv_contents, "images/n0100000000.jpg")):
+        assert opened(write(tmp_path / make.__name__, make()), tmp_path).files[0] == first
 
 
 def test_rows_as_arrays(tmp_path):
