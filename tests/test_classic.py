@@ -38,8 +38,6 @@ def download(path: Path, root: Path) -> dict:
     """What the download stage does; the facts."""
     raw = root / "raw"
     raw.mkdir(exist_ok=True)
-    for old in raw.iterdir():  # as DVC empties it
-        old.unlink()
     facts = {"source": "mini_imagenet", **classic.download(options(path), raw, root / "partial")}
     (raw / "source.json").write_text(json.dumps(facts))
     return facts
@@ -157,6 +155,11 @@ def test_pickles(tmp_path, form, top):
 def test_pickles_as_python_2_wrote_them(tmp_path, protocol):
     contents = pickle_contents(**{part: python2(cache(part), protocol) for part in WNIDS})
     assert_whole(opened(write(tmp_path / "in", contents), tmp_path), tolerance=0)
+
+
+def test_one_release_after_another(tmp_path):
+    for make, first in ((pickle_contents, "train/n01/00001"), (csv_contents, "images/n0100000000.jpg")):
+        assert opened(write(tmp_path / make.__name__, make()), tmp_path).files[0] == first
 
 
 def test_rows_as_arrays(tmp_path):
@@ -299,7 +302,7 @@ FAULTS = {
     "a list": (pickle_contents(val=pickle.dumps([1])), "cache-val.pkl holds a list"),
     "half a pickle": (
         pickle_contents(train=pickle.dumps(cache("train"))[:-9000]),
-        "train.pkl is not a pickle that can be read safely",
+        "mini-imagenet-cache-train.pkl is not a pickle that can be read safely",
     ),
     "a pickle that calls": (pickle_contents(val=b"cos\nsystem\n(S'echo no'\ntR."), "'os.system' is not allowed"),
 }
@@ -315,6 +318,17 @@ def test_faults_are_one_sentence_and_a_good_release_works_after(tmp_path, fault,
     assert not (tmp_path / "partial").exists() or not list((tmp_path / "partial").iterdir())
     good = pickle_contents() if any(name.endswith(".pkl") for name in contents) else csv_contents()
     assert_whole(opened(packed(tmp_path / "good" / form, good), tmp_path), tolerance=3)
+
+
+def test_a_pickle_that_is_damaged_in_its_archive_is_named(tmp_path):
+    path = tmp_path / "in.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in pickle_contents().items():
+            archive.writestr(name, data)
+    path.write_bytes(path.read_bytes().replace(photograph("n04", 1).tobytes(), photograph("n04", 2).tobytes()))
+    with pytest.raises(UserError, match=r"mini-imagenet-cache-val.pkl can't be unpacked \(.*; fetch or make it again"):
+        download(path, tmp_path)
+    assert not list((tmp_path / "partial").iterdir())
 
 
 def test_pickles_may_be_larger_than_other_files(tmp_path, monkeypatch):

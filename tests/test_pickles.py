@@ -278,6 +278,8 @@ HOSTILE = {
     "an escape that is none": (b"S'\\I'\n.", "not quoted"),
     "nothing": (b"", "cut off, or no pickle"),
     "a web page": (b"<!doctype html>", "cut off, or no pickle"),
+    "half of a pair of surrogates": (b"V\\ud800\n.", "damaged"),
+    "half of a pair of surrogates in UTF-8": (b"X\3\0\0\0\xed\xa0\x80.", "damaged"),
     "long text": (pickle.dumps("a" * 100_000), "text of more than 64 KB"),
     "long bytes": (pickle.dumps([b"a" * 100_000]), "text of more than 64 KB"),
 }

@@ -376,6 +376,15 @@ def test_a_loader_is_sent_to_workers_without_its_pixels(tmp_path):
     np.testing.assert_array_equal(np.asarray(copy(7)[0])[..., 1], GRAY[7])
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+@pytest.mark.parametrize("file", ["images.npy", "pictures.json"])
+def test_a_full_disk_is_said(tmp_path, file):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / file).symlink_to("/dev/full")
+    with pytest.raises(UserError, match=r"can't be stored in .*raw \(No space left"):
+        download("fashion_mnist", write_idx(tmp_path / "in", fashion_files()), tmp_path)
+
+
 @pytest.mark.parametrize("damage", ["images.npy", "pictures.json"])
 def test_a_damaged_raw_folder_is_named(tmp_path, damage):
     folder = write_idx(tmp_path / "in", fashion_files())

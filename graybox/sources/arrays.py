@@ -54,16 +54,22 @@ def save(
         blocks: of the pictures, uint8 [n, *shape], in the order of `files`, N in all.
         shape: of one picture: H, W, 3, or H, W for a gray one.
         class_keys, files, labels, splits, ignored: as a Catalogue has them.
+
+    Raises:
+        UserError: they can't be written, for lack of space, say.
     """
-    raw.mkdir(parents=True, exist_ok=True)
-    images = np.lib.format.open_memmap(raw / IMAGES, mode="w+", dtype=np.uint8, shape=(len(files), *shape))
-    first = 0
-    for block in blocks:
-        images[first : first + len(block)] = block
-        first += len(block)
-    images.flush()
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), *shape)}
     about = {"class_keys": class_keys, "files": files, "labels": labels, "splits": splits, "ignored": ignored or {}}
-    (raw / PICTURES).write_text(json.dumps(about, ensure_ascii=False) + "\n", "utf-8")
+    try:
+        raw.mkdir(parents=True, exist_ok=True)
+        # Written, not mapped: a full disk is then an error rather than the process's end.
+        with (raw / IMAGES).open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for block in blocks:
+                file.write(np.ascontiguousarray(block))
+        (raw / PICTURES).write_text(json.dumps(about, ensure_ascii=False) + "\n", "utf-8")
+    except OSError as error:
+        raise UserError(f"the images can't be stored in {raw} ({error.strerror or error})") from error
 
 
 def opened(raw: Path) -> Catalogue:

@@ -44,6 +44,7 @@ def download(options: MiniImagenetParams, raw: Path, partial: Path) -> dict[str,
     Raises:
         UserError: `options.path` isn't what is allowed, or its files aren't laid out as one of the releases.
     """
+    (raw / arrays.PICTURES).unlink(missing_ok=True)  # `open` would take another release's for this one's
     facts = fetch.fetch(options.path, KEY, raw, partial, largest=MAX_PICKLE_BYTES)
     if "folder" in facts:
         files = archives.FolderFiles(Path(facts["folder"]))

@@ -78,7 +78,7 @@ def _path(files: archives.Files, name: str, target: Path) -> Path:
 
 def _read(path: Path, name: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """One pickle's images, uint8 [N, H, W, 3], and WordNet id -> rows, int64 [n]."""
-    value = pickles.dictionary(pickles.load(path), name)
+    value = pickles.dictionary(pickles.load(path, name), name)
     images, classes = value.get("image_data"), value.get("class_dict")
     if not isinstance(images, np.ndarray) or not isinstance(classes, dict) or not classes:
         found = ", ".join(map(repr, list(value)[:5]))

@@ -43,8 +43,11 @@ _KNOWN_OPCODES = """
 _KNOWN = frozenset(_KNOWN_OPCODES.split())
 
 
-def load(path: Path) -> Any:
+def load(path: Path, name: str | None = None) -> Any:
     """Read a pickle file; its arrays are views of the file, which stays mapped and isn't read into memory.
+
+    Args:
+        name: what messages call the file; None = its path.
 
     Returns:
         None, bool, int, float, str, bytes, list, tuple, dict (keys str or bytes) and read-only arrays of numbers.
@@ -56,8 +59,8 @@ def load(path: Path) -> Any:
         with path.open("rb") as file:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:  # a ValueError for an empty file
-        raise UserError(f"{path} can't be read ({error})") from error
-    return loads(data, str(path))
+        raise UserError(f"{name or path} can't be read ({error})") from error
+    return loads(data, name or str(path))
 
 
 def loads(data: bytes | mmap.mmap, name: str) -> Any:
@@ -179,7 +182,9 @@ class _Machine:
     def _text(self, encoded: memoryview, codec: str) -> str | Text:
         if len(encoded) > SMALL:
             return Text(encoded, codec)
-        return str(self._counted(encoded), codec, "surrogatepass")
+        decoded = str(self._counted(encoded), codec)
+        decoded.encode("utf-8")  # or else nobody can write it down
+        return decoded
 
     def _string(self, data: bytes | memoryview) -> str | memoryview:
         """Python 2's str: Latin-1, as NumPy's data in it needs."""

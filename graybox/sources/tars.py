@@ -34,6 +34,7 @@ def members(path: Path) -> Iterator[tuple[tarfile.TarInfo, Callable[[BinaryIO], 
 
     Raises:
         UserError: the archive is damaged or unpacks to far more than it holds; also from the calls that copy.
+        OSError: from the calls that copy, if the file can't be written.
     """
     with _unpacked(path) as file:
         limited = Limited(file, MAX_HEADER_BYTES, max_unpacked(path))
@@ -50,15 +51,19 @@ def members(path: Path) -> Iterator[tuple[tarfile.TarInfo, Callable[[BinaryIO], 
             archive.members.clear()  # tarfile would keep all of them
 
             def copy(target: BinaryIO, member: tarfile.TarInfo = member) -> None:
+                copied = 0
                 with reading:
-                    # In blocks, because the file below refuses more at once.
                     source = archive.extractfile(member)
-                    copied = 0
-                    while block := source.read(BLOCK):
-                        target.write(block)
+                while True:
+                    with reading:
+                        # In blocks, because the file below refuses more at once.
+                        block = source.read(BLOCK)
                         copied += len(block)
-                    if copied != member.size:
-                        raise EOFError(f"{member.name!r} has {copied:,} bytes of {member.size:,}")
+                        if not block and copied != member.size:
+                            raise EOFError(f"{member.name!r} has {copied:,} bytes of {member.size:,}")
+                    if not block:
+                        break
+                    target.write(block)  # not in `reading`: a full disk is no fault of the archive
 
             yield member, copy
         with reading:

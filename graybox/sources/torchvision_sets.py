@@ -179,7 +179,7 @@ def _files(
         )
     if not _is_whole(archive, dataset.tgz_md5):
         raise UserError(f"{archive} has another MD5 than torchvision's {dataset.tgz_md5}; fetch it again")
-    facts = {"archive": str(archive.resolve()), "bytes": archive.stat().st_size, "md5": dataset.tgz_md5}
+    facts = {"archive": archive.name, "bytes": archive.stat().st_size, "md5": dataset.tgz_md5}
     return _members(archive, dataset.base_folder, set(sums)), facts
 
 
