@@ -12,6 +12,8 @@ def main() -> None:
     facts = sources.download(name, params.source, Path("data/raw"), partial=Path("data/downloads"))
     size = f": {facts['bytes'] / 1e6:,.1f} MB" if "bytes" in facts else ""
     print(f"{name}: {facts.get('archive') or facts.get('folder') or 'nothing to download'}{size}")
+    if "note" in facts:
+        print(facts["note"])
 
 
 if __name__ == "__main__":
