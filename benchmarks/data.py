@@ -1,6 +1,6 @@
 """Preparing speed on this machine: ours, and the usual way in one process.
 
-Usage: python -m benchmarks.data [--images 600] [--size 84] [--photos tiny-imagenet.zip] [--rounds 3]
+Usage: python -m benchmarks.data [--images 2000] [--size 84] [--photos tiny-imagenet.zip] [--rounds 3]
 
 Both read the same photo-like JPEGs of 500 x 375 pixels: photographs of a zip in Tiny ImageNet's layout, or else
 generated scenes, enlarged, with noise on top, at quality 90. Ours is graybox.prepare.prepare with a worker for each
@@ -74,7 +74,7 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=600)
+    parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--size", type=int, default=84, help="height and width of the prepared images")
     parser.add_argument("--photos", type=Path, default=Path("../shared/data/tiny-imagenet-25.zip"))
     parser.add_argument("--rounds", type=int, default=3)
