@@ -307,6 +307,8 @@ def load(path: Path | str = "params.yaml") -> Params:
             raise UserError(
                 f"params.yaml: variants.{name} is not a usable name; allowed: a letter, then letters, digits, - and _"
             )
+        if name == "data":
+            raise UserError("params.yaml: variants.data is taken: metrics/data.json is about the images; rename it")
         params.variant(name)
     windows = {"window": params.occlusion.window}
     windows |= {f"other_windows.{place}": window for place, window in enumerate(params.occlusion.other_windows)}

@@ -122,7 +122,7 @@ def _prepare(
                 decoded[row] = outcome
 
     class_names = [catalogue.class_names[label] for label in classes]
-    kept = np.array(list(decoded), np.int64)
+    kept = np.array(sorted(decoded), np.int64)
     _check_every_class(chosen.iloc[kept], class_names)
     copies = duplicates.find(chosen.iloc[kept], [decoded[row].digest for row in kept])
     twice = {int(kept[place]): int(kept[other]) for place, other in copies.dropped.items()}
@@ -136,7 +136,7 @@ def _prepare(
     images.save_table(folder, table, class_names)
 
     files, splits = chosen["file"], chosen["split"]
-    unreadable = {files[row]: reason for row, reason in reasons.items()}
+    unreadable = {files[row]: reasons[row] for row in sorted(reasons)}
     _write_lines(folder / "unreadable.txt", [f"{file}: {reason}" for file, reason in unreadable.items()])
     _write_lines(
         folder / "duplicates.txt",
@@ -269,11 +269,14 @@ def _decode(
 ) -> Iterator[tuple[int, _Decoded | str]]:
     """Fill images.npy, by worker processes that write into it themselves, so that no pixels are sent around.
 
+    Pictures are loaded in the catalogue's order, not by class: a source of large files can read them forwards.
+
     Yields:
         Row, and what there is to tell of its image, or why it can't be decoded.
     """
-    firsts = range(0, len(indexes), CHUNK)
-    chunks = [indexes[first : first + CHUNK] for first in firsts]
+    order = np.argsort(indexes, kind="stable").tolist()
+    rows = [order[first : first + CHUNK] for first in range(0, len(order), CHUNK)]
+    chunks = [[indexes[row] for row in chunk] for chunk in rows]
     pool = ProcessPoolExecutor(
         max_workers=min(workers or _cores(), len(chunks)),
         mp_context=multiprocessing.get_context(start_method),
@@ -281,8 +284,8 @@ def _decode(
         initargs=(load, folder),
     )
     try:
-        for first, outcomes in zip(firsts, pool.map(_decode_chunk, firsts, chunks), strict=True):
-            yield from enumerate(outcomes, start=first)
+        for chunk, outcomes in zip(rows, pool.map(_decode_chunk, rows, chunks), strict=True):
+            yield from zip(chunk, outcomes, strict=True)
     except BrokenProcessPool as error:
         raise UserError("a process that decodes images was stopped; is memory or disk space short?") from error
     finally:
@@ -301,15 +304,15 @@ def _start_worker(load: Load, folder: Path) -> None:
     warnings.filterwarnings("ignore", module="PIL")
 
 
-def _decode_chunk(first: int, indexes: list[int]) -> list[_Decoded | str]:
-    """Decode the catalogue's pictures `indexes` into the rows from `first` on.
+def _decode_chunk(rows: list[int], indexes: list[int]) -> list[_Decoded | str]:
+    """Decode the catalogue's pictures `indexes` into `rows`.
 
     Returns:
         What there is to tell of each, or why it can't be decoded.
     """
     outcomes: list[_Decoded | str] = []
     size = _images.shape[1]
-    for row, index in enumerate(indexes, start=first):
+    for row, index in zip(rows, indexes, strict=True):
         try:
             image, box = _load(index)
             original_size = image.size  # decoding may change it

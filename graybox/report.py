@@ -41,13 +41,14 @@ def render(
     """Fill the page.
 
     Args:
-        data: number of images by split ("train", "validation", "test") and the "class_names".
+        data: number of images by split ("train", "validation", "test"), the "class_names", and the source's "note".
         table: what `comparison.table` gave. `devices`: what the variants were trained on.
         best: the selected variant, what it was selected on, and its accuracies.
         pairs: the most confused pairs of classes. `mistakes`: the misclassified test images.
         occlusion: a row per occluded image, in the order of `panels`.
         reliance: the verdict's figures and "sentence". `correspondence`: its "sentence".
-        pictures: "parameters", "curves", "confusion", "mistakes", "reliance", "strip", "windows", "correspondence".
+        pictures: "contact_sheet", "data", "parameters", "curves", "confusion", "mistakes", "reliance", "strip",
+            "windows" and "correspondence".
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined

@@ -14,7 +14,11 @@ def main() -> None:
     timings = [json.loads(Path(f"models/timing/{name}.json").read_text()) for name in params.variants]
     page = report.render(
         params=params,
-        data={**{split: len(part) for split, part in parts.items()}, "class_names": parts["test"].class_names},
+        data={
+            **{split: len(part) for split, part in parts.items()},
+            "class_names": parts["test"].class_names,
+            "note": json.loads(Path("data/raw/source.json").read_text()).get("note"),
+        },
         table=pd.read_csv("report/comparison.csv", keep_default_na=False),
         devices=sorted({timing["device"] for timing in timings}),
         best=json.loads(Path("report/best.json").read_text()),
@@ -24,6 +28,8 @@ def main() -> None:
         reliance=json.loads(Path("report/reliance.json").read_text()),
         correspondence=json.loads(Path("report/correspondence.json").read_text()),
         pictures={
+            "contact_sheet": Path("plots/contact_sheet.png"),
+            "data": Path("plots/data.png"),
             "parameters": Path("plots/accuracy_by_parameter.png"),
             "curves": figures.learning_curves(pd.read_csv("plots/curves.csv")),
             "confusion": Path("plots/confusion.png"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from loopback import Server, served
 
 from graybox import config
 from graybox.images import ImageSet
@@ -35,6 +37,14 @@ def write_params(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture
+def loopback(monkeypatch) -> Iterator[Server]:
+    """A web server, and no proxy before it."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with served() as server:
+        yield server
 
 
 def image_set(count: int = 40, size: int = 16, classes: int = 4, seed: int = 0) -> ImageSet:

@@ -51,6 +51,9 @@ MISTAKES = [
     ("variants.wide", {"modle": {}}, ["not a known key", "model, train"]),
     ("variants.wide", None, ["null", "{}"]),
     ("variants.1st", {}, ["not a usable name"]),
+    ("variants.data", {}, ["variants.data is taken"]),
+    ("sources.mini_imagenet.revision", "main", ["'main'", "a commit, 40 hexadecimal digits"]),
+    ("occlusion.other_windows", [3, 4], ["occlusion.other_windows.1 is 4", "odd"]),
     ("variants", {}, ["variants is empty"]),
 ]
 

@@ -371,7 +371,7 @@ def stage(name: str, folder: Path) -> subprocess.CompletedProcess:
 def test_the_stages_turn_a_folder_into_a_prepared_set(tmp_path, raw_params):
     photo_folder(tmp_path / "photos", per_class=20)
     raw_params["data"] |= {"source": "folder"}
-    raw_params["sources"]["folder"] = {"image_size": 16, "path": "photos", "boxes": None}
+    raw_params["sources"]["folder"] |= {"image_size": 16, "path": "photos"}
     raw_params["occlusion"] |= {"window": 5, "other_windows": []}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(raw_params))
     downloaded, prepared = stage("download", tmp_path), stage("prepare", tmp_path)

@@ -25,7 +25,7 @@ from PIL import Image, ImageOps
 
 from graybox import config, sources
 from graybox.errors import UserError
-from graybox.sources import UnreadableError, archives, downloads, fetch, folder, generated, tiny_imagenet
+from graybox.sources import UnreadableError, archives, downloads, fetch, folder, generated, tiny_imagenet, wordnet
 from graybox.sources.decode import open_image, square
 from graybox.sources.scenes import OBJECTS, draw
 
@@ -714,7 +714,7 @@ def test_without_words_classes_have_their_ids_for_names():
     ],
 )
 def test_readable_names_are_unique(words, expected):
-    assert tiny_imagenet.readable_names(["n1", "n2"], words) == expected
+    assert wordnet.readable_names(["n1", "n2"], words) == expected
 
 
 @pytest.mark.parametrize(

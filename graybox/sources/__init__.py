@@ -7,12 +7,18 @@ from pathlib import Path
 
 from graybox.config import Section
 from graybox.errors import UserError
-from graybox.sources import folder, generated, tiny_imagenet
+from graybox.sources import folder, generated, mini_imagenet, tiny_imagenet, torchvision_sets
 from graybox.sources.catalogue import Catalogue, UnreadableError
 
 __all__ = ["Catalogue", "UnreadableError", "download", "open"]
 
-_SOURCES = {"scenes": generated, "tiny_imagenet": tiny_imagenet, "folder": folder}
+_SOURCES = {
+    "scenes": generated,
+    "mini_imagenet": mini_imagenet,
+    "tiny_imagenet": tiny_imagenet,
+    "folder": folder,
+    **torchvision_sets.SOURCES,
+}
 
 
 def download(name: str, options: Section, raw: Path, partial: Path) -> dict:

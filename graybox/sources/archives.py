@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import stat
 import zipfile
 from collections.abc import Iterator
@@ -38,12 +39,16 @@ class Files(Protocol):
 class ZipFiles:
     """The files of a zip archive.
 
+    Args:
+        path: of the archive.
+        largest: bytes that a file in it may have; None = MAX_FILE_BYTES.
+
     Raises:
         UserError: it is no zip, is encrypted, unpacks to far more than it holds, or has an entry that is unsafe,
             too large, packed in an unusual way, there twice, or inside another.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, largest: int | None = None) -> None:
         self.path = path
         self._handle: zipfile.ZipFile | None = None
         self._process = -1
@@ -53,7 +58,7 @@ class ZipFiles:
                 entries, table_at = archive.infolist(), archive.start_dir
         except Exception as error:  # BadZipFile, struct.error, UnicodeDecodeError, NotImplementedError, OSError, ...
             raise UserError(f"{path} is not a whole zip archive ({error}); fetch or make it again") from error
-        guard = Guard(path)
+        guard = Guard(path, largest)
         self._entries: dict[str, str] = {}
         for entry in entries:
             mode = entry.external_attr >> 16
@@ -80,6 +85,18 @@ class ZipFiles:
         if len(data) != entry.file_size:
             raise UnreadableError(f"damaged in the archive: it has {len(data):,} bytes of {entry.file_size:,}")
         return data
+
+    def copy(self, name: str, target: Path) -> None:
+        """Write one file to `target`, without holding it in memory.
+
+        Raises:
+            UserError: it is damaged, or can't be written.
+        """
+        try:
+            with self._archive().open(self._entries[name]) as source, target.open("wb") as file:
+                shutil.copyfileobj(source, file, 1 << 20)
+        except Exception as error:  # as in read
+            raise UserError(f"{self.path}: {name} can't be unpacked ({error}); fetch or make it again") from error
 
     def _archive(self) -> zipfile.ZipFile:
         # A forked worker would otherwise share its parent's place in the file.
@@ -130,22 +147,28 @@ def kind(path: Path) -> str | None:
     return "tar" if tars.is_tar(path) else None
 
 
-def tar_to_zip(path: Path, target: Path) -> None:
+def tar_to_zip(path: Path, target: Path, largest: int | None = None) -> None:
     """Copy the files of a tar into an uncompressed zip: it can be read by name, and is one file to track.
+
+    Args:
+        largest: bytes that a file in the tar may have; None = MAX_FILE_BYTES.
 
     Raises:
         UserError: the tar is damaged, unpacks to far more than it holds, or has an entry that is unsafe, too
             large or there twice.
         OSError: the zip can't be written.
     """
-    guard = Guard(path)
+    guard = Guard(path, largest)
     with zipfile.ZipFile(target, "w") as archive:
-        for member, read in tars.members(path):
+        for member, copy in tars.members(path):
             regular = member.isreg() or member.isdir()
             name = guard.admitted(member.name, regular, member.isdir(), member.size)
             if name is not None:
                 # A bare ZipInfo has a fixed date, so that the same tar gives the same bytes.
-                archive.writestr(zipfile.ZipInfo(name), read())
+                info = zipfile.ZipInfo(name)
+                info.file_size = member.size
+                with archive.open(info, "w") as file:
+                    copy(file)
 
 
 def fingerprint(root: Path) -> dict[str, Any]:
@@ -170,8 +193,9 @@ def is_hidden(name: str) -> bool:
 class Guard:
     """Decides which entries of one archive may be read."""
 
-    def __init__(self, archive: Path) -> None:
+    def __init__(self, archive: Path, largest: int | None = None) -> None:
         self.archive = archive
+        self.largest = MAX_FILE_BYTES if largest is None else largest
         self.entries = 0
         self.bytes = 0
         self.allowed_bytes = max_unpacked(archive)
@@ -197,8 +221,8 @@ class Guard:
             )
         if not regular:
             raise UserError(f"{self.archive}: {name!r} is a link or a device; allowed: files and folders")
-        if not 0 <= size <= MAX_FILE_BYTES:
-            raise UserError(f"{self.archive}: {name!r} has more than the {MAX_FILE_BYTES >> 20} MB allowed")
+        if not 0 <= size <= self.largest:
+            raise UserError(f"{self.archive}: {name!r} has more than the {self.largest >> 20} MB allowed")
         self.bytes += size
         if self.bytes > self.allowed_bytes:
             raise unpacks_to_too_much(self.archive)

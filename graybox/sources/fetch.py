@@ -16,7 +16,14 @@ ALLOWED = "the path of a folder, a zip or a tar, or the http(s) URL of a zip or 
 ARCHIVE = "archive.zip"
 
 
-def fetch(location: str | None, key: str, raw: Path, partial: Path, sha256: str | None = None) -> dict[str, Any]:
+def fetch(
+    location: str | None,
+    key: str,
+    raw: Path,
+    partial: Path,
+    sha256: str | None = None,
+    largest: int | None = None,
+) -> dict[str, Any]:
     """Bring an archive into `raw`, or note where a folder is and what is in it.
 
     An archive, zip or tar, becomes raw/archive.zip: a copy, so that it is tracked, and found wherever the
@@ -28,6 +35,7 @@ def fetch(location: str | None, key: str, raw: Path, partial: Path, sha256: str 
         raw: folder for the archive.
         partial: folder for an unfinished download.
         sha256: of the archive, or None if it isn't to be checked.
+        largest: bytes that a file in the archive may have; None = archives.MAX_FILE_BYTES.
 
     Returns:
         What `opened` needs to know, JSON-ready.
@@ -40,10 +48,10 @@ def fetch(location: str | None, key: str, raw: Path, partial: Path, sha256: str 
     which = f"params.yaml: {key} is {location!r}, which"
     try:
         if location.lower().startswith(("http://", "https://")):
-            return _from_web(location, key, which, raw, partial, sha256)
+            return _from_web(location, key, which, raw, partial, sha256, largest)
         path = Path(location).expanduser()
         if path.is_file():
-            return _kept(path, path.name, which, raw, sha256)
+            return _kept(path, path.name, which, raw, sha256, largest)
         if not path.is_dir():
             raise UserError(f"{which} doesn't exist; it should be {ALLOWED}")
         if sha256 is not None:
@@ -53,15 +61,15 @@ def fetch(location: str | None, key: str, raw: Path, partial: Path, sha256: str 
         raise UserError(f"{which} can't be read or stored ({error.strerror or error})") from error
 
 
-def opened(raw: Path) -> archives.Files:
-    """The files that `fetch` brought to `raw`, as raw/source.json describes them.
+def opened(raw: Path, largest: int | None = None) -> archives.Files:
+    """The files that `fetch` brought to `raw`, as raw/source.json describes them; `largest` is as for `fetch`.
 
     Raises:
         UserError: a folder is gone or has changed since.
     """
     facts = json.loads((raw / "source.json").read_text("utf-8"))
     if "folder" not in facts:
-        return archives.ZipFiles(raw / ARCHIVE)
+        return archives.ZipFiles(raw / ARCHIVE, largest)
     root = Path(facts["folder"])
     if not root.is_dir():
         raise UserError(f"{root} is gone, the folder of images; run `dvc repro -f download` to take another")
@@ -74,7 +82,7 @@ def opened(raw: Path) -> archives.Files:
     return archives.FolderFiles(root)
 
 
-def _kept(archive: Path, name: str, which: str, raw: Path, sha256: str | None) -> dict[str, Any]:
+def _kept(archive: Path, name: str, which: str, raw: Path, sha256: str | None, largest: int | None) -> dict[str, Any]:
     """Copy an archive into `raw`, as a zip that is safe to read."""
     kind = archives.kind(archive)
     if kind is None:
@@ -87,9 +95,9 @@ def _kept(archive: Path, name: str, which: str, raw: Path, sha256: str | None) -
     unfinished = raw / f"{ARCHIVE}.part"
     try:
         if kind == "tar":
-            archives.tar_to_zip(archive, unfinished)
+            archives.tar_to_zip(archive, unfinished, largest)
         else:
-            archives.ZipFiles(archive)  # a look at every entry, before anything is kept
+            archives.ZipFiles(archive, largest)  # a look at every entry, before anything is kept
             shutil.copyfile(archive, unfinished)
         unfinished.replace(raw / ARCHIVE)
     finally:
@@ -97,13 +105,15 @@ def _kept(archive: Path, name: str, which: str, raw: Path, sha256: str | None) -
     return {"archive": name, "bytes": archive.stat().st_size, "sha256": digest}
 
 
-def _from_web(url: str, key: str, which: str, raw: Path, partial: Path, sha256: str | None) -> dict[str, Any]:
+def _from_web(
+    url: str, key: str, which: str, raw: Path, partial: Path, sha256: str | None, largest: int | None
+) -> dict[str, Any]:
     """Download an archive and keep it; if that breaks off, what has come stays in `partial`."""
     partial.mkdir(parents=True, exist_ok=True)
     part = partial / f"{hashlib.sha256(url.encode()).hexdigest()[:12]}.part"
     downloads.download(url, f"params.yaml: {key}: {url}", f"it should be {ALLOWED}", part)
     try:
-        facts = _kept(part, Path(unquote(urlsplit(url).path)).name, which, raw, sha256)
+        facts = _kept(part, Path(unquote(urlsplit(url).path)).name, which, raw, sha256, largest)
     except UserError:  # a whole download that isn't right would be found again, as whole, by the next try
         downloads.forget(part)
         raise

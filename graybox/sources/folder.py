@@ -18,6 +18,7 @@ from graybox.sources import boxes, fetch
 from graybox.sources.archives import Files, is_hidden
 from graybox.sources.catalogue import Catalogue
 from graybox.sources.decode import EXTENSIONS, FileLoader
+from graybox.sources.wordnet import readable_names
 
 SPLIT_FOLDERS = {"train": "train", "test": "test"} | dict.fromkeys(("val", "valid", "validation"), "validation")
 
@@ -71,7 +72,7 @@ def catalogue(files: Files, raw: Path | None = None) -> Catalogue:
     if attached:
         ignored.update(attached.ignored)
     return Catalogue(
-        class_names=classes,
+        class_names=readable_names(classes),
         class_keys=classes,
         files=files_of,
         labels=np.array([label_of[path[depth]] for _, path in placed], np.int64),

@@ -29,11 +29,11 @@ def is_tar(path: Path) -> bool:
     return True
 
 
-def members(path: Path) -> Iterator[tuple[tarfile.TarInfo, Callable[[], bytes]]]:
-    """Each entry of a tar, and what reads its bytes before the next one is asked for.
+def members(path: Path) -> Iterator[tuple[tarfile.TarInfo, Callable[[BinaryIO], None]]]:
+    """Each entry of a tar, and what copies its bytes to a file before the next one is asked for.
 
     Raises:
-        UserError: the archive is damaged or unpacks to far more than it holds; also from the calls that read.
+        UserError: the archive is damaged or unpacks to far more than it holds; also from the calls that copy.
     """
     with _unpacked(path) as file:
         limited = Limited(file, MAX_HEADER_BYTES, max_unpacked(path))
@@ -49,16 +49,18 @@ def members(path: Path) -> Iterator[tuple[tarfile.TarInfo, Callable[[], bytes]]]
                 break
             archive.members.clear()  # tarfile would keep all of them
 
-            def read(member: tarfile.TarInfo = member) -> bytes:
+            def copy(target: BinaryIO, member: tarfile.TarInfo = member) -> None:
                 with reading:
                     # In blocks, because the file below refuses more at once.
                     source = archive.extractfile(member)
-                    data = b"".join(iter(lambda: source.read(BLOCK), b""))
-                    if len(data) != member.size:
-                        raise EOFError(f"{member.name!r} has {len(data):,} bytes of {member.size:,}")
-                return data
+                    copied = 0
+                    while block := source.read(BLOCK):
+                        target.write(block)
+                        copied += len(block)
+                    if copied != member.size:
+                        raise EOFError(f"{member.name!r} has {copied:,} bytes of {member.size:,}")
 
-            yield member, read
+            yield member, copy
         with reading:
             _check_end(limited)
 

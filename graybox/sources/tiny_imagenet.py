@@ -20,6 +20,7 @@ from graybox.sources import fetch
 from graybox.sources.archives import Files, is_hidden
 from graybox.sources.catalogue import Catalogue, UnreadableError
 from graybox.sources.decode import FileLoader
+from graybox.sources.wordnet import readable_names
 
 _TRAIN = re.compile(r"((?:[^/]+/)?)train/([^/]+)/images/([^/]+\.JPEG)")
 _NO_BOX = (np.nan,) * 4
@@ -84,21 +85,6 @@ def catalogue(files: Files) -> Catalogue:
         ),
         ignored={reason: count for reason, count in ignored.items() if count},
     )
-
-
-def readable_names(wnids: list[str], words: dict[str, str]) -> list[str]:
-    """A unique name for each WordNet id, out of its synonyms, which `words` has with commas between them.
-
-    It is the first synonym; where two ids share that, the second (or else the id) follows it in parentheses.
-    """
-    synonyms = {wnid: [word.strip() for word in words.get(wnid, wnid).split(",")] for wnid in wnids}
-    names = {wnid: first for wnid, (first, *_) in synonyms.items()}
-    for distinguish in (lambda wnid: (synonyms[wnid] + [wnid])[1], lambda wnid: wnid):
-        uses = Counter(names.values())
-        for wnid, name in names.items():
-            if uses[name] > 1:
-                names[wnid] = f"{synonyms[wnid][0]} ({distinguish(wnid)})"
-    return list(names.values())
 
 
 def _annotations(files: Files, listing: str) -> dict[str, list[str]]:

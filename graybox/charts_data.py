@@ -1,0 +1,89 @@
+"""What the images are: a contact sheet with their boxes, and how many there are of each class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from graybox.figures import colours, draw_box, short
+from graybox.images import ImageSet
+
+MOST_CLASSES_SHOWN = 25
+
+
+def contact_sheet(images: ImageSet, each: int = 8) -> Figure:
+    """A row of images for each class with their object boxes; of many classes, evenly spread ones.
+
+    Args:
+        images: the training split. `each`: at most so many images of a class, the first ones.
+    """
+    count = len(images.class_names)
+    labels = np.unique(np.linspace(0, count - 1, min(count, MOST_CLASSES_SHOWN)).round().astype(int))
+    figure = Figure(figsize=(each + 1.6, 1.04 * len(labels) + 0.6), layout="constrained")
+    grid = figure.subplots(len(labels), each, squeeze=False)
+    for axes in grid.flat:
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+    for row, label in zip(grid, labels):
+        row[0].set_ylabel(short(images.class_names[label]), rotation=0, ha="right", va="center", fontsize=9)
+        for axes, place in zip(row, np.flatnonzero(images.labels == label)):
+            axes.imshow(images.images[place])
+            draw_box(axes, images.boxes[place])
+    some = "" if len(labels) == count else f" ({len(labels)} of {count} classes)"
+    figure.suptitle(f"Training images{some}", fontsize=12)
+    return figure
+
+
+def counts_chart(summary: Mapping[str, Any]) -> Figure:
+    """Images of each class by split, and the other facts beside them.
+
+    Args:
+        summary: what `graybox.data_summary.write` wrote.
+    """
+    counts = pd.DataFrame.from_dict(summary["images_per_class"], orient="index")
+    figure = Figure(figsize=(11, 3.8), layout="constrained")
+    axes, text = figure.subplots(1, 2, gridspec_kw={"width_ratios": [2, 1]})
+    bottom = np.zeros(len(counts))
+    for colour, split in zip(colours(len(counts.columns), "Set2"), counts.columns):
+        axes.bar(range(len(counts)), counts[split], bottom=bottom, color=colour, label=split, width=0.8)
+        bottom += counts[split].to_numpy()
+    if len(counts) <= 30:
+        names = [short(name, 18) for name in counts.index]
+        axes.set_xticks(range(len(counts)), names, rotation=60, ha="right", rotation_mode="anchor")
+    else:
+        axes.set_xlabel(f"{len(counts)} classes")
+    axes.set(title="images of each class", ylim=(0, bottom.max() * 1.18))
+    axes.legend(ncols=len(counts.columns), frameon=False, loc="upper center", fontsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+    text.set_axis_off()
+    for place, (name, value) in enumerate(facts(summary).items()):
+        y = 1 - place / 7
+        text.text(0, y, name, color="0.45", fontsize=9, va="top")
+        text.text(0, y - 0.06, value, fontsize=9.5, va="top")
+    colour = tuple(summary["mean_colour"].values())
+    text.add_patch(Rectangle((0.72, 0.0), 0.2, 0.12, color=colour, transform=text.transAxes))
+    return figure
+
+
+def facts(summary: Mapping[str, Any]) -> dict[str, str]:
+    """What else there is to say of the images, in words, by name."""
+
+    def listed(counts: Mapping[str, int]) -> str:
+        return ", ".join(f"{count:,} {reason}" for reason, count in counts.items() if count) or "none"
+
+    sizes = [f"{width} x {height}" for width, height in summary["original_size"].values()]
+    return {
+        "images": f"{summary['images']:,}: {listed(summary['images_per_split'])}",
+        "size": f"{summary['image_size']} x {summary['image_size']}, from "
+        + (sizes[0] if len(set(sizes)) == 1 else f"{sizes[0]} to {sizes[2]} (median {sizes[1]})"),
+        "with an object box": listed(summary["with_box"]),
+        "the same pixels twice": listed(summary["duplicates"]),
+        "can't be decoded": f"{summary['unreadable']:,}",
+        "passed over": listed(summary["ignored"]),
+        "mean colour": ", ".join(f"{name} {value:.2f}" for name, value in summary["mean_colour"].items()),
+    }

@@ -1,0 +1,84 @@
+"""Pictures that come as arrays: kept as one uint8 array in a source's folder, memory-mapped when they are loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from graybox.errors import UserError
+from graybox.sources.catalogue import Catalogue
+
+IMAGES, PICTURES = "images.npy", "pictures.json"
+
+
+@dataclass
+class ArrayLoader:
+    """A catalogue's `load` for the pictures of an array, uint8 [N, H, W, 3] or, for gray ones, [N, H, W].
+
+    Attributes:
+        path: of the array's .npy file.
+    """
+
+    path: Path
+    _images: np.ndarray | None = field(default=None, repr=False)
+
+    def __call__(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        if self._images is None:
+            self._images = np.load(self.path, mmap_mode="r")
+        return Image.fromarray(self._images[index]).convert("RGB"), np.full(4, np.nan, np.float32)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "_images": None}  # a mapped array would be sent to a worker with all its pixels
+
+
+def save(
+    raw: Path,
+    blocks: Iterable[np.ndarray],
+    shape: tuple[int, ...],
+    *,
+    class_keys: list[str],
+    files: list[str],
+    labels: list[int],
+    splits: list[str | None],
+    ignored: dict[str, int] | None = None,
+) -> None:
+    """Keep pictures in `raw`, for `opened`.
+
+    Args:
+        blocks: of the pictures, uint8 [n, *shape], in the order of `files`, N in all.
+        shape: of one picture: H, W, 3, or H, W for a gray one.
+        class_keys, files, labels, splits, ignored: as a Catalogue has them.
+    """
+    raw.mkdir(parents=True, exist_ok=True)
+    images = np.lib.format.open_memmap(raw / IMAGES, mode="w+", dtype=np.uint8, shape=(len(files), *shape))
+    first = 0
+    for block in blocks:
+        images[first : first + len(block)] = block
+        first += len(block)
+    images.flush()
+    about = {"class_keys": class_keys, "files": files, "labels": labels, "splits": splits, "ignored": ignored or {}}
+    (raw / PICTURES).write_text(json.dumps(about, ensure_ascii=False) + "\n", "utf-8")
+
+
+def opened(raw: Path) -> Catalogue:
+    """The pictures that `save` kept in `raw`; the classes' names are their keys.
+
+    Raises:
+        UserError: files are missing or damaged.
+    """
+    try:
+        about = json.loads((raw / PICTURES).read_text("utf-8"))
+        about["labels"] = np.array(about["labels"], np.int64)
+        whole = len(np.load(raw / IMAGES, mmap_mode="r")) == len(about["files"])
+        catalogue = Catalogue(class_names=about["class_keys"], load=ArrayLoader(raw / IMAGES), **about)
+    except (OSError, ValueError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise UserError(f"{raw} lacks {IMAGES} or {PICTURES}, or they are damaged; run `dvc repro -f download`")
+    return catalogue

@@ -1,0 +1,166 @@
+"""The classic few-shot releases of mini-ImageNet, from files on disk or an archive of them.
+
+Either the CSV files of Ravi & Larochelle (train.csv, val.csv, test.csv: filename,label) beside the folder images/, or
+the pickles mini-imagenet-cache-train.pkl, -val and -test, whose pictures are 84 x 84. Their parts are made for
+few-shot learning: each has classes of its own, so they are put together here, to be split anew within each class.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from graybox.config import MiniImagenetParams
+from graybox.errors import UserError
+from graybox.sources import archives, arrays, fetch
+from graybox.sources.archives import Files, is_hidden
+from graybox.sources.catalogue import Catalogue, UnreadableError
+from graybox.sources.classic_pickles import convert
+from graybox.sources.decode import EXTENSIONS, FileLoader
+from graybox.sources.wordnet import readable_names
+
+KEY = "sources.mini_imagenet.path"
+PARTS = ("train", "val", "test")
+MAX_PICKLE_BYTES = 2 << 30  # the largest of the three has 0.8 GB
+ALLOWED = (
+    "train.csv, val.csv and test.csv beside the folder images/, "
+    "or mini-imagenet-cache-train.pkl, -val.pkl and -test.pkl"
+)
+_HEADER = ["filename", "label"]
+
+
+def download(options: MiniImagenetParams, raw: Path, partial: Path) -> dict[str, Any]:
+    """Bring the archive, or note where the folder is; pictures that come as pickles are kept in `raw` as one array.
+
+    Returns:
+        Facts, of which "note" says in a sentence what was made of the release's parts.
+
+    Raises:
+        UserError: `options.path` isn't what is allowed, or its files aren't laid out as one of the releases.
+    """
+    facts = fetch.fetch(options.path, KEY, raw, partial, largest=MAX_PICKLE_BYTES)
+    if "folder" in facts:
+        files = archives.FolderFiles(Path(facts["folder"]))
+    else:
+        files = archives.ZipFiles(raw / fetch.ARCHIVE, MAX_PICKLE_BYTES)
+    _, tables = _found(files, ".csv")
+    if not tables:
+        _, pickled = _found(files, ".pkl")
+        if not pickled:
+            raise UserError(f"params.yaml: {KEY} has no files of mini-ImageNet; it should have {ALLOWED}")
+        convert(files, pickled, raw, partial)
+        (raw / fetch.ARCHIVE).unlink(missing_ok=True)  # all of it is in the array now
+        return {**facts, "form": "pickles", "note": _note(list(pickled))}
+    catalogue(files)  # a look at all of it, before the pipeline goes on
+    return {**facts, "form": "CSV files", "note": _note(list(tables))}
+
+
+def open(options: MiniImagenetParams, raw: Path, seed: int) -> Catalogue:
+    """What `download` brought; no picture has a split."""
+    if (raw / arrays.PICTURES).exists():
+        found = arrays.opened(raw)
+        return replace(found, class_names=readable_names(found.class_keys))
+    return catalogue(fetch.opened(raw, MAX_PICKLE_BYTES))
+
+
+def catalogue(files: Files) -> Catalogue:
+    """Read the CSV files: pictures by class, and in the files' order within it.
+
+    Raises:
+        UserError: a CSV file is damaged, names a picture or a class that another one has too, or no picture is there.
+    """
+    top, tables = _found(files, ".csv")
+    label_of_file: dict[str, str] = {}
+    table_of_class: dict[str, str] = {}
+    for table in tables.values():
+        for number, (file, wnid) in enumerate(_rows(files, table), start=2):
+            where = f"params.yaml: {KEY}: {table}, line {number}"
+            if table_of_class.setdefault(wnid, table) != table:
+                raise UserError(
+                    f"{where} has the class {wnid}, which {table_of_class[wnid]} has too; "
+                    "a class should be in one of them"
+                )
+            if file in label_of_file:
+                raise UserError(f"{where} has the image {file} a second time; each should be listed once")
+            label_of_file[file] = wnid
+
+    there = {name for name in files.names if not is_hidden(name)}
+    # Sorted, so that a class has the same place whether or not other parts are there.
+    listed = sorted(label_of_file.items(), key=lambda pair: pair[1])
+    pictures = [(f"images/{file}", wnid) for file, wnid in listed if f"{top}images/{file}" in there]
+    if not pictures:
+        raise UserError(f"params.yaml: {KEY}: none of the images that the CSV files list is in {top}images/")
+    keys = sorted({wnid for _, wnid in pictures})
+    label_of = {wnid: label for label, wnid in enumerate(keys)}
+    images = {name for name in there if name.startswith(f"{top}images/") and name.lower().endswith(EXTENSIONS)}
+    ignored = Counter(
+        {
+            "listed in a CSV file, but missing": len(listed) - len(pictures),
+            "in images/, but in no CSV file": len(images - {top + name for name, _ in pictures}),
+        }
+    )
+    return Catalogue(
+        class_names=readable_names(keys),
+        class_keys=keys,
+        files=[name for name, _ in pictures],
+        labels=np.array([label_of[wnid] for _, wnid in pictures], np.int64),
+        splits=[None] * len(pictures),
+        load=FileLoader(files, [top + name for name, _ in pictures]),
+        ignored=dict(+ignored),
+    )
+
+
+def _note(parts: list[str]) -> str:
+    """What was made of the release's parts."""
+    note = (
+        "The release's parts for few-shot learning have different classes; their classes are put together here, "
+        "and each is split anew into train, validation and test"
+    )
+    if len(parts) < len(PARTS):
+        note += f" (of {', '.join(PARTS)} it has only {' and '.join(parts)}, so that the others' classes are missing)"
+    return note + "."
+
+
+def _found(files: Files, extension: str) -> tuple[str, dict[str, str]]:
+    """The release's files in the folder that has them: the folder with its /, and part -> file.
+
+    Raises:
+        UserError: more than one folder has them.
+    """
+    names = {part: f"mini-imagenet-cache-{part}.pkl" if extension == ".pkl" else f"{part}.csv" for part in PARTS}
+    visible = [name for name in files.names if not is_hidden(name)]
+    tops = {name.removesuffix(wanted) for name in visible for wanted in names.values() if _ends(name, wanted)}
+    if extension == ".csv":  # lists of the pickles' classes don't matter
+        tops = {top for top in tops if any(name.startswith(f"{top}images/") for name in visible)}
+    if len(tops) > 1:
+        shown = ", ".join(sorted(top or "./" for top in tops))
+        raise UserError(f"params.yaml: {KEY} has the files of mini-ImageNet in {shown}; one folder should have them")
+    top = tops.pop() if tops else None
+    return top or "", {part: top + name for part, name in names.items() if top is not None and top + name in visible}
+
+
+def _ends(name: str, wanted: str) -> bool:
+    return name == wanted or name.endswith("/" + wanted)
+
+
+def _rows(files: Files, table: str) -> list[list[str]]:
+    """A CSV file's rows without the header: file and WordNet id."""
+    where = f"params.yaml: {KEY}: {table}"
+    try:
+        text = files.read(table).decode("utf-8-sig")
+        header, *rows = csv.reader(io.StringIO(text))
+    except (UnreadableError, UnicodeDecodeError, csv.Error, ValueError) as error:
+        raise UserError(f"{where} can't be read as a CSV file; it should have the columns filename,label") from error
+    if header != _HEADER:
+        shown = ",".join(header)[:60]
+        raise UserError(f"{where} begins with {shown!r}; its first line should be {','.join(_HEADER)}")
+    for number, row in enumerate(rows, start=2):
+        if row and (len(row) != 2 or not all(row)):
+            raise UserError(f"{where}, line {number} should be a file's name and its class, with a comma between them")
+    return [row for row in rows if row]
