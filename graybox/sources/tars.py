@@ -50,15 +50,19 @@ def members(path: Path) -> Iterator[tuple[tarfile.TarInfo, Callable[[BinaryIO], 
             archive.members.clear()  # tarfile would keep all of them
 
             def copy(target: BinaryIO, member: tarfile.TarInfo = member) -> None:
+                copied = 0
                 with reading:
-                    # In blocks, because the file below refuses more at once.
                     source = archive.extractfile(member)
-                    copied = 0
-                    while block := source.read(BLOCK):
-                        target.write(block)
-                        copied += len(block)
-                    if copied != member.size:
-                        raise EOFError(f"{member.name!r} has {copied:,} bytes of {member.size:,}")
+                while True:
+                    with reading:
+                        # In blocks, because the file below refuses more at once.
+                        block = source.read(BLOCK)
+                        if not block and copied != member.size:
+                            raise EOFError(f"{member.name!r} has {copied:,} bytes of {member.size:,}")
+                    if not block:
+                        break
+                    target.write(block)  # not among the errors of reading: a full disk is no damaged archive
+                    copied += len(block)
 
             yield member, copy
         with reading:
