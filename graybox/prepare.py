@@ -322,8 +322,8 @@ def _decode_chunk(rows: list[int], indexes: list[int]) -> list[_Decoded | str]:
             continue
         _images[row] = pixels
         # Whole rows first: that sums neighbours in memory, and takes a tenth of the time.
-        colour_sum = pixels.reshape(size, -1).sum(axis=0, dtype=np.int64).reshape(size, 3).sum(axis=0)
-        digest = hashlib.blake2b(np.ascontiguousarray(pixels), digest_size=16).digest()
+        colour_sum = pixels.reshape(size, -1).sum(axis=0, dtype=np.uint32).reshape(size, 3).sum(axis=0, dtype=np.int64)
+        digest = hashlib.sha256(np.ascontiguousarray(pixels)).digest()
         outcomes.append(_Decoded(box, digest, colour_sum, original_size))
     return outcomes
 

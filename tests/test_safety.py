@@ -263,6 +263,14 @@ def test_a_full_disk_leaves_no_archive_that_looks_whole(tmp_path, raw, monkeypat
     assert archives.ZipFiles(raw / "archive.zip").read("cat/2.png") == noise[::-1]
 
 
+def test_a_full_disk_is_no_damaged_archive(tmp_path, monkeypatch):
+    files = archives.ZipFiles(make_zip(tmp_path / "a.zip", {"cat/1.png": np.random.default_rng(0).bytes(100_000)}))
+    with monkeypatch.context() as patch:
+        fill_disk(patch, 1000, "unpacked")
+        with pytest.raises(UserError, match=r"cat/1.png can't be stored there \(No space left on device\)"):
+            files.copy("cat/1.png", tmp_path / "unpacked")
+
+
 def test_a_download_that_fills_the_disk_is_taken_up_again(server, raw, archive_bytes, monkeypatch):
     server.body = archive_bytes
     with monkeypatch.context() as patch:

@@ -95,6 +95,8 @@ class ZipFiles:
         try:
             with self._archive().open(self._entries[name]) as source, target.open("wb") as file:
                 shutil.copyfileobj(source, file, 1 << 20)
+        except OSError as error:  # a full disk, among others
+            raise UserError(f"{target}: {name} can't be stored there ({error.strerror or error})") from error
         except Exception as error:  # as in read
             raise UserError(f"{self.path}: {name} can't be unpacked ({error}); fetch or make it again") from error
 

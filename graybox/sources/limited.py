@@ -9,6 +9,7 @@ from graybox.errors import UserError
 
 MAX_RATIO = 100  # bytes unpacked for each byte of an archive; images hardly pack, bitmaps a few times
 ALWAYS_ALLOWED = 1 << 30  # bytes that any archive may unpack to
+BLOCK = 1 << 16
 
 
 class Limited:
@@ -34,13 +35,19 @@ class Limited:
         self.last = b""
 
     def read(self, size: int = -1) -> bytes:
-        if size is None or not 0 <= size <= self._at_once:
-            # To read "the rest" is fine for what is short, such as a zip's last bytes.
-            self.last = self._file.read(self._at_once + 1)
-            if (size is not None and size >= 0) or len(self.last) > self._at_once:
-                raise ValueError(f"a header of more than {self._at_once:,} bytes")
-        else:
-            self.last = self._file.read(size)
+        # To read "the rest" is fine where that is short, such as a zip's last bytes.
+        rest = size is None or size < 0
+        if not rest and size > self._at_once:
+            raise ValueError(f"a header of more than {self._at_once:,} bytes")
+        wanted = self._at_once + 1 if rest else size
+        blocks = []
+        # In blocks, because a file makes room for all that is asked for before it looks what there is.
+        while wanted > 0 and (block := self._file.read(min(wanted, BLOCK))):
+            blocks.append(block)
+            wanted -= len(block)
+        self.last = blocks[0] if len(blocks) == 1 else b"".join(blocks)
+        if len(self.last) > self._at_once:
+            raise ValueError(f"a header of more than {self._at_once:,} bytes")
         self._reads_at_end = 0 if self.last or size == 0 else self._reads_at_end + 1
         if self._reads_at_end > 100:  # tarfile looks for the end of a sparse file's map forever
             raise ValueError("a header without an end")

@@ -34,7 +34,6 @@ def members(path: Path) -> Iterator[tuple[tarfile.TarInfo, Callable[[BinaryIO], 
 
     Raises:
         UserError: the archive is damaged or unpacks to far more than it holds; also from the calls that copy.
-        OSError: from the calls that copy, if the file can't be written.
     """
     with _unpacked(path) as file:
         limited = Limited(file, MAX_HEADER_BYTES, max_unpacked(path))
@@ -58,12 +57,12 @@ def members(path: Path) -> Iterator[tuple[tarfile.TarInfo, Callable[[BinaryIO], 
                     with reading:
                         # In blocks, because the file below refuses more at once.
                         block = source.read(BLOCK)
-                        copied += len(block)
                         if not block and copied != member.size:
                             raise EOFError(f"{member.name!r} has {copied:,} bytes of {member.size:,}")
                     if not block:
                         break
-                    target.write(block)  # not in `reading`: a full disk is no fault of the archive
+                    target.write(block)  # not among the errors of reading: a full disk is no damaged archive
+                    copied += len(block)
 
             yield member, copy
         with reading:
