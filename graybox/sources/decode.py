@@ -142,7 +142,7 @@ def rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def upright_box(box: np.ndarray, orientation: int, width: int, height: int) -> np.ndarray:
