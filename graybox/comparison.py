@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
+from graybox import paired
 from graybox.config import ModelParams, Params, TrainParams
 
 # The six parameters that the study is about, in the order of its charts: name -> the keys that set it.
@@ -24,31 +26,50 @@ FACTORS: dict[str, tuple[str, ...]] = {
 
 
 def table(
-    params: Params, metrics: Mapping[str, Mapping[str, Any]], timings: Mapping[str, Mapping[str, Any]], test_images: int
+    params: Params,
+    metrics: Mapping[str, Mapping[str, Any]],
+    timings: Mapping[str, Mapping[str, Any]],
+    correct: Mapping[str, np.ndarray],
 ) -> pd.DataFrame:
     """The comparison table, a row per variant in the order of params.yaml.
 
     Args:
         metrics: what `evaluate` wrote for each variant.
         timings: what `train` recorded for each variant: its "seconds".
-        test_images: number of images that the test accuracy was measured on, for its interval.
+        correct: for each variant bool [N], which of the same N test images it is right on.
     """
+    reference = baseline_of(params)
+    differences = {name: paired.compare(correct[name], correct[reference]) for name in params.variants}
+    others = [name for name in params.variants if name != reference]
+    p_values = dict(zip(others, paired.holm([differences[name].p_value for name in others])))
     rows = [
         {
             "variant": name,
             **_settings(*params.variant(name)),
             **metrics[name],
-            **dict(zip(("test_low", "test_high"), _interval(metrics[name]["test_accuracy"], test_images))),
+            **dict(zip(("test_low", "test_high"), _interval(metrics[name]["test_accuracy"], len(correct[name])))),
+            "difference": differences[name].difference,
+            "difference_low": differences[name].low,
+            "difference_high": differences[name].high,
+            "p_value": p_values.get(name, np.nan),
             "train_seconds": timings[name]["seconds"],
         }
         for name in params.variants
     ]
     frame = pd.DataFrame(rows)
+    of_baseline = frame["variant"] == reference
+    frame.loc[of_baseline, ["difference", "difference_low", "difference_high"]] = np.nan
     chosen = {best(frame, split): [] for split in ("test", "validation")}
     for split in ("test", "validation"):
         chosen[best(frame, split)].append(split)
     frame["best_on"] = [" + ".join(chosen.get(name, [])) for name in frame["variant"]]
     return frame
+
+
+def read(path: Path | str) -> pd.DataFrame:
+    """The table as `compare` saved it."""
+    missing = dict.fromkeys(("difference", "difference_low", "difference_high", "p_value"), "")
+    return pd.read_csv(path, keep_default_na=False, na_values=missing)
 
 
 def best(frame: pd.DataFrame, split: str) -> str:
@@ -67,6 +88,8 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
                 f"{a:.1%} ({low:.1%} to {high:.1%})"
                 for a, low, high in zip(frame["test_accuracy"], frame["test_low"], frame["test_high"])
             ],
+            "against the baseline (95% CI), points": [_difference(row) for _, row in frame.iterrows()],
+            "p (Holm)": [_p(value) for value in frame["p_value"]],
             "top-5": [f"{value:.1%}" for value in frame["test_top5"]],
             "test loss": [f"{value:.3f}" for value in frame["test_loss"]],
             "validation accuracy": [f"{value:.1%}" for value in frame["validation_accuracy"]],
@@ -76,6 +99,27 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
             "best on": frame["best_on"],
         }
     )
+
+
+def sentences(params: Params, frame: pd.DataFrame) -> list[str]:
+    """What the table shows of each of the six parameters, in a sentence each, from its figures alone.
+
+    A difference is claimed where the paired interval leaves out 0 and the corrected p-value is below 0.05; anything
+    else is "no difference found".
+    """
+    found = []
+    for factor, rows in factor_levels(params, frame).items():
+        level_of = {row["variant"]: str(row["level"]).replace("\n", ", ") for _, row in rows.iterrows()}
+        reference = level_of[baseline_of(params)]
+        said = []
+        for _, row in rows[~rows["is_baseline"]].iterrows():
+            value, interval = _difference(row).rstrip(")").split(" (")
+            figures = f"{value} points (95% CI {interval}; p {_p(row['p_value'], equals='= ')})"
+            sure = row["p_value"] < 0.05 and row["difference_low"] * row["difference_high"] > 0
+            said.append(f"{level_of[row['variant']]}: {'' if sure else 'no difference found, '}{figures}")
+        if said:
+            found.append(f"{factor}, against {reference}: {'; '.join(said)}.")
+    return found
 
 
 def markdown(frame: pd.DataFrame) -> str:
@@ -88,9 +132,9 @@ def markdown(frame: pd.DataFrame) -> str:
 def factor_levels(params: Params, frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """For each of the six parameters: the baseline's row and those of the variants that change it, with their `level`.
 
-    The baseline is the variant without overrides, or else the first. Rows are in ascending order of the level.
+    Rows are in ascending order of the level.
     """
-    baseline = next((name for name, overrides in params.variants.items() if not overrides), frame["variant"].iloc[0])
+    baseline = baseline_of(params)
     by_name = frame.set_index("variant", drop=False)
     groups: dict[str, list[str]] = {factor: [baseline] for factor in FACTORS}
     for name in params.variants:
@@ -107,6 +151,11 @@ def factor_levels(params: Params, frame: pd.DataFrame) -> dict[str, pd.DataFrame
         )
         levels[factor] = rows.sort_values("level", key=lambda column: column.map(_level_order), kind="stable")
     return levels
+
+
+def baseline_of(params: Params) -> str:
+    """The variant that the others are compared with: the one without overrides, or else the first."""
+    return next((name for name, overrides in params.variants.items() if not overrides), next(iter(params.variants)))
 
 
 def learning_curves(folders: Mapping[str, Path]) -> pd.DataFrame:
@@ -128,6 +177,18 @@ def _interval(accuracy: float, count: int) -> tuple[float, float]:
     """Wilson's 95% interval for an accuracy measured on `count` images (Wilson 1927)."""
     low, high = proportion_confint(round(accuracy * count), count, alpha=0.05, method="wilson")
     return float(low), float(high)
+
+
+def _difference(row: pd.Series) -> str:
+    """In points, as "+4.1 (2.0 to 6.2)"; empty for the baseline."""
+    if pd.isna(row["difference"]):
+        return ""
+    value, low, high = (100 * row[name] for name in ("difference", "difference_low", "difference_high"))
+    return f"{value:+.1f} ({low:.1f} to {high:.1f})"
+
+
+def _p(value: float, equals: str = "") -> str:
+    return "" if pd.isna(value) else "< 0.001" if value < 0.001 else f"{equals}{value:.3f}"
 
 
 def _settings(model: ModelParams, train: TrainParams) -> dict[str, Any]:

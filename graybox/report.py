@@ -59,6 +59,7 @@ def render(
         settings=yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
         data=data,
         table=_html_table(comparison.readable(table), emphasised=table["best_on"] != ""),
+        sentences=comparison.sentences(params, table),
         devices=devices,
         best=best,
         best_on_validation=comparison.best(table, "validation"),

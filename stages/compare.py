@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import numpy as np
+
 from graybox import comparison, config, errors, figures, images
 
 
@@ -11,9 +13,12 @@ def main() -> None:
     # The folders may hold more than params.yaml asks for: a removed variant's files stay until they are deleted.
     metrics = {name: json.loads(Path(f"metrics/{name}.json").read_text()) for name in params.variants}
     timings = {name: json.loads(Path(f"models/timing/{name}.json").read_text()) for name in params.variants}
-    table = comparison.table(params, metrics, timings, len(images.load("data/prepared", "test")))
+    labels = images.load("data/prepared", "test").labels
+    answers = {name: np.load(f"data/predictions/{name}.npz")["test"].argmax(axis=1) for name in params.variants}
+    table = comparison.table(params, metrics, timings, {name: found == labels for name, found in answers.items()})
     devices = ", ".join(sorted({timing["device"] for timing in timings.values()}))
-    markdown = f"{comparison.markdown(table)}\n\nTrained on: {devices}.\n"
+    said = "".join(f"- {sentence}\n" for sentence in comparison.sentences(params, table))
+    markdown = f"{comparison.markdown(table)}\n\n{said}\nTrained on: {devices}.\n"
 
     for folder in ("report", "plots"):
         Path(folder).mkdir(exist_ok=True)

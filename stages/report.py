@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from graybox import config, errors, figures, images, report
+from graybox import comparison, config, errors, figures, images, report
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
             "class_names": parts["test"].class_names,
             "note": json.loads(Path("data/raw/source.json").read_text()).get("note"),
         },
-        table=pd.read_csv("report/comparison.csv", keep_default_na=False),
+        table=comparison.read("report/comparison.csv"),
         devices=sorted({timing["device"] for timing in timings}),
         best=json.loads(Path("report/best.json").read_text()),
         pairs=pd.read_csv("report/confused_pairs.csv"),

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from conftest import image_set
 
-from graybox import comparison, config, mistakes, scores, timing
+from graybox import comparison, config, mistakes, paired, scores, timing
 
 
 def test_known_scores():
@@ -68,7 +68,9 @@ def table(params) -> pd.DataFrame:
         }  # fmt: skip
         timings[name] = {"seconds": 12.3}
     metrics["conv-2"]["test_accuracy"] = 0.99
-    return comparison.table(params, metrics, timings, 1000)
+    correct = {name: np.arange(1000) < 1000 * row["test_accuracy"] for name, row in metrics.items()}
+    correct["fc-3"] = np.roll(correct["baseline"], 300)  # as good as the baseline, on other images
+    return comparison.table(params, metrics, timings, correct)
 
 
 def test_the_table_has_a_row_per_variant_with_its_own_settings(params, table):
@@ -86,6 +88,49 @@ def test_the_table_shows_the_best_on_either_split(table):
     text = comparison.markdown(table)
     assert "**conv-2**" in text and "**fc-1**" not in text and "99.0%" in text
     assert len(text.splitlines()) == len(table) + 2
+
+
+def test_the_table_compares_each_variant_with_the_baseline_on_the_same_images(table):
+    rows = table.set_index("variant")
+    assert rows.loc["baseline", ["difference", "difference_low", "p_value"]].isna().all()
+    assert rows.loc["conv-2", "difference"] == pytest.approx(0.49)
+    assert 0.45 < rows.loc["conv-2", "difference_low"] < 0.49 < rows.loc["conv-2", "difference_high"] < 0.53
+    assert rows.loc["conv-2", "p_value"] < 1e-6
+    assert rows.loc["fc-3", "difference"] == 0 and rows.loc["fc-3", "difference_low"] < -0.03
+
+
+def test_the_table_is_read_as_it_was_saved(table, tmp_path):
+    table.to_csv(tmp_path / "table.csv", index=False)
+    again = comparison.read(tmp_path / "table.csv")
+    assert comparison.markdown(again) == comparison.markdown(table)
+
+
+def test_the_sentences_claim_only_what_the_interval_supports(params, table):
+    said = {sentence.split(",")[0]: sentence for sentence in comparison.sentences(params, table)}
+    assert list(said) == ["conv layers", "fc layers", "filters", "max pooling", "epochs", "stride"]
+    assert said["conv layers"].startswith(
+        "conv layers, against 4: 2: +49.0 points (95% CI 45.9 to 52.1; p < 0.001); 3: +2.0"
+    )
+    assert "3: no difference found, +0.0 points (95% CI -4.8 to 4.8; p = 1.000)" in said["fc layers"]
+    assert "max pooling, against 2x2:" in said["max pooling"] and "none, stride 2 everywhere: +" in said["max pooling"]
+
+
+def test_a_small_difference_is_claimed_alone_but_not_among_many(params):
+    """Holm's correction: p = 0.016 is enough for one comparison and not for thirteen."""
+    correct = {name: np.arange(500) < 300 for name in params.variants}
+    correct["conv-5"] = (np.arange(500) < 307) & (np.arange(500) != 300)
+    correct["conv-5"][300] = True
+    metrics = {
+        name: {**dict.fromkeys(["test_top5", "test_loss", "validation_accuracy", "validation_loss"], 0.5),
+               "test_accuracy": found.mean(), "parameters": 1, "macs": 1}
+        for name, found in correct.items()
+    }  # fmt: skip
+    table = comparison.table(params, metrics, {name: {"seconds": 1} for name in correct}, correct)
+    row = table.set_index("variant").loc["conv-5"]
+    assert paired.compare(correct["conv-5"], correct["baseline"]).p_value == pytest.approx(2 * 0.5**7)
+    assert row["p_value"] == pytest.approx(13 * 2 * 0.5**7)
+    conv = comparison.sentences(params, table)[0]
+    assert "5: no difference found, +1.4 points (95% CI 0.4 to 2.4; p = 0.203)" in conv
 
 
 def test_a_tie_goes_to_the_lower_loss_and_then_to_the_earlier_row():
