@@ -153,6 +153,18 @@ def factor_levels(params: Params, frame: pd.DataFrame) -> dict[str, pd.DataFrame
     return levels
 
 
+def pareto_front(cost: pd.Series, accuracy: pd.Series) -> pd.Series:
+    """bool for each row: no other is at least as cheap and as accurate, and better in one of them."""
+    better = [((cost <= c) & (accuracy >= a) & ((cost < c) | (accuracy > a))).any() for c, a in zip(cost, accuracy)]
+    return pd.Series([not one for one in better], index=cost.index)
+
+
+def overfitting(curves: pd.DataFrame) -> pd.Series:
+    """Training less validation accuracy after the last epoch, -1..1, by variant; `curves`: from `learning_curves`."""
+    last = curves.groupby("variant", sort=False).last()
+    return last["train_accuracy"] - last["validation_accuracy"]
+
+
 def baseline_of(params: Params) -> str:
     """The variant that the others are compared with: the one without overrides, or else the first."""
     return next((name for name, overrides in params.variants.items() if not overrides), next(iter(params.variants)))

@@ -11,7 +11,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
 from graybox.images import ImageSet
 
@@ -77,6 +77,46 @@ def learning_curves(curves: pd.DataFrame) -> Figure:
     return figure
 
 
+def costs(table: pd.DataFrame, fronts: Mapping[str, pd.Series], overfitting: pd.Series) -> Figure:
+    """Test accuracy against what a variant costs, with the Pareto fronts; and how far training is ahead of validation.
+
+    Args:
+        table: columns variant, test_accuracy, test_low, test_high (0..1), and the costs.
+        fronts: "macs" and "train_seconds" -> which rows of `table` are on the front, bool.
+        overfitting: by variant, training less validation accuracy, -1..1.
+    """
+    figure = Figure(figsize=(14, 4.6), layout="constrained")
+    *scatters, gaps = figure.subplots(1, 3)
+    names = {"macs": "multiply-accumulates per image", "train_seconds": "seconds of training"}
+    for axes, (cost, front) in zip(scatters, fronts.items()):
+        around = [table["test_accuracy"] - table["test_low"], table["test_high"] - table["test_accuracy"]]
+        axes.errorbar(table[cost], table["test_accuracy"], yerr=around, fmt="none", ecolor="0.8", zorder=0)
+        axes.scatter(table[cost], table["test_accuracy"], c=[BASELINE if best else VARIANT for best in front], s=36)
+        best = table[front].sort_values(cost)
+        axes.step(best[cost], best["test_accuracy"], where="post", color=BASELINE, alpha=0.5)
+        for _, row in table.iterrows():
+            axes.annotate(
+                row["variant"], (row[cost], row["test_accuracy"]), (5, 4), textcoords="offset points", fontsize=7
+            )
+        axes.set(xlabel=names[cost], ylabel="test accuracy", title=f"accuracy against {names[cost]}")
+        if cost == "macs":
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(EngFormatter())
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    order = overfitting.iloc[::-1]
+    gaps.barh(range(len(order)), order, color=VARIANT, alpha=0.85, height=0.65)
+    gaps.set_yticks(range(len(order)), order.index, fontsize=8)
+    gaps.axvline(0, color="0.3", linewidth=0.8)
+    gaps.set(title="overfitting: training less validation accuracy", xlabel="points")
+    gaps.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
+    for axes in (*scatters, gaps):
+        axes.grid(color="0.93")
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.supxlabel("orange: no other variant is both cheaper and better (Pareto front)", fontsize=9)
+    return figure
+
+
 def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
     """How often each class (row) is called each other (column), as a share of the row.
 
@@ -98,6 +138,35 @@ def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
                 colour = "white" if shares[row, column] > 0.6 else "black"
                 axes.text(column, row, number, ha="center", va="center", fontsize=8, color=colour)
     figure.colorbar(drawn, ax=axes, format=PercentFormatter(1, decimals=0), shrink=0.7, label="share of the true class")
+    return figure
+
+
+def reliability_diagram(bins: pd.DataFrame, error: float) -> Figure:
+    """How often the network is right, by how sure it says it is; and how often it is how sure.
+
+    Args:
+        bins: columns low, high, count, confidence, accuracy (0..1; NaN where a bin is empty), from
+            `mistakes.calibration`. `error`: the expected calibration error, 0..1.
+    """
+    figure = Figure(figsize=(5.6, 5.2), layout="constrained")
+    axes, counts = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3.2, 1]})
+    width, middle = bins["high"] - bins["low"], (bins["low"] + bins["high"]) / 2
+    axes.bar(middle, bins["accuracy"], width=0.94 * width, color=VARIANT, alpha=0.85, label="how often it is right")
+    axes.plot(
+        bins["confidence"], bins["confidence"], "o--", color=BASELINE, markersize=4, label="how sure it says it is"
+    )
+    axes.set(
+        ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02), title=f"Calibration: expected error {100 * error:.1f} points"
+    )
+    axes.legend(frameon=False, loc="upper left", fontsize=9)
+    counts.bar(middle, bins["count"], width=0.94 * width, color="0.7")
+    counts.set(xlabel="probability of the predicted class", ylabel="test images")
+    for one in (axes, counts):
+        one.grid(axis="y", color="0.93")
+        one.set_axisbelow(True)
+        one.spines[["top", "right"]].set_visible(False)
+    counts.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     return figure
 
 

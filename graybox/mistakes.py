@@ -54,3 +54,24 @@ def confused_pairs(images: ImageSet, predicted: np.ndarray, count: int) -> pd.Da
     frame["together"] = frame["a_as_b"] + frame["b_as_a"]
     frame = frame[frame["together"] > 0].sort_values("together", ascending=False, kind="stable")
     return frame.head(count).reset_index(drop=True)
+
+
+def calibration(probabilities: np.ndarray, labels: np.ndarray, bins: int = 10) -> tuple[pd.DataFrame, float]:
+    """Whether a network is right as often as it is sure (Guo et al. 2017, "On calibration of modern neural networks").
+
+    Args:
+        probabilities: float [N, classes], each row adding up to 1. `labels`: int [N].
+        bins: of equal width, by the probability of the predicted class; each holds its upper end.
+
+    Returns:
+        Columns low, high, count, confidence and accuracy (means, 0..1; NaN in an empty bin), and the expected
+        calibration error: the mean of |accuracy - confidence| over the images, 0..1.
+    """
+    sure, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    edges = np.linspace(0, 1, bins + 1)
+    found = pd.DataFrame({"low": edges[:-1], "high": edges[1:]})
+    place = np.clip(np.ceil(sure * bins).astype(int) - 1, 0, bins - 1)
+    by_bin = pd.DataFrame({"confidence": sure, "accuracy": correct}).groupby(place).mean().reindex(range(bins))
+    found = found.assign(count=np.bincount(place, minlength=bins), **by_bin)
+    gaps = (found["accuracy"] - found["confidence"]).abs() * found["count"]
+    return found, float(gaps.sum() / len(labels))

@@ -47,8 +47,8 @@ def render(
         pairs: the most confused pairs of classes. `mistakes`: the misclassified test images.
         occlusion: a row per occluded image, in the order of `panels`.
         reliance: the verdict's figures and "sentence". `correspondence`: its "sentence".
-        pictures: "contact_sheet", "data", "parameters", "curves", "confusion", "mistakes", "reliance", "strip",
-            "windows" and "correspondence".
+        pictures: "contact_sheet", "costs", "data", "parameters", "curves", "confusion", "mistakes", "calibration",
+            "reliance", "strip", "windows" and "correspondence".
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined

@@ -27,10 +27,12 @@ def main() -> None:
     scores = ["variant", "test_accuracy", "test_low", "test_high", "validation_accuracy"]
     table[scores].to_csv("plots/accuracy.csv", index=False, lineterminator="\n")
     curves = {name: Path(f"plots/live/{name}/plots/metrics") for name in params.variants}
-    comparison.learning_curves(curves).to_csv("plots/curves.csv", index=False, lineterminator="\n")
-    figures.save(
-        figures.accuracy_by_parameter(comparison.factor_levels(params, table)), "plots/accuracy_by_parameter.png"
-    )
+    curves = comparison.learning_curves(curves)
+    curves.to_csv("plots/curves.csv", index=False, lineterminator="\n")
+    levels = comparison.factor_levels(params, table)
+    figures.save(figures.accuracy_by_parameter(levels), "plots/accuracy_by_parameter.png")
+    fronts = {cost: comparison.pareto_front(table[cost], table["test_accuracy"]) for cost in ("macs", "train_seconds")}
+    figures.save(figures.costs(table, fronts, comparison.overfitting(curves)), "plots/costs.png")
     print(markdown)
 
 

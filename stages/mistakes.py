@@ -1,4 +1,4 @@
-"""Show what the best model gets wrong: confusion matrix, most confused pairs, and a gallery of misclassified images."""
+"""Show what the best model gets wrong: confusion matrix, confused pairs, a gallery, and whether it is rightly sure."""
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,8 @@ def main() -> None:
     matrix = scores.confusion(test.labels, predicted, len(names))
     figures.save(figures.confusion_matrix(matrix, test.class_names), "plots/confusion.png")
     figures.save(figures.mistakes_gallery(test, wrong.head(params.mistakes.gallery)), "plots/mistakes.png")
+    bins, error = mistakes.calibration(probabilities, test.labels)
+    figures.save(figures.reliability_diagram(bins, error), "plots/calibration.png")
     print(f"{len(wrong)} of {len(test)} test images are misclassified")
 
 

@@ -28,7 +28,9 @@ def main() -> None:
         reliance=json.loads(Path("report/reliance.json").read_text()),
         correspondence=json.loads(Path("report/correspondence.json").read_text()),
         pictures={
+            "calibration": Path("plots/calibration.png"),
             "contact_sheet": Path("plots/contact_sheet.png"),
+            "costs": Path("plots/costs.png"),
             "data": Path("plots/data.png"),
             "parameters": Path("plots/accuracy_by_parameter.png"),
             "curves": figures.learning_curves(pd.read_csv("plots/curves.csv")),

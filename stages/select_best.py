@@ -4,14 +4,12 @@ import json
 import shutil
 from pathlib import Path
 
-import pandas as pd
-
 from graybox import comparison, config, errors
 
 
 def main() -> None:
     split = config.load().select.split
-    table = pd.read_csv("report/comparison.csv")
+    table = comparison.read("report/comparison.csv")
     variant = comparison.best(table, split)
     row = table.set_index("variant").loc[variant]
     choice = {

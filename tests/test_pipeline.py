@@ -191,8 +191,8 @@ def test_the_plots_page_has_everything_and_needs_no_network(study):
     for title in ("Validation accuracy by epoch", "Test accuracy and its 95% interval", "Confusion matrix"):
         assert title in page
     for picture in (
-        "contact_sheet.png", "data.png", "accuracy_by_parameter.png", "mistakes.png", "reliance.png",
-        "correspondence.png", "occlusion_windows.png",
+        "contact_sheet.png", "costs.png", "data.png", "accuracy_by_parameter.png", "mistakes.png", "reliance.png",
+        "calibration.png", "correspondence.png", "occlusion_windows.png",
         "occlusion.gif", "00.png", "01.png",
     ):  # fmt: skip
         assert picture in page

@@ -57,6 +57,18 @@ def test_confused_pairs_count_both_ways():
     assert len(mistakes.confused_pairs(images, images.labels, 5)) == 0
 
 
+def test_calibration_is_the_gap_between_being_sure_and_being_right():
+    sure = np.array([0.95] * 10 + [0.65] * 10)
+    probabilities = np.column_stack([sure, 1 - sure])
+    labels = np.array([0] * 8 + [1] * 2 + [0] * 7 + [1] * 3)
+    bins, error = mistakes.calibration(probabilities, labels)
+    assert bins["count"].tolist() == [0] * 6 + [10, 0, 0, 10]
+    assert bins.loc[9, ["confidence", "accuracy"]].tolist() == pytest.approx([0.95, 0.8])
+    assert bins["accuracy"].isna().sum() == 8
+    assert error == pytest.approx((0.15 + 0.05) / 2)
+    assert mistakes.calibration(np.eye(3), np.arange(3))[1] == 0  # sure and right: the last bin holds 1
+
+
 @pytest.fixture
 def table(params) -> pd.DataFrame:
     metrics, timings = {}, {}
@@ -176,6 +188,22 @@ def test_learning_curves_of_all_variants_in_one_table(tmp_path):
         (tmp_path / variant / "train_loss.tsv").write_text(f"step\ttrain_loss\n{rows}")
     curves = comparison.learning_curves({"b": tmp_path / "b", "a": tmp_path / "a"})
     assert curves.values.tolist() == [["b", 1, 5.0], ["a", 1, 3.0], ["a", 2, 2.0]]
+
+
+def test_the_pareto_front_has_what_nothing_beats_on_both_counts():
+    cost, accuracy = pd.Series([1, 2, 3, 3, 4, 2]), pd.Series([0.5, 0.7, 0.7, 0.9, 0.8, 0.7])
+    assert comparison.pareto_front(cost, accuracy).tolist() == [True, True, False, True, False, True]
+
+
+def test_overfitting_is_what_training_is_ahead_after_the_last_epoch():
+    curves = pd.DataFrame(
+        {
+            "variant": ["b", "b", "a"], "epoch": [1, 2, 1],
+            "train_accuracy": [0.2, 0.9, 0.4], "validation_accuracy": [0.3, 0.7, 0.5],
+        }
+    )  # fmt: skip
+    found = comparison.overfitting(curves)
+    assert found.index.tolist() == ["b", "a"] and found.tolist() == pytest.approx([0.2, -0.1])
 
 
 def test_params_of_the_repository_are_valid():
