@@ -13,7 +13,7 @@ from graybox.errors import UserError
 from graybox.sources.catalogue import UnreadableError
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(*arguments: str) -> None:
     parser = argparse.ArgumentParser(prog="python -m graybox", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
     command = commands.add_parser(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import itertools
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -124,14 +127,27 @@ def folder(network, tmp_path, monkeypatch):
 
 
 def test_any_image_can_be_occluded_from_the_command_line(folder, capsys):
-    command.main(["occlude", "photo.png"])
+    command.main("occlude", "photo.png")
     assert Image.open(folder / "photo-occlusion.png").width > 500
     assert "the true class" in capsys.readouterr().out
     command.main(
-        ["occlude", "photo.png", "--class", "c", "--window", "7", "--output", "c.png", "--box", "20", "5", "40", "30"]
+        "occlude", "photo.png", "--class", "c", "--window", "7", "--output", "c.png", "--box", "20", "5", "40", "30"
     )
     assert (folder / "c.png").exists()
     assert "c" in capsys.readouterr().out
+
+
+def test_it_runs_as_a_command_of_its_own(folder):
+    def run(*arguments: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "graybox", "occlude", *arguments]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+    done = run("photo.png", "--window", "5", "--output", "panel.png")
+    assert done.returncode == 0 and done.stdout.endswith("panel.png\n"), done.stderr
+    assert (folder / "panel.png").exists()
+    failed = run("nothing.png")
+    assert failed.returncode == 1 and failed.stderr == "error: nothing.png: can't be read (No such file or directory)\n"
 
 
 @pytest.mark.parametrize(
@@ -147,5 +163,5 @@ def test_any_image_can_be_occluded_from_the_command_line(folder, capsys):
 )
 def test_a_users_mistake_is_one_sentence(folder, arguments, message):
     with pytest.raises(UserError, match=message):
-        command.main(["occlude", *arguments])
+        command.main("occlude", *arguments)
     assert not list(folder.glob("*-occlusion.png"))
