@@ -186,6 +186,12 @@ def test_a_wrong_row_is_named(tmp_path, text, told):
     assert everything(tmp_path / "raw") == set()
 
 
+def test_a_carriage_return_in_a_name_ends_no_row(tmp_path):
+    (tmp_path / "b.csv").write_bytes(b'file,x0,y0,x1,y1\n"cat/\r0.jpg",0,0,20,30\ncat/1.jpg,0,0,5,6\n')
+    found = attached(tmp_path / "b.csv", tmp_path, ["cat/0.jpg", "cat/1.jpg"])
+    assert np.isnan(found.boxes[0]).all() and found.boxes[1].tolist() == [0, 0, 5, 6]
+
+
 def test_what_is_no_text_is_no_csv_file(tmp_path):
     (tmp_path / "boxes.csv").write_bytes(b"\xff\xfe\x00\x01" * 9)
     with pytest.raises(UserError, match=r"sources\.folder\.boxes.*is not a CSV file.*it should be null, a CSV file"):

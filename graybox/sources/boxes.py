@@ -92,7 +92,8 @@ def download(location: str | None, key: str, raw: Path, partial: Path) -> dict[s
     unfinished = raw / f"{FILE}.part"
     try:
         with unfinished.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
+            # All quoted: a bare carriage return in a name would otherwise end its row.
+            writer = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n")
             count = 0
             for row in _rows(location, key, partial):
                 writer.writerow((row.where, row.file, row.class_, *row.box))
