@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.proportion import proportion_confint
 
 from graybox import paired
 from graybox.config import ModelParams, Params, TrainParams
+from graybox.intervals import share
 
 # The six parameters that the study is about, in the order of its charts: name -> the keys that set it.
 # A variant belongs to the first of them that it changes, so `max_pool: null` with strides in its place is pooling.
@@ -187,8 +187,8 @@ def learning_curves(folders: Mapping[str, Path]) -> pd.DataFrame:
 
 def _interval(accuracy: float, count: int) -> tuple[float, float]:
     """Wilson's 95% interval for an accuracy measured on `count` images (Wilson 1927)."""
-    low, high = proportion_confint(round(accuracy * count), count, alpha=0.05, method="wilson")
-    return float(low), float(high)
+    found = share(round(accuracy * count), count)
+    return found.low, found.high
 
 
 def _difference(row: pd.Series) -> str:

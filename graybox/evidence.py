@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from statsmodels.stats.contingency_tables import mcnemar
 
+from graybox import paired
 from graybox.intervals import Estimate, percentiles, resampled_means, share
 
 if TYPE_CHECKING:
@@ -119,8 +119,7 @@ def summarize(evidence: Sequence[MapEvidence], *, resamples: int = 2000, seed: i
     if pointed:
         means = resampled_means(hits, resamples, seed)
         advantage = percentiles(hits[:, 0].mean() - hits[:, 1].mean(), means[:, 0] - means[:, 1])
-        table = [[int(((hits[:, 0] == a) & (hits[:, 1] == b)).sum()) for b in (1, 0)] for a in (1, 0)]
-        p_value = float(mcnemar(table, exact=True).pvalue)
+        p_value = paired.compare(hits[:, 0] > 0, hits[:, 1] > 0).p_value
     return MapFigures(
         count=len(evidence),
         flat=share(len(evidence) - len(sharp), len(evidence)),

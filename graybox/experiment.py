@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
-import torch
 
-from graybox import feature_maps, inference, occlusion
+from graybox import feature_maps, occlusion
 from graybox.commentary import commentary
 from graybox.evidence import MapEvidence, map_evidence
 from graybox.feature_maps import Peaks
@@ -117,7 +116,8 @@ def examine(
         on_windows: called with a number of windows whenever so many more are done, for a progress bar.
     """
     box = np.full(4, np.nan, np.float32) if box is None else np.asarray(box, np.float32)
-    strongest = feature_maps.strongest_map(model, image)
+    features = feature_maps.last_maps(model, image)
+    strongest = feature_maps.strongest_map(features)
     shown = fill_picture(image, settings.fill, settings.gray)
     maps = {}
     for window in sorted({settings.window, *settings.other_windows}):
@@ -138,7 +138,7 @@ def examine(
         evidence=evidence,
         interventions=interventions,
         feature_map=strongest,
-        features=_features(model, image, strongest),
+        features=features[strongest],
         projection=feature_maps.project(model, image, strongest),
         patches=[] if search is None else _patches(*search, strongest, exclude),
     )
@@ -175,12 +175,6 @@ def arrays(experiments: Sequence[Experiment]) -> dict[str, np.ndarray]:
         for window, found in one.maps.items()
         for name, array in found.arrays().items()
     }
-
-
-@torch.inference_mode()
-def _features(model: CNN, image: np.ndarray, feature_map: int) -> np.ndarray:
-    pixels = inference.to_float(torch.as_tensor(np.array(image)[None], device=model.mean.device))
-    return model.features((pixels - model.mean) / model.std)[0, feature_map].cpu().numpy()
 
 
 def _patches(images: np.ndarray, peaks: Peaks, feature_map: int, exclude: int | None) -> list[np.ndarray]:

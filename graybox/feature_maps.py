@@ -32,16 +32,21 @@ def _last_maps(model: CNN, pixels: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def strongest_map(model: CNN, image: np.ndarray) -> int:
+def last_maps(model: CNN, image: np.ndarray) -> np.ndarray:
+    """The maps of the last conv layer after pooling and ReLU, float32 [maps, h, w], of one image, uint8 [H, W, 3]."""
+    return _last_maps(model, _pixels(model, image[None]))[0].float().cpu().numpy()
+
+
+def strongest_map(maps: np.ndarray) -> int:
     """The map of the last conv layer with the largest total activation, after pooling and ReLU.
 
     The one whose total `graybox.occlusion.window_scores` records as the window slides (Zeiler & Fergus 2014,
     figure 7(b): "the layer 5 map with the strongest activation in the unoccluded image").
 
     Args:
-        model: in evaluation mode. `image`: uint8 [H, W, 3].
+        maps: float [maps, h, w], of the unoccluded image; from `last_maps`.
     """
-    return int(_last_maps(model, _pixels(model, image[None])).sum((2, 3)).argmax())
+    return int(maps.sum((1, 2)).argmax())
 
 
 class _MapEnergy(nn.Module):

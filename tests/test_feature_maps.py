@@ -63,7 +63,7 @@ def test_a_projection_is_what_another_implementation_says(network, image, method
     for layer in network.features:
         values = Rectified.apply(values, method == "guided") if isinstance(layer, nn.ReLU) else layer(values)
     signal = torch.zeros_like(values)
-    feature_map = feature_maps.strongest_map(network, image)
+    feature_map = feature_maps.strongest_map(feature_maps.last_maps(network, image))
     signal[:, feature_map] = values[:, feature_map].detach()
     expected = torch.autograd.grad(values, pixels, signal)[0][0].permute(1, 2, 0).numpy()
     found = feature_maps.project(network, image, feature_map, method)
@@ -108,7 +108,7 @@ def test_the_strongest_map_is_the_one_with_the_largest_sum_that_the_window_recor
         occlusion.window_scores(network, image, window=3, stride=11, feature_map=number).unoccluded_activation
         for number in range(network.params.filters_per_layer[-1])
     ]
-    assert feature_maps.strongest_map(network, image) == int(np.argmax(sums))
+    assert feature_maps.strongest_map(feature_maps.last_maps(network, image)) == int(np.argmax(sums))
 
 
 def activation(model: CNN, image: np.ndarray, feature_map: int, row: int, column: int) -> float:
@@ -159,7 +159,7 @@ def test_top_patches_are_the_strongest_of_other_images_one_of_each(network):
     peaks = feature_maps.map_peaks(network, images, batch_size=5)
     whole = feature_maps.map_peaks(network, images, batch_size=50)
     np.testing.assert_allclose(peaks.activation, whole.activation, rtol=1e-5)
-    feature_map = feature_maps.strongest_map(network, images[7])
+    feature_map = feature_maps.strongest_map(feature_maps.last_maps(network, images[7]))
     best = feature_maps.top_patches(peaks, feature_map, 1)[0].image
     patches = feature_maps.top_patches(peaks, feature_map, 5, exclude=best)
     rows = [patch.image for patch in patches]
@@ -176,4 +176,4 @@ def test_a_silent_map_has_no_patches(network):
     peaks = feature_maps.map_peaks(network, image_set(4, size=22).images)
     assert not peaks.activation.any()
     assert feature_maps.top_patches(peaks, 0, 3) == []
-    assert feature_maps.strongest_map(network, image_set(1, size=22).images[0]) == 0
+    assert feature_maps.strongest_map(feature_maps.last_maps(network, image_set(1, size=22).images[0])) == 0
