@@ -135,9 +135,11 @@ class ModelParams(Section):
     stride_layers: Literal["first", "all"]
     max_pool: Annotated[int, Field(ge=2)] | None
     pool_stride: Annotated[int, Field(ge=1)] | None
+    pool_every: Annotated[int, Field(ge=1)]
     fc_layers: Annotated[int, Field(ge=1)]
     fc_units: Annotated[int, Field(ge=1)]
     batch_norm: bool
+    residual: bool
     dropout: Annotated[Real, Field(ge=0, lt=1)]
     global_average_pool: bool
 
@@ -166,10 +168,13 @@ class ModelParams(Section):
 
     @property
     def filters_per_layer(self) -> list[int]:
-        """Filters of each conv layer: the explicit list, or `filters` grown by `filter_growth` from layer to layer."""
+        """Filters of each conv layer: as listed, or `filters` grown by `filter_growth` after every `pool_every` layers."""
         if isinstance(self.filters, list):
             return list(self.filters)
-        return [max(1, round(self.filters * self.filter_growth**layer)) for layer in range(self.conv_layers)]
+        return [
+            max(1, round(self.filters * self.filter_growth ** (layer // self.pool_every)))
+            for layer in range(self.conv_layers)
+        ]
 
 
 class TrainParams(Section):
@@ -181,9 +186,17 @@ class TrainParams(Section):
     weight_decay: Annotated[Real, Field(ge=0)]
     warmup_fraction: Annotated[Real, Field(gt=0, lt=1)]
     gradient_clip: Annotated[Real, Field(gt=0)] | None
+    schedule: Literal["one_cycle", "constant"]
     label_smoothing: Annotated[Real, Field(ge=0, lt=1)]
+    weight_average: Annotated[Real, Field(ge=0)]
     flip: bool
     shift: Annotated[int, Field(ge=0)]
+    crop_area: Annotated[Real, Field(gt=0, le=1)]
+    color_jitter: Annotated[Real, Field(ge=0, le=1)]
+    cutout: Annotated[Real, Field(ge=0, lt=1)]
+    mixup: Annotated[Real, Field(ge=0)]
+    start_size: Annotated[Real, Field(gt=0, le=1)]
+    full_size_from: Annotated[Real, Field(ge=0, le=1)]
     seed: Annotated[int, Field(ge=0)]
     device: Annotated[str, Field(pattern=DEVICE)]
     precision: Literal["auto", "fp32", "bf16"]
@@ -192,6 +205,17 @@ class TrainParams(Section):
     def total_epochs(self) -> int:
         """Epochs actually trained: `epochs` times `epochs_factor`, at least 1."""
         return max(1, round(self.epochs * self.epochs_factor))
+
+    def size_at(self, progress: float, size: int) -> int:
+        """Pixels of the training images' sides after a share of training, 0..1, from `start_size` up to `size`."""
+        grown = 1.0 if progress >= self.full_size_from else progress / self.full_size_from
+        share = self.start_size + (1 - self.start_size) * grown
+        # Even sizes, so that poolings divide them as they do the whole.
+        return min(size, 4 * max(1, round(share * size / 4))) if share < 1 else size
+
+
+class EvaluateParams(Section):
+    flip: bool
 
 
 class SelectParams(Section):
@@ -250,6 +274,7 @@ class Params(Section):
     model: ModelParams
     train: TrainParams
     variants: dict[str, Any]
+    evaluate: EvaluateParams
     select: SelectParams
     mistakes: MistakesParams
     occlusion: OcclusionParams
@@ -279,10 +304,14 @@ class Params(Section):
                 raise UserError(f"params.yaml: {where}.{key} is not a known key; allowed: model, train")
             if not isinstance(values, dict):
                 raise UserError(f"params.yaml: {where}.{key} is {_shown(values)}; it should hold parameters")
-        return (
-            _merged(self.model, overrides.get("model", {}), f"{where}.model"),
-            _merged(self.train, overrides.get("train", {}), f"{where}.train"),
-        )
+        model = _merged(self.model, overrides.get("model", {}), f"{where}.model")
+        train = _merged(self.train, overrides.get("train", {}), f"{where}.train")
+        if train.start_size < 1 and not model.global_average_pool:
+            raise UserError(
+                f"params.yaml: {where}: train.start_size is {train.start_size:g}, and small images fit only a network "
+                f"that averages its last maps; allowed: start_size 1, or model.global_average_pool true"
+            )
+        return model, train
 
 
 def load(path: Path | str = "params.yaml") -> Params:

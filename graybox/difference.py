@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from graybox.model import CNN
+from graybox.model import CNN, Residual, folded
 from graybox.receptive import Slide, Spans, slides
 
 
@@ -41,22 +41,17 @@ class ConvLayer:
 
 
 def fold(model: CNN) -> list[ConvLayer]:
-    """The model's conv layers with the batch norms folded into the convolutions: in float64, then rounded once."""
-    folded: list[tuple[Tensor, Tensor]] = []
+    """The model's conv layers, batch norms and shortcuts folded into the convolutions in float64, then rounded once."""
+    convolutions: list[nn.Module] = []
     for module in model.features:
-        # On the CPU, as not every device has float64.
-        values = {name: value.detach().cpu().double() for name, value in module.state_dict().items()}
-        if isinstance(module, nn.Conv2d):
-            folded.append((values["weight"], values.get("bias", torch.zeros(module.out_channels).double())))
+        if isinstance(module, (nn.Conv2d, Residual)):
+            convolutions.append(module)
         elif isinstance(module, nn.BatchNorm2d):
-            weight, bias = folded[-1]
-            scale = values["weight"] / (values["running_var"] + module.eps).sqrt()
-            bias = (bias - values["running_mean"]) * scale + values["bias"]
-            folded[-1] = weight * scale[:, None, None, None], bias
+            convolutions[-1] = nn.Sequential(convolutions[-1], module)
     device = model.mean.device
     return [
         ConvLayer(weight.float().to(device, memory_format=torch.channels_last), bias.float().to(device), conv, pool)
-        for (weight, bias), (conv, pool) in zip(folded, slides(model.params), strict=True)
+        for (weight, bias), (conv, pool) in zip(map(folded, convolutions), slides(model.params), strict=True)
     ]
 
 

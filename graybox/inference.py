@@ -82,6 +82,15 @@ def class_scores(
     return torch.cat(scores)
 
 
-def probabilities(model: nn.Module, images: np.ndarray | Tensor, **options) -> np.ndarray:
-    """Class probabilities of uint8 images [N, H, W, 3], as float32 [N, classes]; options as for `class_scores`."""
-    return class_scores(model, images, **options).softmax(dim=1).numpy()
+def probabilities(model: nn.Module, images: np.ndarray | Tensor, *, flip: bool = False, **options) -> np.ndarray:
+    """Class probabilities of uint8 images [N, H, W, 3], as float32 [N, classes].
+
+    Args:
+        flip: take the mean of those of the image and of its mirror image.
+        options: as for `class_scores`.
+    """
+    found = class_scores(model, images, **options).softmax(dim=1).numpy()
+    if not flip:
+        return found
+    mirrored = torch.as_tensor(np.array(images)).flip(2)
+    return (found + class_scores(model, mirrored, **options).softmax(dim=1).numpy()) / 2

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from graybox.config import ModelParams
-from graybox.model import conv_stride, layer_sizes
+from graybox.model import conv_stride, layer_sizes, pools_after
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class Slide:
 
 def slides(params: ModelParams) -> list[tuple[Slide, Slide]]:
     """For each conv layer the convolution and the pooling; no pooling is one of a single pixel."""
-    pool = Slide(params.max_pool, params.pool_stride or params.max_pool) if params.max_pool else Slide(1)
-    kernel = params.kernel_size
+    pool, kernel = Slide(params.max_pool or 1, params.pool_stride or params.max_pool or 1), params.kernel_size
     return [
-        (Slide(kernel, conv_stride(params, number), kernel // 2), pool) for number in range(1, params.conv_layers + 1)
+        (Slide(kernel, conv_stride(params, number), kernel // 2), pool if pools_after(params, number) else Slide(1))
+        for number in range(1, params.conv_layers + 1)
     ]
 
 

@@ -1,4 +1,4 @@
-"""Fit one network: the images are one uint8 tensor, augmentation is a few batched lines, the schedule is one cycle."""
+"""Fit one network: SGD with momentum on a one-cycle schedule."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.sgd import sgd
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from graybox import inference
+from graybox.augmentation import Batches
 from graybox.config import ModelParams, TrainParams
 from graybox.errors import UserError
 from graybox.images import ImageSet
@@ -78,13 +80,14 @@ def fit(
     with tqdm(total=train_params.total_epochs * loader.steps_per_epoch, desc=name, unit="step", leave=True) as bar:
         for number in range(1, train_params.total_epochs + 1):
             model.train()
+            loader.resize(train_params.size_at((number - 1) / train_params.total_epochs, train.size))
             losses, correct = [], []
             for images, labels in loader.epoch():
                 loss, right = step(images, labels)
                 losses.append(loss)
                 correct.append(right)
                 bar.update()
-            scores = inference.class_scores(model, validation_images, precision=precision)
+            scores = inference.class_scores(step.result, validation_images, precision=precision)
             curve.append(
                 Epoch(
                     epoch=number,
@@ -102,11 +105,11 @@ def fit(
                 )
             bar.set_postfix(loss=f"{curve[-1].train_loss:.3f}", val_acc=f"{curve[-1].validation_accuracy:.1%}")
             on_epoch(curve[-1])
-    return Fit(model.eval(), curve, time.perf_counter() - started, describe(device, precision))
+    return Fit(step.result.eval(), curve, time.perf_counter() - started, describe(device, precision))
 
 
 class Step:
-    """One step of training: forward, loss, backward, clipped SGD, schedule.
+    """One step of training: forward, loss, backward, clipped SGD, schedule, average of the weights.
 
     PyTorch's SGD in its functional form: making an optimizer object imports torch._dynamo, which takes 1.7 s for every
     variant and is not used here.
@@ -118,10 +121,24 @@ class Step:
         self.steps, self.taken = params.total_epochs * steps_per_epoch, 0
         self.weights = list(model.parameters())
         self.momenta: list[Tensor | None] = [None] * len(self.weights)
+        self.average: AveragedModel | None = None
+        if params.weight_average:
+            steps = params.weight_average * steps_per_epoch
+            # Batch norm's statistics are averaged with the weights that they belong to.
+            self.average = AveragedModel(
+                model, multi_avg_fn=get_ema_multi_avg_fn(steps / (1 + steps)), use_buffers=True
+            )
+
+    @property
+    def result(self) -> CNN:
+        """The network so far: with the exponential moving average of the weights (Polyak & Juditsky 1992), if asked."""
+        return self.average.module if self.average else self.model
 
     @property
     def rate(self) -> float:
         """The learning rate of the next step."""
+        if self.params.schedule == "constant":
+            return self.params.learning_rate
         return one_cycle(self.taken, self.steps, self.params.learning_rate, self.params.warmup_fraction)
 
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -151,7 +168,11 @@ class Step:
                 maximize=False,
             )
         self.taken += 1
-        return loss.detach(), (scores.detach().argmax(1) == labels).float().mean()
+        if self.average:
+            self.average.update_parameters(self.model)
+        # Of a blend of two classes, the one of which there is more.
+        classes = labels if labels.dim() == 1 else labels.argmax(1)
+        return loss.detach(), (scores.detach().argmax(1) == classes).float().mean()
 
 
 def one_cycle(step: int, steps: int, peak: float, warmup_fraction: float) -> float:
@@ -165,51 +186,6 @@ def one_cycle(step: int, steps: int, peak: float, warmup_fraction: float) -> flo
     else:
         low, share = peak / 250_000, (step - climb) / (steps - climb)
     return low + (peak - low) * (1 + math.cos(math.pi * share)) / 2
-
-
-class Batches:
-    """Shuffled, augmented batches from images that stay on the device as one uint8 tensor [N, H, W, 3]."""
-
-    def __init__(self, images: ImageSet, params: TrainParams, device: torch.device) -> None:
-        self.images = torch.as_tensor(np.array(images.images)).to(device)
-        self.labels = torch.as_tensor(images.labels).to(device)
-        self.params, self.device = params, device
-        self.batch_size = min(params.batch_size, len(images))
-        # A last, smaller batch is dropped: batch norm can't learn from a single image.
-        self.steps_per_epoch = len(images) // self.batch_size
-        self.random = torch.Generator().manual_seed(params.seed)
-
-    def epoch(self):
-        """Every image once, in a new order: float images [B, 3, H, W] in 0..1 (channels_last) and labels [B]."""
-        order = torch.randperm(len(self.labels), generator=self.random)
-        for step in range(self.steps_per_epoch):
-            rows = order[step * self.batch_size : (step + 1) * self.batch_size].to(self.device)
-            batch = shifted_and_flipped(self.images, rows, self.params.shift, self.params.flip, self.random)
-            yield inference.to_float(batch), self.labels[rows]
-
-
-def shifted_and_flipped(images: Tensor, rows: Tensor, shift: int, flip: bool, random: torch.Generator) -> Tensor:
-    """Take `rows` of uint8 images [N, H, W, 3], each moved by up to `shift` pixels each way and mirrored half the time.
-
-    What moves in from outside is the image's own mirror image at the border. Crop and flip are one gather.
-    """
-    if not shift and not flip:
-        return images[rows]
-    count, size = len(rows), images.shape[1]
-    pixels = torch.arange(size).expand(count, size)
-    moves = torch.randint(-shift, shift + 1, (2, count, 1), generator=random)
-    mirrored = torch.rand((count, 1), generator=random) < (0.5 if flip else 0.0)
-    y = _reflected(pixels + moves[0], size)
-    x = _reflected(torch.where(mirrored, pixels.flip(1), pixels) + moves[1], size)
-    y, x = y.to(images.device), x.to(images.device)
-    return images[rows[:, None, None], y[:, :, None], x[:, None, :]]
-
-
-def _reflected(index: Tensor, size: int) -> Tensor:
-    """Bring indices that lie outside 0..size-1 back in, mirrored at the first and last pixel."""
-    period = 2 * (size - 1)
-    index = index.remainder(period)
-    return torch.minimum(index, period - index)
 
 
 def set_pixel_statistics(model: CNN, images: np.ndarray) -> None:

@@ -8,9 +8,9 @@ from graybox import config, errors, model
 def main() -> None:
     params = config.load()
     for name in params.variants:
-        network, _ = params.variant(name)
+        network, schedule = params.variant(name)
         try:
-            model.layer_sizes(network, params.image_size, classes=2)
+            model.layer_sizes(network, schedule.size_at(0, params.image_size), classes=2)
         except errors.UserError as error:
             raise errors.UserError(f"params.yaml: variants.{name}: {error}") from error
     Path("data").mkdir(exist_ok=True)

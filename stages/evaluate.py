@@ -12,12 +12,13 @@ from graybox import config, errors, images, inference, model, scores
 
 
 def main(variant: str) -> None:
-    device = inference.pick_device(config.load().train.device)
+    params = config.load()
+    device = inference.pick_device(params.train.device)
     network = model.load(f"models/variants/{variant}.safetensors", device)
     row, answers = {}, {}
     for split in ("test", "validation"):
         part = images.load("data/prepared", split)
-        answers[split] = inference.probabilities(network, part.images)
+        answers[split] = inference.probabilities(network, part.images, flip=params.evaluate.flip)
         for name, value in scores.summarize(answers[split], part.labels).items():
             row[f"{split}_{name}"] = round(value, 6)
     row["parameters"] = network.parameter_count

@@ -118,6 +118,15 @@ def test_filters_grow_or_are_listed(params):
     assert with_filters(filters=32, filter_growth=2, conv_layers=4) == [32, 64, 128, 256]
     assert with_filters(filters=24, filter_growth=1.5, conv_layers=3) == [24, 36, 54]
     assert with_filters(filters=[7, 5], conv_layers=2) == [7, 5]
+    assert with_filters(filters=8, filter_growth=2, conv_layers=5, pool_every=2) == [8, 8, 16, 16, 32]
+
+
+def test_small_images_need_a_network_that_averages_its_maps(raw_params, write_params):
+    raw_params["variants"]["growing"] = {"train": {"start_size": 0.5}}
+    with pytest.raises(UserError, match=r"variants\.growing.*start_size is 0\.5.*global_average_pool true"):
+        config.load(write_params(raw_params))
+    raw_params["variants"]["growing"]["model"] = {"global_average_pool": True}
+    assert config.load(write_params(raw_params)).variant("growing")[1].start_size == 0.5
 
 
 def test_every_parameter_of_the_study_has_two_levels_beside_the_baseline(params):

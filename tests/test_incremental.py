@@ -74,7 +74,9 @@ architectures = st.fixed_dictionaries(
         "pool_stride": st.sampled_from([None, 1, 2, 3, 4]),
         "fc_layers": st.integers(1, 3),
         "fc_units": st.integers(1, 9),
+        "pool_every": st.integers(1, 3),
         "batch_norm": st.booleans(),
+        "residual": st.booleans(),
         "dropout": st.sampled_from([0.0, 0.5]),
         "global_average_pool": st.booleans(),
     }

@@ -15,8 +15,8 @@ from graybox.errors import UserError
 
 BASE = {
     "conv_layers": 4, "filters": 32, "filter_growth": 2, "kernel_size": 3, "stride": 1, "stride_layers": "first",
-    "max_pool": 2, "pool_stride": None, "fc_layers": 2, "fc_units": 256, "batch_norm": True, "dropout": 0.0,
-    "global_average_pool": False,
+    "max_pool": 2, "pool_stride": None, "pool_every": 1, "fc_layers": 2, "fc_units": 256, "batch_norm": True,
+    "residual": False, "dropout": 0.0, "global_average_pool": False,
 }  # fmt: skip
 
 
@@ -36,7 +36,9 @@ architectures = st.fixed_dictionaries(
         "pool_stride": st.sampled_from([None, 1, 2]),
         "fc_layers": st.integers(1, 3),
         "fc_units": st.integers(1, 9),
+        "pool_every": st.integers(1, 3),
         "batch_norm": st.booleans(),
+        "residual": st.booleans(),
         "dropout": st.sampled_from([0.0, 0.5]),
         "global_average_pool": st.booleans(),
     }
@@ -55,10 +57,12 @@ def test_sizes_and_costs_are_what_pytorch_computes(changes, image_size):
         return
     net = models.CNN(params, image_size, ("a", "b", "c", "d", "e")).eval()
     seen, macs = [], 0
+    shortcuts = [part for module in net.modules() if isinstance(module, models.Residual) for part in module.shortcut]
 
     def look(module, inputs, output):
         nonlocal macs
-        seen.append((output.shape[1], output.shape[-1] if output.dim() == 4 else 1))
+        if module not in shortcuts:
+            seen.append((output.shape[1], output.shape[-1] if output.dim() == 4 else 1))
         if isinstance(module, nn.Conv2d):
             macs += output[0].numel() * module.weight[0].numel()
         if isinstance(module, nn.Linear):
@@ -72,6 +76,45 @@ def test_sizes_and_costs_are_what_pytorch_computes(changes, image_size):
     assert scores.shape == (2, 5)
     assert [(layer.channels, layer.size) for layer in expected] == seen
     assert models.multiply_accumulates(params, image_size, 5) == macs
+
+
+def test_a_shortcut_adds_what_comes_in():
+    """With its convolution at zero a layer is the identity, pooled and rectified, where the shape allows."""
+    net = network(residual=True, batch_norm=False, filters=[4, 4], conv_layers=2, max_pool=None).eval()
+    first, second = (module for module in net.features if isinstance(module, models.Residual))
+    assert len(first.shortcut) == 1 and len(second.shortcut) == 0
+    for layer in (first, second):
+        nn.init.zeros_(layer.conv[0].weight)
+        nn.init.zeros_(layer.conv[0].bias)
+    x = torch.rand(2, 3, 32, 32)
+    expected = first.shortcut((x - net.mean) / net.std).relu()
+    torch.testing.assert_close(net.features((x - net.mean) / net.std), expected)
+    assert expected.std() > 0
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_folded_layer_is_one_convolution_that_gives_the_same(batch_norm, stride):
+    torch.manual_seed(0)
+    net = network(residual=True, batch_norm=batch_norm, filters=[4, 4], conv_layers=2, stride=stride).eval()
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    for layer in net.features:
+        if isinstance(layer, models.Residual):
+            weight, bias = models.folded(layer)
+            conv = layer.conv[0]
+            x = torch.randn(2, conv.in_channels, 9, 9).double()
+            one = nn.functional.conv2d(x, weight, bias, conv.stride, conv.padding)
+            torch.testing.assert_close(one, layer.double()(x))
+
+
+def test_pooling_follows_every_so_many_layers():
+    net = network(conv_layers=5, pool_every=2, filters=4, filter_growth=1)
+    kinds = [type(module).__name__ for module in net.features if not isinstance(module, nn.BatchNorm2d)]
+    one, pooled = ["Conv2d", "ReLU"], ["Conv2d", "MaxPool2d", "ReLU"]
+    assert kinds == one + pooled + one + pooled + one
 
 
 def test_the_number_of_layers_is_what_is_asked():

@@ -68,39 +68,6 @@ def test_a_run_of_a_few_steps_is_possible(settings, count):
     assert len(fitted.curve) == 1 and np.isfinite(fitted.curve[0].train_loss)
 
 
-def test_an_epoch_is_every_image_once(settings):
-    images = image_set(64)
-    _, schedule = settings
-    batches = training.Batches(images, schedule.model_copy(update={"shift": 0}), torch.device("cpu"))
-    one = torch.cat([x for x, _ in batches.epoch()])
-    another = torch.cat([x for x, _ in batches.epoch()])
-    everything = inference.to_float(torch.as_tensor(images.images))
-
-    def keys(batch):
-        return [image.numpy().tobytes() for image in batch]
-
-    assert sorted(keys(one)) == sorted(keys(everything)) == sorted(keys(another))
-    assert keys(one) != keys(another)
-
-
-def test_shift_and_flip_move_whole_images_and_nothing_else():
-    """Every augmented image is a crop of the mirror-padded image, in one of two orientations; and all of them occur."""
-    size, shift = 9, 2
-    images = torch.randint(0, 256, (1, size, size, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    padded = np.pad(images[0].numpy(), ((shift, shift), (shift, shift), (0, 0)), mode="reflect")
-    allowed = {}
-    for y in range(2 * shift + 1):
-        for x in range(2 * shift + 1):
-            crop = padded[y : y + size, x : x + size]
-            allowed[crop.tobytes()] = (y, x, False)
-            allowed[crop[:, ::-1].tobytes()] = (y, x, True)
-    made = training.shifted_and_flipped(
-        images, torch.zeros(2000, dtype=torch.long), shift, True, torch.Generator().manual_seed(1)
-    )
-    assert {image.numpy().tobytes() for image in made} == set(allowed)
-    assert made.dtype == torch.uint8
-
-
 def test_batches_reach_the_network_in_channels_last():
     batch = inference.to_float(torch.zeros(2, 8, 8, 3, dtype=torch.uint8))
     assert batch.shape == (2, 3, 8, 8) and batch.is_contiguous(memory_format=torch.channels_last)
@@ -126,6 +93,17 @@ def test_bf16_and_fp32_agree_roughly_and_evaluation_leaves_the_mode_as_it_was(se
     rough = inference.probabilities(model, images, precision=torch.bfloat16)
     assert model.training
     assert 0 < np.abs(exact - rough).max() < 0.05
+
+
+def test_with_flip_an_image_and_its_mirror_image_have_the_same_answer(settings):
+    model = training.fit(*settings, image_set(32), image_set(16)).model
+    images = image_set(16, seed=3).images
+    mirrored = np.ascontiguousarray(images[:, :, ::-1])
+    plain, of_mirrored = inference.probabilities(model, images), inference.probabilities(model, mirrored)
+    both = inference.probabilities(model, images, flip=True)
+    np.testing.assert_allclose(both, (plain + of_mirrored) / 2, atol=1e-6)
+    np.testing.assert_allclose(both, inference.probabilities(model, mirrored, flip=True), atol=1e-6)
+    assert np.abs(both - plain).max() > 0.01
 
 
 def test_batching_changes_no_answer(settings):
@@ -190,3 +168,46 @@ def test_a_step_is_pytorchs_sgd(params, clip):
         cycle.step()
     for mine, reference in zip(ours.parameters(), theirs.parameters()):
         torch.testing.assert_close(mine, reference, rtol=1e-4, atol=1e-6)
+
+
+def test_the_averaged_weights_are_pytorchs_moving_average(params):
+    """After each step the average is lerped towards the weights; weights that stay are their own average."""
+    schedule = params.train.model_copy(update={"weight_average": 2.0, "epochs": 1, "label_smoothing": 0.0})
+    torch.manual_seed(0)
+    model = CNN(params.model.model_copy(update={"filters": 4, "fc_units": 8}), 16, ("a", "b")).train()
+    step = training.Step(model, schedule, 4, torch.float32)  # an average over about 2 * 4 steps
+    expected = None
+    for _ in range(4):
+        step(torch.rand(8, 3, 16, 16), torch.randint(2, (8,)))
+        now = {name: value.clone().double() for name, value in model.state_dict().items()}
+        expected = expected or now
+        expected = {name: value + (now[name] - value) / 9 for name, value in expected.items()}
+    found = step.result.state_dict()
+    for name in expected:
+        if not name.endswith("num_batches_tracked"):
+            torch.testing.assert_close(found[name].double(), expected[name], rtol=1e-4, atol=1e-6)
+    assert not torch.equal(found["features.0.weight"], model.state_dict()["features.0.weight"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"weight_average": 1.0}, {"schedule": "constant"}, {"crop_area": 0.8}, {"color_jitter": 0.2}, {"cutout": 0.2},
+        {"mixup": 0.2}, {"start_size": 0.5},
+    ],
+)  # fmt: skip
+def test_it_learns_with_every_addition(settings, change):
+    network, schedule = settings
+    network = network.model_copy(update={"residual": True, "global_average_pool": "start_size" in change})
+    schedule = schedule.model_copy(update={"epochs": 10, **change})
+    fitted = training.fit(network, schedule, image_set(160), image_set(40, seed=1))
+    needed = 0.6 if network.global_average_pool else 0.9  # an average over places can hardly tell corners
+    assert fitted.curve[-1].validation_accuracy >= needed
+    answers = inference.probabilities(fitted.model, image_set(40, seed=1).images).argmax(1)
+    assert (answers == image_set(40, seed=1).labels).mean() == pytest.approx(fitted.curve[-1].validation_accuracy)
+
+
+def test_a_constant_schedule_is_constant(settings):
+    network, schedule = settings
+    fitted = training.fit(network, schedule.model_copy(update={"schedule": "constant"}), image_set(64), image_set(16))
+    assert {epoch.learning_rate for epoch in fitted.curve} == {schedule.learning_rate}
