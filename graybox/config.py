@@ -168,7 +168,7 @@ class ModelParams(Section):
 
     @property
     def filters_per_layer(self) -> list[int]:
-        """Filters of each conv layer: as listed, or `filters` grown by `filter_growth` after every `pool_every` layers."""
+        """Filters of each conv layer: the list, or `filters` grown by `filter_growth` every `pool_every` layers."""
         if isinstance(self.filters, list):
             return list(self.filters)
         return [
