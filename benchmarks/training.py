@@ -24,7 +24,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
-from graybox import config, images, inference, training
+from graybox import augmentation, config, images, inference, training
 from graybox.config import ModelParams, TrainParams
 from graybox.images import ImageSet
 from graybox.model import CNN
@@ -32,7 +32,7 @@ from graybox.model import CNN
 
 def ours(network: CNN, schedule: TrainParams, train: ImageSet, precision: torch.dtype) -> Callable[[], int]:
     device = next(network.parameters()).device
-    batches = training.Batches(train, schedule, device)
+    batches = augmentation.Batches(train, schedule, device)
     step = training.Step(network.train(), schedule, batches.steps_per_epoch * 100, precision)
 
     def epoch() -> int:
@@ -47,7 +47,7 @@ def ours(network: CNN, schedule: TrainParams, train: ImageSet, precision: torch.
 
 def alone(network: CNN, schedule: TrainParams, train: ImageSet, precision: torch.dtype) -> Callable[[], int]:
     device = next(network.parameters()).device
-    batches = training.Batches(train, schedule, device)
+    batches = augmentation.Batches(train, schedule, device)
     step = training.Step(network.train(), schedule, batches.steps_per_epoch * 100, precision)
     pixels, labels = next(iter(batches.epoch()))
 
