@@ -6,8 +6,8 @@ Usage: python -m benchmarks.accuracy [--prepared data/prepared] [--params params
 First ours is trained as params.yaml says. Then a resnet18 gets exactly the seconds that ours took, by a usual recipe:
 SGD with Nesterov momentum 0.9, batches of 128, weight decay 0.0005, label smoothing 0.1, shifted crops (4 pixels) and
 flips, the rate up to its peak over the first twentieth and down along a cosine to 0, by the clock. It has the same
-images in memory, the same batched augmentation, precision and memory format, so that no loader slows it down. It is
-trained anew for each of the rates, and its best by validation counts. Both are tested with and without the mirror image.
+images in memory, the same batched augmentation, precision and memory format, so that no loader slows it down, and is
+trained anew for each of the rates. All are tested with and without the mean over the image and its mirror image.
 """
 
 from __future__ import annotations
