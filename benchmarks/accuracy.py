@@ -82,22 +82,22 @@ def row(name: str, network: nn.Module, parts: dict[str, ImageSet], seconds: floa
     return found
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prepared", default="data/prepared")
     parser.add_argument("--params", default="params.yaml")
     parser.add_argument("--variant", default="baseline")
     parser.add_argument("--rates", nargs="+", type=float, default=[0.05, 0.1])
-    arguments = parser.parse_args()
-    network, schedule = config.load(arguments.params).variant(arguments.variant)
-    parts = {split: images.load(arguments.prepared, split) for split in images.SPLITS}
+    options = parser.parse_args(arguments)
+    network, schedule = config.load(options.params).variant(options.variant)
+    parts = {split: images.load(options.prepared, split) for split in images.SPLITS}
     train = parts["train"]
 
-    ours = training.fit(network, schedule, train, parts["validation"], name=arguments.variant)
+    ours = training.fit(network, schedule, train, parts["validation"], name=options.variant)
     macs = model.multiply_accumulates(network, train.size, len(train.class_names))
-    name = f"ours, {arguments.variant} ({macs / 1e6:,.0f} M MACs, {ours.model.parameter_count / 1e6:.1f} M weights)"
+    name = f"ours, {options.variant} ({macs / 1e6:,.0f} M MACs, {ours.model.parameter_count / 1e6:.1f} M weights)"
     rows = [row(name, ours.model, parts, ours.seconds, len(ours.curve))]
-    for peak in arguments.rates:
+    for peak in options.rates:
         theirs, epochs = resnet18(train, schedule, peak, ours.seconds)
         rows.append(row(f"resnet18, rate {peak:g}", theirs, parts, ours.seconds, epochs))
     print(f"\n{ours.device}; {len(train):,} training images of {train.size} x {train.size} pixels\n")

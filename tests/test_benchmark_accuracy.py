@@ -1,0 +1,35 @@
+"""The accuracy benchmark trains both networks on the same images and prints both."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import image_set
+
+from benchmarks import accuracy
+from graybox import images
+from graybox.images import BOX_COLUMNS, SPLITS
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    parts = {split: image_set(count, seed=seed) for seed, (split, count) in enumerate(zip(SPLITS, (256, 16, 16)))}
+    pixels = images.new_images(tmp_path / "prepared", 288, 16)
+    pixels[:] = np.concatenate([part.images for part in parts.values()])
+    pixels.flush()
+    table = pd.DataFrame({"split": np.repeat(SPLITS, [len(part) for part in parts.values()]), "row": range(288)})
+    table["label"] = np.concatenate([part.labels for part in parts.values()])
+    table["class"], table["file"] = table["label"].map("class {}".format), table["row"].map("{}.png".format)
+    table[BOX_COLUMNS] = np.concatenate([part.boxes for part in parts.values()])
+    images.save_table(tmp_path / "prepared", table, list(parts["test"].class_names))
+    return tmp_path / "prepared"
+
+
+def test_it_trains_both_and_prints_both(prepared, raw_params, write_params, capsys):
+    raw_params["model"] |= {"conv_layers": 2, "filters": 8, "fc_layers": 1}
+    raw_params["train"] |= {"epochs": 3, "device": "cpu", "precision": "fp32"}
+    file = write_params(raw_params)
+    accuracy.main(["--prepared", str(prepared), "--params", str(file), "--rates", "0.05"])
+    printed = capsys.readouterr().out
+    lines = [line.split("|")[1].strip() for line in printed.splitlines() if line.startswith("|")][2:]
+    assert [line.split(" (")[0] for line in lines] == ["ours, baseline", "resnet18, rate 0.05"]
+    assert "256 training images of 16 x 16 pixels" in printed
