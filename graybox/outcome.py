@@ -1,0 +1,130 @@
+"""How `combined` did against the baseline and the best single variant, and if it lost, why it may have; in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from graybox import comparison, paired
+from graybox.config import COMBINED, Params
+
+# Of training accuracy, or of its lead over validation: smaller differences than this are not offered as a reason.
+WORTH_SAYING = 0.01
+
+
+def sentences(
+    params: Params,
+    frame: pd.DataFrame,
+    correct: Mapping[str, np.ndarray],
+    curves: pd.DataFrame,
+    choice: Mapping[str, Any],
+) -> list[str]:
+    """What `combined` is made of, what came of it, and whether it lost and why it may have, from figures alone.
+
+    The comparison with the best single variant follows the same rule as those with the baseline, but stands alone: its
+    p-value is not corrected.
+
+    Args:
+        params: with `combined` among the variants.
+        frame: the table. `correct`: bool [seeds, N] for each variant, as `comparison.table` has it.
+        curves: what `comparison.learning_curves` gave.
+        choice: what `combine.Choice.record` gave.
+    """
+    split = params.select.split
+    single = comparison.best(frame[frame["variant"] != COMBINED], split)
+    row = frame.set_index("variant").loc[COMBINED]
+    found = [_made_of(choice)]
+    same = next((name for name in params.variants if params.variant(name) == params.variant(COMBINED)), COMBINED)
+    if same not in (COMBINED, choice["baseline"]):
+        found.append(f"combined has the very settings of {same}, so it is that network over again.")
+    against = _against(correct[COMBINED], correct[single])
+    found.append(f"combined against the baseline: {comparison.in_words(row)}.")
+    if single != choice["baseline"]:
+        found.append(f"combined against {single}, the best single variant on {split}: {comparison.in_words(against)}.")
+    if comparison.best(frame, split) == COMBINED:
+        found.append(f"combined is the best of all on {split}.")
+        return found
+    lost = frame.set_index("variant").loc[single, f"{split}_accuracy"] - row[f"{split}_accuracy"]
+    result = f"combined is {100 * lost:.1f} points of {split} accuracy behind {single}, so it lost"
+    if lost == 0:
+        result = f"combined is no better than {single} on {split}, so it is not taken"
+    if same == single:
+        return [*found, f"{result}."]
+    reasons = _reasons(params, frame, curves, choice, single)
+    why = "; ".join(reasons) if reasons else "nothing in the figures says why"
+    return [*found, f"{result}. Why it may have: {why}."]
+
+
+def _made_of(choice: Mapping[str, Any]) -> str:
+    taken, left = [], []
+    for level in choice["levels"]:
+        parameter = level["parameter"]
+        if level["given_up"]:
+            left.append(
+                f"{level['variant']} was the best level of {parameter} too, and was given up: {level['given_up']}"
+            )
+        elif level["level"]:
+            taken.append(f"{parameter} from {level['variant']}")
+    kept = [level["parameter"] for level in choice["levels"] if not level["level"] or level["given_up"]]
+    images = f"{choice['validation_images']:,} validation images"
+    if not taken:
+        text = (
+            f"combined is the baseline itself, trained again: no level was better than the baseline's on the {images}"
+        )
+        text = text if choice["levels"] else "combined is the baseline itself, trained again: there is no other level"
+    else:
+        text = f"combined takes {_listed(taken)}, each the best of its parameter on the {images}"
+        text += f"; {_listed(kept)} stay{'s' * (len(kept) == 1)} as in the baseline" if kept else ""
+    return ". ".join([text, *left]) + "."
+
+
+def _against(correct: np.ndarray, other: np.ndarray) -> dict[str, Any]:
+    found = asdict(paired.compare(correct, other))
+    return found | {"difference_low": found["low"], "difference_high": found["high"]}
+
+
+def _reasons(
+    params: Params, frame: pd.DataFrame, curves: pd.DataFrame, choice: Mapping[str, Any], single: str
+) -> list[str]:
+    """Why `combined` may have lost to `single`: only what the study's figures speak for."""
+    reasons = []
+    taken = [level for level in choice["levels"] if level["level"] and not level["given_up"]]
+    unsure = [level["variant"] for level in taken if level["gain_low"] <= 0]
+    rows = frame.set_index("variant")
+    if unsure:
+        reasons.append(
+            f"luck in the choice: {len(unsure)} of its {len(taken)} levels ({_listed(unsure)}) "
+            f"{'was' if len(unsure) == 1 else 'were'} taken for a gain whose 95% interval on the "
+            f"{choice['validation_images']:,} validation images includes 0"
+        )
+    gains = [level["gain"] for level in taken]
+    together = rows.loc[COMBINED, "validation_accuracy"] - choice["baseline_accuracy"]
+    if len(taken) > 1 and together < sum(gains):
+        alone = _listed([f"{100 * gain:+.1f}" for gain in gains])
+        reasons.append(
+            f"interactions: the parameters were tried one at a time, where they gained {alone} points on validation; "
+            f"together they gained {100 * together:+.1f}, not {100 * sum(gains):+.1f}"
+        )
+    others = len(frame) - 1
+    if params.select.split == "test" and others > 1:
+        reasons.append(f"{single} is the best of {others} on these very test images, which flatters it")
+    ahead, last = comparison.overfitting(curves), curves.groupby("variant").last()["train_accuracy"]
+    if ahead[COMBINED] - ahead[single] > WORTH_SAYING:
+        reasons.append(
+            f"overfitting: training is {100 * ahead[COMBINED]:.1f} points ahead of validation, "
+            f"that of {single} {100 * ahead[single]:.1f}"
+        )
+    if last[single] - last[COMBINED] > WORTH_SAYING:
+        reasons.append(
+            f"too short a training for its size: after {rows.loc[COMBINED, 'epochs']} epochs it is right on "
+            f"{last[COMBINED]:.1%} of the training images, {single} on {last[single]:.1%}"
+        )
+    return reasons
+
+
+def _listed(items: list[str]) -> str:
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
