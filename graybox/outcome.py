@@ -62,20 +62,16 @@ def sentences(
 def _made_of(choice: Mapping[str, Any]) -> str:
     taken, left = [], []
     for level in choice["levels"]:
-        parameter = level["parameter"]
+        parameter, variant = level["parameter"], level["variant"]
         if level["given_up"]:
-            left.append(
-                f"{level['variant']} was the best level of {parameter} too, and was given up: {level['given_up']}"
-            )
+            left.append(f"{variant}, the best level of {parameter}, was given up: {level['given_up']}")
         elif level["level"]:
-            taken.append(f"{parameter} from {level['variant']}")
+            taken.append(f"{parameter} from {variant}")
     kept = [level["parameter"] for level in choice["levels"] if not level["level"] or level["given_up"]]
     images = f"{choice['validation_images']:,} validation images"
     if not taken:
-        text = (
-            f"combined is the baseline itself, trained again: no level was better than the baseline's on the {images}"
-        )
-        text = text if choice["levels"] else "combined is the baseline itself, trained again: there is no other level"
+        why = f"no level was better than the baseline's on the {images}" if kept else "there is no other level"
+        text = f"combined is the baseline itself, trained again: {why}"
     else:
         text = f"combined takes {_listed(taken)}, each the best of its parameter on the {images}"
         text += f"; {_listed(kept)} stay{'s' * (len(kept) == 1)} as in the baseline" if kept else ""

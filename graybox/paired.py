@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import ttest_ind, ttest_rel
+from scipy.stats import ttest_1samp, ttest_ind, ttest_rel
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
@@ -65,10 +65,13 @@ def _over_seeds(correct: np.ndarray, baseline: np.ndarray) -> tuple[float, float
         return None, None
     # Counted and then divided, so that the same number of right answers is the very same accuracy.
     mine, theirs = (found.sum(axis=1) / found.shape[1] for found in (correct, baseline))
-    if not (np.ptp(mine) or np.ptp(theirs)):
-        difference = float(mine.mean() - theirs.mean())
-        return difference, difference
-    interval = ttest_ind(mine, theirs, equal_var=False).confidence_interval(0.95)
+    if not np.ptp(mine) and not np.ptp(theirs):
+        return (float(mine[0] - theirs[0]),) * 2
+    if np.ptp(mine) and np.ptp(theirs):
+        interval = ttest_ind(mine, theirs, equal_var=False).confidence_interval(0.95)
+    else:  # Welch's interval is then the one-sample t's, and scipy complains of the side without spread
+        moving = mine - theirs[0] if np.ptp(mine) else mine[0] - theirs
+        interval = ttest_1samp(moving, 0).confidence_interval(0.95)
     return float(interval.low), float(interval.high)
 
 

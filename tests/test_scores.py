@@ -173,11 +173,11 @@ def test_what_else_a_variant_changes_stands_below_its_level(params, table):
 def test_the_same_weights_keep_their_first_time_and_others_do_not(tmp_path):
     weights, path = tmp_path / "w", tmp_path / "timing" / "x.json"
     weights.write_bytes(b"one")
-    timing.record(path, weights, 10.04, "CPU")
-    timing.record(path, weights, 99, "CPU")
+    timing.record(path, [weights], 10.04, "CPU")
+    timing.record(path, [weights], 99, "CPU")
     assert json.loads(path.read_text())["seconds"] == 10.0
     weights.write_bytes(b"two")
-    timing.record(path, weights, 99, "CPU")
+    timing.record(path, [weights], 99, "CPU")
     assert json.loads(path.read_text())["seconds"] == 99
 
 
@@ -186,7 +186,7 @@ def test_learning_curves_of_all_variants_in_one_table(tmp_path):
         (tmp_path / variant).mkdir()
         rows = "".join(f"{step}\t{loss}\n" for step, loss in enumerate(losses, start=1))
         (tmp_path / variant / "train_loss.tsv").write_text(f"step\ttrain_loss\n{rows}")
-    curves = comparison.learning_curves({"b": tmp_path / "b", "a": tmp_path / "a"})
+    curves = comparison.learning_curves({"b": [tmp_path / "b"], "a": [tmp_path / "a"]})
     assert curves.values.tolist() == [["b", 1, 5.0], ["a", 1, 3.0], ["a", 2, 2.0]]
 
 
