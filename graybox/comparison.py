@@ -44,6 +44,10 @@ def table(
     """
     reference = baseline_of(params)
     differences = {name: paired.compare(correct[name], correct[reference]) for name in params.variants}
+    # Of several seeds it is one network's interval around their mean; the mean's own is a little narrower.
+    intervals = {
+        name: share(found.sum() / len(np.atleast_2d(found)), found.shape[-1]) for name, found in correct.items()
+    }
     others = [name for name in params.variants if name != reference]
     p_values = dict(zip(others, paired.holm([differences[name].p_value for name in others])))
     rows = [
@@ -54,7 +58,8 @@ def table(
             "seeds": metrics[name].get("seeds", 1),
             "best_seed": metrics[name].get("best_seed", params.variant(name)[1].seed),
             "test_accuracy_sd": metrics[name].get("test_accuracy_sd", np.nan),
-            **dict(zip(("test_low", "test_high"), _interval(metrics[name]["test_accuracy"], correct[name].shape[-1]))),
+            "test_low": intervals[name].low,
+            "test_high": intervals[name].high,
             "difference": differences[name].difference,
             "difference_low": differences[name].low,
             "difference_high": differences[name].high,
@@ -257,15 +262,6 @@ def learning_curves(folders: Mapping[str, Sequence[Path]]) -> pd.DataFrame:
         curves.append(curve.assign(variant=variant))
     frame = pd.concat(curves, ignore_index=True)
     return frame[["variant", *frame.columns.drop("variant")]]
-
-
-def _interval(accuracy: float, count: int) -> tuple[float, float]:
-    """Wilson's 95% interval for an accuracy measured on `count` images (Wilson 1927).
-
-    With several seeds it is one network's interval around their mean accuracy: the mean's own is a little narrower.
-    """
-    found = share(round(accuracy * count), count)
-    return found.low, found.high
 
 
 def _difference(row: Mapping[str, float]) -> str:

@@ -51,8 +51,8 @@ def sentences(
     lost = frame.set_index("variant").loc[single, f"{split}_accuracy"] - row[f"{split}_accuracy"]
     result = f"combined is {100 * lost:.1f} points of {split} accuracy behind {single}, so it lost"
     if lost == 0:
-        result = f"combined is no better than {single} on {split}, so it is not taken"
-    if same == single:
+        result = f"combined is no better than {single} on {split}, so the earlier of the two is taken"
+    if same == single or lost == 0:
         return [*found, f"{result}."]
     reasons = _reasons(params, frame, curves, choice, single)
     why = "; ".join(reasons) if reasons else "nothing in the figures says why"
@@ -91,6 +91,7 @@ def _reasons(
     taken = [level for level in choice["levels"] if level["level"] and not level["given_up"]]
     unsure = [level["variant"] for level in taken if level["gain_low"] <= 0]
     rows = frame.set_index("variant")
+    accuracy, epochs = rows.loc[single, "validation_accuracy"], rows.loc[COMBINED, "epochs"]
     if unsure:
         reasons.append(
             f"luck in the choice: {len(unsure)} of its {len(taken)} levels ({_listed(unsure)}) "
@@ -105,6 +106,11 @@ def _reasons(
             f"interactions: the parameters were tried one at a time, where they gained {alone} points on validation; "
             f"together they gained {100 * together:+.1f}, not {100 * sum(gains):+.1f}"
         )
+    if params.select.split == "test" and rows.loc[COMBINED, "validation_accuracy"] >= accuracy:
+        reasons.append(
+            f"the splits disagree: on validation, by which its levels were chosen, combined has "
+            f"{rows.loc[COMBINED, 'validation_accuracy']:.1%} and {single} {accuracy:.1%}"
+        )
     others = len(frame) - 1
     if params.select.split == "test" and others > 1:
         reasons.append(f"{single} is the best of {others} on these very test images, which flatters it")
@@ -116,7 +122,7 @@ def _reasons(
         )
     if last[single] - last[COMBINED] > WORTH_SAYING:
         reasons.append(
-            f"too short a training for its size: after {rows.loc[COMBINED, 'epochs']} epochs it is right on "
+            f"too short a training for its size: after {epochs} epoch{'s' * (epochs > 1)} it is right on "
             f"{last[COMBINED]:.1%} of the training images, {single} on {last[single]:.1%}"
         )
     return reasons

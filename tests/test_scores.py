@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from conftest import image_set
 
-from graybox import comparison, config, mistakes, paired, scores, timing
+from graybox import comparison, config, intervals, mistakes, paired, scores, timing
 
 
 def test_known_scores():
@@ -27,9 +27,9 @@ def test_a_class_that_never_occurs_is_no_obstacle():
 
 
 def test_wilsons_interval():
-    low, high = comparison._interval(0.8, 100)  # Wilson 1927's formula, by hand
-    assert (low, high) == pytest.approx((0.71117, 0.86663), abs=1e-5)
-    assert comparison._interval(1.0, 50)[1] == 1.0
+    found = intervals.share(80, 100)
+    assert (found.low, found.high) == pytest.approx((0.71117, 0.86663), abs=1e-5)  # Wilson 1927's formula, by hand
+    assert intervals.share(50, 50).high == 1.0
 
 
 def test_mistakes_are_all_found_and_ordered_by_confidence():
