@@ -91,7 +91,7 @@ def _reasons(
     taken = [level for level in choice["levels"] if level["level"] and not level["given_up"]]
     unsure = [level["variant"] for level in taken if level["gain_low"] <= 0]
     rows = frame.set_index("variant")
-    accuracy, epochs = rows.loc[single, "validation_accuracy"], rows.loc[COMBINED, "epochs"]
+    accuracy, epochs = rows.loc[single, "validation_accuracy"], int(rows.loc[COMBINED, "epochs"])
     if unsure:
         reasons.append(
             f"luck in the choice: {len(unsure)} of its {len(taken)} levels ({_listed(unsure)}) "

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -113,6 +114,7 @@ def clean(study, tmp_path) -> Study:
 def test_a_first_run_makes_everything(study):
     per_variant = [f"{stage}@{name}" for stage in ("train", "evaluate") for name in TINY["variants"]]
     others = ["check", "download", "prepare", "summarize", "compare", "select_best", "vega"]
+    others += ["combine", "train_combined", "evaluate_combined"]
     others += ["mistakes", "reliance", "occlude", "correspondence", "report"]
     assert sorted(study.ran_first) == sorted([*others, *per_variant])
     for made in (
@@ -120,10 +122,13 @@ def test_a_first_run_makes_everything(study):
         "plots/accuracy_by_parameter.png", "plots/mistakes.png", "plots/occlusion/00.png", "plots/occlusion/01.png",
         "data/occlusion.npz", "plots/occlusion.gif", "plots/occlusion_windows.png", "plots/reliance.png",
         "plots/correspondence.png", "report/correspondence.csv", "report/verdict.json", "report/index.html",
+        "report/combined.json", "report/findings.json", "metrics/combined.json",
+        "models/variants/baseline/seed-0.safetensors", "models/variants/combined/seed-0.safetensors",
     ):  # fmt: skip
         assert (study.folder / made).stat().st_size > 0, made
     table = pd.read_csv(study.folder / "report/comparison.csv").set_index("variant")
-    for name in TINY["variants"]:
+    assert list(table.index) == [*TINY["variants"], "combined"]
+    for name in table.index:
         row = json.loads((study.folder / f"metrics/{name}.json").read_text())
         assert table.loc[name, "test_accuracy"] == row["test_accuracy"]
     best = json.loads((study.folder / "report/best.json").read_text())
@@ -160,6 +165,56 @@ def test_an_edit_of_a_late_module_retrains_nothing(clean):
     assert clean.repro() == ["reliance", "occlude"]  # their outputs are the same, so the report stands
 
 
+def test_the_combination_is_trained_again_only_if_another_is_chosen(clean):
+    rule = clean.folder / "graybox/combine.py"
+    rule.write_text(rule.read_text() + "\n# edited\n")
+    assert clean.repro() == ["combine"]
+    before = json.loads((clean.folder / "report/combined.json").read_text())
+    planted = "return -scored[name].accuracy, name != baseline, scored[name].loss"
+    assert planted in rule.read_text()
+    rule.write_text(rule.read_text().replace(planted, "return float(name == baseline), True, scored[name].loss"))
+    ran = clean.repro()
+    after = json.loads((clean.folder / "report/combined.json").read_text())
+    assert after["overrides"] == {"model": {"conv_layers": 2, "filters": 8}} != before["overrides"]
+    assert ran[:4] == ["combine", "train_combined", "evaluate_combined", "compare"]
+    assert not [stage for stage in ran if "@" in stage]
+    row = pd.read_csv(clean.folder / "report/comparison.csv").set_index("variant").loc["combined"]
+    assert (row["conv_layers"], row["filters"]) == (2, 8)
+    said = (clean.folder / "report/comparison.md").read_text()
+    assert "combined takes conv layers from conv-2 and filters from filters-8" in said
+    assert "combined takes conv layers from conv-2" in (clean.folder / "report/index.html").read_text()
+
+
+def test_several_seeds_reach_the_table_and_leave_no_trace_when_they_go(clean):
+    clean.set(train__seeds=2)
+    clean.dvc("repro", "select_best")
+    weights = clean.folder / "models/variants/filters-8"
+    assert sorted(file.name for file in weights.iterdir()) == ["seed-0.safetensors", "seed-1.safetensors"]
+    one, other = (file.read_bytes() for file in weights.iterdir())
+    assert one != other
+    assert np.load(clean.folder / "data/predictions/baseline.npz")["test"].shape == (2, 15, 3)
+    row = json.loads((clean.folder / "metrics/baseline.json").read_text())
+    assert row["seeds"] == 2 and row["test_accuracy_sd"] >= 0
+    table = pd.read_csv(clean.folder / "report/comparison.csv").set_index("variant")
+    assert table.loc["filters-8", ["seeds_low", "seeds_high", "difference_low"]].notna().all()
+    best = json.loads((clean.folder / "report/best.json").read_text())
+    assert best["seed"] == table.loc[best["variant"], "best_seed"] and best["seeds"] == 2
+    chosen = clean.folder / f"models/variants/{best['variant']}/seed-{best['seed']}.safetensors"
+    assert (clean.folder / "models/best.safetensors").read_bytes() == chosen.read_bytes()
+    assert "over 2 seeds" in (clean.folder / "report/comparison.md").read_text()
+
+    before = {file: file.read_bytes() for file in [*clean.folder.glob("metrics/*.json"), clean.folder / "dvc.lock"]}
+    clean.dvc("repro", "--force", "select_best")
+    assert {file: file.read_bytes() for file in before} == before
+
+    clean.set(train__seeds=1)
+    for command in ("stages.train", "stages.evaluate"):  # by hand, where DVC does not empty the folders first
+        clean.run(sys.executable, "-m", command, "filters-8")
+    assert [file.name for file in weights.iterdir()] == ["seed-0.safetensors"]
+    assert [file.name for file in (clean.folder / "plots/live/filters-8").iterdir()] == ["seed-0"]
+    assert "seeds" not in json.loads((clean.folder / "metrics/filters-8.json").read_text())
+
+
 def test_an_occlusion_parameter_reaches_occlusion_and_report_alone(clean):
     clean.set(occlusion__window=7)
     assert clean.repro() == ["check", "reliance", "occlude", "report"]
@@ -171,6 +226,7 @@ def test_an_experiment_and_its_difference(clean):
     clean.dvc("exp", "run", "-n", "wider", "-S", "model.filters=6")
     rows = json.loads(clean.dvc("metrics", "diff", "--json"))
     trained = {row for row in rows if row.startswith("metrics/")}
+    trained.discard("metrics/combined.json")  # which may have been any of them
     assert trained == {f"metrics/{name}.json" for name in ("baseline", "conv-2")}  # filters-8 says its own number
     assert rows["metrics/baseline.json"]["parameters"]["diff"] > 0
     shown = clean.dvc("exp", "show", "--only-changed", "--csv")
