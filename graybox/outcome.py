@@ -12,7 +12,7 @@ import pandas as pd
 from graybox import comparison, paired
 from graybox.config import COMBINED, Params
 
-# Of training accuracy, or of its lead over validation: smaller differences than this are not offered as a reason.
+# Of accuracy: smaller differences than this are not offered as a reason.
 WORTH_SAYING = 0.01
 
 
@@ -100,7 +100,7 @@ def _reasons(
         )
     gains = [level["gain"] for level in taken]
     together = rows.loc[COMBINED, "validation_accuracy"] - choice["baseline_accuracy"]
-    if len(taken) > 1 and together < sum(gains):
+    if len(taken) > 1 and sum(gains) - together > WORTH_SAYING:
         alone = _listed([f"{100 * gain:+.1f}" for gain in gains])
         reasons.append(
             f"interactions: the parameters were tried one at a time, where they gained {alone} points on validation; "

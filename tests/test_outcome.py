@@ -68,7 +68,7 @@ def test_too_little_training_and_splits_that_disagree_are_named(said):
         "the splits disagree: on validation, by which its levels were chosen, combined has 80.0% and pool-3 70.0%"
         in text
     )
-    assert "overfitting" not in text and "interactions: " in text
+    assert "overfitting" not in text and "interactions" not in text  # 80% is just what the gains add up to
 
 
 def test_a_small_difference_is_not_claimed(said):
