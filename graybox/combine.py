@@ -137,5 +137,6 @@ def _misfit(params: Params, overrides: dict[str, dict[str, Any]]) -> str:
         network, _ = params.with_variant(COMBINED, overrides).variant(COMBINED)
         model.layer_sizes(network, params.image_size, classes=2)
     except UserError as error:
-        return str(error).removeprefix("params.yaml: ").removeprefix(f"variants.{COMBINED}.").removeprefix("model: ")
+        why = str(error).removeprefix("params.yaml: ").removeprefix(f"variants.{COMBINED}.").removeprefix("model: ")
+        return why.partition("; allowed:")[0]
     return ""

@@ -47,6 +47,9 @@ def sentences(
         found.append(f"combined against {single}, the best single variant on {split}: {comparison.in_words(against)}.")
     if comparison.best(frame, split) == COMBINED:
         found.append(f"combined is the best of all on {split}.")
+        if unsure := _unsure(choice):
+            images = f"the {choice['validation_images']:,} validation images"
+            found.append(f"Taken for gains whose 95% intervals on {images} include 0: {_listed(unsure)}.")
         return found
     lost = frame.set_index("variant").loc[single, f"{split}_accuracy"] - row[f"{split}_accuracy"]
     result = f"combined is {100 * lost:.1f} points of {split} accuracy behind {single}, so it lost"
@@ -83,13 +86,21 @@ def _against(correct: np.ndarray, other: np.ndarray) -> dict[str, Any]:
     return found | {"difference_low": found["low"], "difference_high": found["high"]}
 
 
+def _taken(choice: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [level for level in choice["levels"] if level["level"] and not level["given_up"]]
+
+
+def _unsure(choice: Mapping[str, Any]) -> list[str]:
+    """The variants that may have been chosen by luck: their gain's interval does not leave out 0."""
+    return [level["variant"] for level in _taken(choice) if level["gain_low"] <= 0]
+
+
 def _reasons(
     params: Params, frame: pd.DataFrame, curves: pd.DataFrame, choice: Mapping[str, Any], single: str
 ) -> list[str]:
     """Why `combined` may have lost to `single`: only what the study's figures speak for."""
     reasons = []
-    taken = [level for level in choice["levels"] if level["level"] and not level["given_up"]]
-    unsure = [level["variant"] for level in taken if level["gain_low"] <= 0]
+    taken, unsure = _taken(choice), _unsure(choice)
     rows = frame.set_index("variant")
     accuracy, epochs = rows.loc[single, "validation_accuracy"], int(rows.loc[COMBINED, "epochs"])
     if unsure:

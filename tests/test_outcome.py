@@ -88,6 +88,11 @@ def test_one_better_level_makes_that_variant_again(said):
     assert text.endswith("combined is no better than pool-3 on test, so the earlier of the two is taken.")
 
 
+def test_a_winner_says_too_which_of_its_levels_may_be_luck(said):
+    text = said({"combined": 0.9}, {"fc-1": 0.501, "pool-3": 0.7})
+    assert text.endswith("Taken for gains whose 95% intervals on the 1,000 validation images include 0: fc-1.")
+
+
 def test_what_was_given_up_is_said(said):
     text = said({}, {"pool-none": 0.6, "stride-3": 0.7})
     assert "pool-none, the best level of max pooling, was given up: stride-3 sets model.stride to 3." in text
