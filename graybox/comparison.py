@@ -129,7 +129,8 @@ def sentences(params: Params, frame: pd.DataFrame) -> list[str]:
     """What the table shows of each of the six parameters, in a sentence each, from its figures alone.
 
     A difference is claimed where the paired interval leaves out 0 and the corrected p-value is below 0.05, and with
-    several seeds the interval over these leaves out 0 as well; anything else is "no difference found".
+    several seeds the interval over these leaves out 0 as well; anything else is "no difference found", or "no difference
+    found over seeds" where that is all that is missing.
     """
     found = []
     for factor, rows in factor_levels(params, frame).items():
@@ -151,12 +152,14 @@ def in_words(row: Mapping[str, float]) -> str:
             and seeds_high; shares, not points.
     """
     value, interval = _difference(row).rstrip(")").split(" (")
-    sure = row["p_value"] < 0.05 and row["difference_low"] * row["difference_high"] > 0
+    doubt = (
+        "" if row["p_value"] < 0.05 and row["difference_low"] * row["difference_high"] > 0 else "no difference found, "
+    )
     if over_seeds := _over_seeds(row):
         interval += f" over test images, {over_seeds} over seeds"
-        sure = sure and row["seeds_low"] * row["seeds_high"] > 0
-    figures = f"{value} points (95% CI {interval}; p {_p(row['p_value'], equals='= ')})"
-    return figures if sure else f"no difference found, {figures}"
+        if not doubt and row["seeds_low"] * row["seeds_high"] <= 0:
+            doubt = "no difference found over seeds, "
+    return f"{doubt}{value} points (95% CI {interval}; p {_p(row['p_value'], equals='= ')})"
 
 
 def method(params: Params) -> str:
