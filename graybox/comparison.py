@@ -129,8 +129,8 @@ def sentences(params: Params, frame: pd.DataFrame) -> list[str]:
     """What the table shows of each of the six parameters, in a sentence each, from its figures alone.
 
     A difference is claimed where the paired interval leaves out 0 and the corrected p-value is below 0.05, and with
-    several seeds the interval over these leaves out 0 as well; anything else is "no difference found", or "no difference
-    found over seeds" where that is all that is missing.
+    several seeds the interval over these leaves out 0 as well. Anything else is "no difference found"; where only the
+    last is missing, "no difference found over seeds".
     """
     found = []
     for factor, rows in factor_levels(params, frame).items():
