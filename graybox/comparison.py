@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from graybox import paired
-from graybox.config import ModelParams, Params, TrainParams
+from graybox.config import COMBINED, ModelParams, Params, TrainParams
 from graybox.intervals import share
 
 # The six parameters that the study is about, in the order of its charts: name -> the keys that set it.
@@ -23,6 +23,10 @@ FACTORS: dict[str, tuple[str, ...]] = {
     "epochs": ("epochs", "epochs_factor"),
     "stride": ("stride", "stride_layers"),
 }
+# A variant that changes these alone is another try of the baseline, not a level of a parameter.
+NOT_LEVELS = {"seed", "seeds", "device", "precision"}
+# Columns of numbers that some rows have nothing to say in: the baseline's, or all where each variant has one seed.
+SPARSE = ("difference", "difference_low", "difference_high", "p_value", "seeds_low", "seeds_high", "test_accuracy_sd")
 
 
 def table(
@@ -36,10 +40,14 @@ def table(
     Args:
         metrics: what `evaluate` wrote for each variant.
         timings: what `train` recorded for each variant: its "seconds".
-        correct: for each variant bool [N], which of the same N test images it is right on.
+        correct: for each variant bool [seeds, N] (or [N]), which of the same N test images its networks are right on.
     """
     reference = baseline_of(params)
     differences = {name: paired.compare(correct[name], correct[reference]) for name in params.variants}
+    # Of several seeds it is one network's interval around their mean; the mean's own is a little narrower.
+    intervals = {
+        name: share(found.sum() / len(np.atleast_2d(found)), found.shape[-1]) for name, found in correct.items()
+    }
     others = [name for name in params.variants if name != reference]
     p_values = dict(zip(others, paired.holm([differences[name].p_value for name in others])))
     rows = [
@@ -47,18 +55,24 @@ def table(
             "variant": name,
             **_settings(*params.variant(name)),
             **metrics[name],
-            **dict(zip(("test_low", "test_high"), _interval(metrics[name]["test_accuracy"], len(correct[name])))),
+            "seeds": metrics[name].get("seeds", 1),
+            "best_seed": metrics[name].get("best_seed", params.variant(name)[1].seed),
+            "test_accuracy_sd": metrics[name].get("test_accuracy_sd", np.nan),
+            "test_low": intervals[name].low,
+            "test_high": intervals[name].high,
             "difference": differences[name].difference,
             "difference_low": differences[name].low,
             "difference_high": differences[name].high,
+            "seeds_low": differences[name].seeds_low,
+            "seeds_high": differences[name].seeds_high,
             "p_value": p_values.get(name, np.nan),
             "train_seconds": timings[name]["seconds"],
         }
         for name in params.variants
     ]
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(rows).astype(dict.fromkeys(SPARSE, float))  # None is NaN from here on
     of_baseline = frame["variant"] == reference
-    frame.loc[of_baseline, ["difference", "difference_low", "difference_high"]] = np.nan
+    frame.loc[of_baseline, [name for name in SPARSE if name != "test_accuracy_sd"]] = np.nan
     chosen = {best(frame, split): [] for split in ("test", "validation")}
     for split in ("test", "validation"):
         chosen[best(frame, split)].append(split)
@@ -68,8 +82,7 @@ def table(
 
 def read(path: Path | str) -> pd.DataFrame:
     """The table as `compare` saved it."""
-    missing = dict.fromkeys(("difference", "difference_low", "difference_high", "p_value"), "")
-    return pd.read_csv(path, keep_default_na=False, na_values=missing)
+    return pd.read_csv(path, keep_default_na=False, na_values=dict.fromkeys(SPARSE, ""))
 
 
 def best(frame: pd.DataFrame, split: str) -> str:
@@ -79,7 +92,16 @@ def best(frame: pd.DataFrame, split: str) -> str:
 
 
 def readable(frame: pd.DataFrame) -> pd.DataFrame:
-    """The table for people: accuracies in percent, costs in thousands and millions, all as text."""
+    """The table for people: accuracies in percent, costs in thousands and millions, all as text.
+
+    What the seeds show has columns of its own, where there are several.
+    """
+    seeds = frame["seeds"].max()
+    spread, between, over_images = {}, {}, ""
+    if seeds > 1:
+        over_images = " over test images"
+        spread = {f"standard deviation over {seeds} seeds": [f"{100 * sd:.1f}" for sd in frame["test_accuracy_sd"]]}
+        between = {"95% CI over seeds": [_over_seeds(row) for _, row in frame.iterrows()]}
     return pd.DataFrame(
         {
             "variant": frame["variant"],
@@ -88,7 +110,9 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
                 f"{a:.1%} ({low:.1%} to {high:.1%})"
                 for a, low, high in zip(frame["test_accuracy"], frame["test_low"], frame["test_high"])
             ],
-            "against the baseline (95% CI), points": [_difference(row) for _, row in frame.iterrows()],
+            **spread,
+            f"against the baseline (95% CI{over_images}), points": [_difference(row) for _, row in frame.iterrows()],
+            **between,
             "p (Holm)": [_p(value) for value in frame["p_value"]],
             "top-5": [f"{value:.1%}" for value in frame["test_top5"]],
             "test loss": [f"{value:.3f}" for value in frame["test_loss"]],
@@ -104,8 +128,9 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
 def sentences(params: Params, frame: pd.DataFrame) -> list[str]:
     """What the table shows of each of the six parameters, in a sentence each, from its figures alone.
 
-    A difference is claimed where the paired interval leaves out 0 and the corrected p-value is below 0.05; anything
-    else is "no difference found".
+    A difference is claimed where the paired interval leaves out 0 and the corrected p-value is below 0.05, and with
+    several seeds the interval over these leaves out 0 as well. Anything else is "no difference found"; where only the
+    last is missing, "no difference found over seeds".
     """
     found = []
     for factor, rows in factor_levels(params, frame).items():
@@ -113,13 +138,44 @@ def sentences(params: Params, frame: pd.DataFrame) -> list[str]:
         reference = level_of[baseline_of(params)]
         said = []
         for _, row in rows[~rows["is_baseline"]].iterrows():
-            value, interval = _difference(row).rstrip(")").split(" (")
-            figures = f"{value} points (95% CI {interval}; p {_p(row['p_value'], equals='= ')})"
-            sure = row["p_value"] < 0.05 and row["difference_low"] * row["difference_high"] > 0
-            said.append(f"{level_of[row['variant']]}: {'' if sure else 'no difference found, '}{figures}")
+            said.append(f"{level_of[row['variant']]}: {in_words(row)}")
         if said:
             found.append(f"{factor}, against {reference}: {'; '.join(said)}.")
     return found
+
+
+def in_words(row: Mapping[str, float]) -> str:
+    """One difference with its intervals and p-value, and before it "no difference found" where that is so.
+
+    Args:
+        row: difference, difference_low, difference_high, p_value, and with several seeds (else None or NaN) seeds_low
+            and seeds_high; shares, not points.
+    """
+    value, interval = _difference(row).rstrip(")").split(" (")
+    doubt = (
+        "" if row["p_value"] < 0.05 and row["difference_low"] * row["difference_high"] > 0 else "no difference found, "
+    )
+    if over_seeds := _over_seeds(row):
+        interval += f" over test images, {over_seeds} over seeds"
+        if not doubt and row["seeds_low"] * row["seeds_high"] <= 0:
+            doubt = "no difference found over seeds, "
+    return f"{doubt}{value} points (95% CI {interval}; p {_p(row['p_value'], equals='= ')})"
+
+
+def method(params: Params) -> str:
+    """What the differences' intervals and p-values are, in a sentence or two."""
+    if params.train.seeds == 1:
+        return (
+            "Differences are in points of test accuracy on the same images (paired t interval; McNemar's exact p, "
+            "Holm-corrected over the study); another training run of either network is not in them."
+        )
+    return (
+        f"Each variant is trained {params.train.seeds} times, and accuracies are means over the seeds. Differences are "
+        "in points of test accuracy, with two intervals: over test images (paired t, from each image's share of seeds "
+        "that are right: would it hold on other images?) and over seeds (Welch's t, from the seeds' accuracies: would "
+        "it hold if all were trained anew?). One is claimed where both leave out 0 and the paired t test's p, "
+        "Holm-corrected over the study, is below 0.05; McNemar's test knows no image that only some seeds are right on."
+    )
 
 
 def markdown(frame: pd.DataFrame) -> str:
@@ -138,9 +194,8 @@ def factor_levels(params: Params, frame: pd.DataFrame) -> dict[str, pd.DataFrame
     by_name = frame.set_index("variant", drop=False)
     groups: dict[str, list[str]] = {factor: [baseline] for factor in FACTORS}
     for name in params.variants:
-        changed = _changed_keys(params, baseline, name)
-        factor = next((f for f, keys in FACTORS.items() if changed & set(keys)), None)
-        if factor:
+        factor = parameter_of(params, name)
+        if factor in FACTORS:
             groups[factor].append(name)
     levels = {}
     for factor, names in groups.items():
@@ -167,36 +222,64 @@ def overfitting(curves: pd.DataFrame) -> pd.Series:
 
 def baseline_of(params: Params) -> str:
     """The variant that the others are compared with: the one without overrides, or else the first."""
-    return next((name for name, overrides in params.variants.items() if not overrides), next(iter(params.variants)))
+    names = [name for name in params.variants if name != COMBINED]
+    return next((name for name in names if not params.variants[name]), names[0])
 
 
-def learning_curves(folders: Mapping[str, Path]) -> pd.DataFrame:
+def changes(params: Params, name: str) -> dict[str, dict[str, Any]]:
+    """What a variant has that the baseline has not, as overrides: "model" and "train", each with its keys' values."""
+    found = {}
+    baseline = params.variant(baseline_of(params))
+    for section, mine, theirs in zip(("model", "train"), params.variant(name), baseline):
+        mine, theirs = mine.model_dump(), theirs.model_dump()
+        found[section] = {key: mine[key] for key in mine if mine[key] != theirs[key] and key not in NOT_LEVELS}
+    return {section: values for section, values in found.items() if values}
+
+
+def parameter_of(params: Params, name: str) -> str | None:
+    """The parameter of which a variant is a level: one of the six, or the names of the other keys that it changes.
+
+    None for the baseline, for one that differs in its seed alone, and for `combined`, which changes many.
+    """
+    keys = [key for section in changes(params, name).values() for key in section]
+    if not keys or name == COMBINED:
+        return None
+    others = ", ".join(key.replace("_", " ") for key in keys)
+    return next((factor for factor, its_keys in FACTORS.items() if set(keys) & set(its_keys)), others)
+
+
+def learning_curves(folders: Mapping[str, Sequence[Path]]) -> pd.DataFrame:
     """All variants' learning curves, one below the other: columns variant, epoch, and a column per figure.
 
     Args:
-        folders: for each variant, the folder in which DVCLive left a file per figure.
+        folders: for each variant and seed, the folder in which DVCLive left a file per figure; the curve is the mean
+            over the seeds.
     """
     curves = []
-    for variant, folder in folders.items():
-        figures = [pd.read_csv(file, sep="\t").set_index("step") for file in sorted(folder.glob("*.tsv"))]
-        curve = pd.concat(figures, axis=1).rename_axis("epoch").reset_index()
+    for variant, seeds in folders.items():
+        runs = []
+        for folder in seeds:
+            figures = [pd.read_csv(file, sep="\t").set_index("step") for file in sorted(folder.glob("*.tsv"))]
+            runs.append(pd.concat(figures, axis=1).rename_axis("epoch"))
+        curve = pd.concat(runs).groupby(level="epoch").mean().reset_index()
         curves.append(curve.assign(variant=variant))
     frame = pd.concat(curves, ignore_index=True)
     return frame[["variant", *frame.columns.drop("variant")]]
 
 
-def _interval(accuracy: float, count: int) -> tuple[float, float]:
-    """Wilson's 95% interval for an accuracy measured on `count` images (Wilson 1927)."""
-    found = share(round(accuracy * count), count)
-    return found.low, found.high
-
-
-def _difference(row: pd.Series) -> str:
+def _difference(row: Mapping[str, float]) -> str:
     """In points, as "+4.1 (2.0 to 6.2)"; empty for the baseline."""
     if pd.isna(row["difference"]):
         return ""
     value, low, high = (100 * row[name] for name in ("difference", "difference_low", "difference_high"))
     return f"{value:+.1f} ({low:.1f} to {high:.1f})"
+
+
+def _over_seeds(row: Mapping[str, float]) -> str:
+    """The interval over seeds in points, as "0.3 to 5.3"; empty where there is none."""
+    if pd.isna(row["seeds_low"]):
+        return ""
+    return f"{100 * row['seeds_low']:.1f} to {100 * row['seeds_high']:.1f}"
 
 
 def _p(value: float, equals: str = "") -> str:
@@ -217,14 +300,6 @@ def _settings(model: ModelParams, train: TrainParams) -> dict[str, Any]:
         "epochs": train.total_epochs,
         "stride": f"{model.stride}{everywhere}",
     }
-
-
-def _changed_keys(params: Params, baseline: str, name: str) -> set[str]:
-    changed = set()
-    for mine, theirs in zip(params.variant(name), params.variant(baseline)):
-        mine, theirs = mine.model_dump(), theirs.model_dump()
-        changed |= {key for key in mine if mine[key] != theirs[key]}
-    return changed
 
 
 def _level(row: pd.Series, baseline: pd.Series, factor: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, get_args
@@ -47,6 +48,9 @@ PLAINER = {
 }
 # DVC reads a dot as nesting and silently drops a key that is a number.
 VARIANT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+# The variant that no one writes: each parameter's best level, put together by the stage `combine`.
+COMBINED = "combined"
+TAKEN = {"data": "metrics/data.json is about the images", COMBINED: "stage combine makes the variant of that name"}
 
 
 class Section(BaseModel):
@@ -198,6 +202,7 @@ class TrainParams(Section):
     start_size: Annotated[Real, Field(gt=0, le=1)]
     full_size_from: Annotated[Real, Field(ge=0, le=1)]
     seed: Annotated[int, Field(ge=0)]
+    seeds: Annotated[int, Field(ge=1, le=100)]
     device: Annotated[str, Field(pattern=DEVICE)]
     precision: Literal["auto", "fp32", "bf16"]
 
@@ -205,6 +210,11 @@ class TrainParams(Section):
     def total_epochs(self) -> int:
         """Epochs actually trained: `epochs` times `epochs_factor`, at least 1."""
         return max(1, round(self.epochs * self.epochs_factor))
+
+    @property
+    def all_seeds(self) -> range:
+        """The seeds of the networks that each variant is trained as: `seed`, `seed` + 1, ..."""
+        return range(self.seed, self.seed + self.seeds)
 
     def size_at(self, progress: float, size: int) -> int:
         """Pixels of the training images' sides after a share of training, 0..1, from `start_size` up to `size`."""
@@ -291,6 +301,10 @@ class Params(Section):
         """Height and width of the prepared images, in pixels."""
         return self.source.image_size
 
+    def with_variant(self, name: str, overrides: dict[str, Any]) -> Params:
+        """The same with one variant more, as the last."""
+        return self.model_copy(update={"variants": {**self.variants, name: overrides}})
+
     def variant(self, name: str) -> tuple[ModelParams, TrainParams]:
         """The model and training parameters of one variant: the baseline's with the variant's overrides."""
         if name not in self.variants:
@@ -304,6 +318,11 @@ class Params(Section):
                 raise UserError(f"params.yaml: {where}.{key} is not a known key; allowed: model, train")
             if not isinstance(values, dict):
                 raise UserError(f"params.yaml: {where}.{key} is {_shown(values)}; it should hold parameters")
+            if "seeds" in values:
+                raise UserError(
+                    f"params.yaml: {where}.{key}.seeds is {_shown(values['seeds'])}; "
+                    f"it should be the same for all variants: set train.seeds"
+                )
         model = _merged(self.model, overrides.get("model", {}), f"{where}.model")
         train = _merged(self.train, overrides.get("train", {}), f"{where}.train")
         if train.start_size < 1 and not model.global_average_pool:
@@ -336,8 +355,8 @@ def load(path: Path | str = "params.yaml") -> Params:
             raise UserError(
                 f"params.yaml: variants.{name} is not a usable name; allowed: a letter, then letters, digits, - and _"
             )
-        if name == "data":
-            raise UserError("params.yaml: variants.data is taken: metrics/data.json is about the images; rename it")
+        if name in TAKEN:
+            raise UserError(f"params.yaml: variants.{name} is taken: {TAKEN[name]}; rename it")
         params.variant(name)
     windows = {"window": params.occlusion.window}
     windows |= {f"other_windows.{place}": window for place, window in enumerate(params.occlusion.other_windows)}
@@ -347,6 +366,22 @@ def load(path: Path | str = "params.yaml") -> Params:
                 f"params.yaml: occlusion.{key} is {window}; it should be at most the image size, "
                 f"sources.{params.data.source}.image_size = {params.image_size}"
             )
+    return params
+
+
+def load_with_combined(path: Path | str = "params.yaml", choice: Path | str = "report/combined.json") -> Params:
+    """params.yaml with one variant more, the last: `combined`, with the overrides that stage combine chose.
+
+    Raises:
+        UserError: as `load`; or the choice is missing, is not what combine writes, or does not fit params.yaml.
+    """
+    params = load(path)
+    try:
+        overrides = json.loads(Path(choice).read_text(encoding="utf-8"))["overrides"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{choice}: not a readable choice ({type(error).__name__}); run `dvc repro combine`") from error
+    params = params.with_variant(COMBINED, overrides)
+    params.variant(COMBINED)
     return params
 
 

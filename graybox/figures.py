@@ -23,12 +23,13 @@ def save(figure: Figure, path: Path | str, dpi: int = 110) -> None:
     figure.savefig(path, dpi=dpi, metadata={"Software": None})
 
 
-def accuracy_by_parameter(levels: Mapping[str, pd.DataFrame]) -> Figure:
+def accuracy_by_parameter(levels: Mapping[str, pd.DataFrame], by_seed: Mapping[str, np.ndarray]) -> Figure:
     """Test accuracy with its 95% interval against each parameter, the baseline in its own colour.
 
     Args:
         levels: for each parameter, rows with level, is_baseline, test_accuracy, test_low, test_high and
             validation_accuracy (0..1); what `comparison.factor_levels` gives.
+        by_seed: for each variant float [seeds], its networks' test accuracies; drawn where there are several.
     """
     figure = Figure(figsize=(11, 6.4), layout="constrained")
     grid = figure.subplots(2, -(-len(levels) // 2), sharey=True, squeeze=False).flat
@@ -41,6 +42,8 @@ def accuracy_by_parameter(levels: Mapping[str, pd.DataFrame]) -> Figure:
             axes.annotate(f"{accuracy:.0%}", (place, accuracy), (8, 0), textcoords="offset points", va="center",
                           fontsize=9)  # fmt: skip
             axes.plot(place, row["validation_accuracy"], "_", color=colour, markersize=14, alpha=0.6)
+            if len(each := by_seed[row["variant"]]) > 1:
+                axes.plot([place - 0.15] * len(each), each, "o", color=colour, markersize=3, alpha=0.6)
         axes.plot(range(len(rows)), rows["test_accuracy"], "-", color="0.8", zorder=0)
         axes.set_xticks(range(len(rows)), rows["level"].astype(str))
         axes.set(title=name, xlim=(-0.5, len(rows) - 0.3))
@@ -48,9 +51,10 @@ def accuracy_by_parameter(levels: Mapping[str, pd.DataFrame]) -> Figure:
         axes.grid(axis="y", color="0.92")
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle("Test accuracy against each parameter, the others as in the baseline", fontsize=13)
-    figure.supxlabel(
-        "dot and bar: test accuracy and its 95% interval    dash: validation accuracy    orange: baseline", fontsize=9
-    )
+    said = ["dot and bar: test accuracy and its 95% interval", "dash: validation accuracy", "orange: baseline"]
+    if max(map(len, by_seed.values())) > 1:
+        said.insert(1, "small dots: each seed's network")
+    figure.supxlabel("    ".join(said), fontsize=9)
     return figure
 
 

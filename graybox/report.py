@@ -35,6 +35,7 @@ def render(
     occlusion: pd.DataFrame,
     reliance: Mapping[str, Any],
     correspondence: Mapping[str, Any],
+    findings: Mapping[str, Any],
     pictures: Mapping[str, Path | Figure],
     panels: Sequence[Path],
 ) -> str:
@@ -47,6 +48,7 @@ def render(
         pairs: the most confused pairs of classes. `mistakes`: the misclassified test images.
         occlusion: a row per occluded image, in the order of `panels`.
         reliance: the verdict's figures and "sentence". `correspondence`: its "sentence".
+        findings: what the table shows in words: sentences on the "parameters" and on "combined", and the "method".
         pictures: "contact_sheet", "costs", "data", "parameters", "curves", "confusion", "mistakes", "calibration",
             "reliance", "strip", "windows" and "correspondence".
     """
@@ -59,7 +61,7 @@ def render(
         settings=yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
         data=data,
         table=_html_table(comparison.readable(table), emphasised=table["best_on"] != ""),
-        sentences=comparison.sentences(params, table),
+        findings=findings,
         devices=devices,
         best=best,
         best_on_validation=comparison.best(table, "validation"),

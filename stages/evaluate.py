@@ -14,19 +14,26 @@ from graybox import config, errors, images, inference, model, scores
 def main(variant: str) -> None:
     params = config.load()
     device = inference.pick_device(params.train.device)
-    network = model.load(f"models/variants/{variant}.safetensors", device)
-    row, answers = {}, {}
+    files = {int(file.stem.split("-")[1]): file for file in Path(f"models/variants/{variant}").glob("*.safetensors")}
+    networks = {seed: model.load(files[seed], device) for seed in sorted(files)}
+    by_seed: dict[int, dict[str, float]] = {seed: {} for seed in networks}
+    answers = {}
     for split in ("test", "validation"):
         part = images.load("data/prepared", split)
-        answers[split] = inference.probabilities(network, part.images, flip=params.evaluate.flip)
-        for name, value in scores.summarize(answers[split], part.labels).items():
-            row[f"{split}_{name}"] = round(value, 6)
+        found = [inference.probabilities(net, part.images, flip=params.evaluate.flip) for net in networks.values()]
+        answers[split] = np.stack(found)
+        for seed, answer in zip(networks, answers[split]):
+            by_seed[seed] |= {f"{split}_{name}": value for name, value in scores.summarize(answer, part.labels).items()}
+    row = {name: round(value, 6) for name, value in scores.over_seeds(by_seed).items()}
+    network = next(iter(networks.values()))
     row["parameters"] = network.parameter_count
     row["macs"] = model.multiply_accumulates(network.params, network.image_size, len(network.class_names))
 
-    for folder in ("data/predictions", "metrics"):
-        Path(folder).mkdir(exist_ok=True)
-    np.savez(f"data/predictions/{variant}.npz", **answers)
+    # Beside the others it would be among what stage combine chooses from.
+    predictions = Path("data/combined.npz" if variant == config.COMBINED else f"data/predictions/{variant}.npz")
+    for folder in (predictions.parent, Path("metrics")):
+        folder.mkdir(parents=True, exist_ok=True)
+    np.savez(predictions, **answers)
     Path(f"metrics/{variant}.json").write_text(json.dumps(row, indent=1) + "\n")
     print(f"{variant}: {row['test_accuracy']:.1%} of the test images, {row['validation_accuracy']:.1%} of validation")
 

@@ -11,7 +11,8 @@ from graybox import comparison, config, errors, figures, images, report
 def main() -> None:
     params = config.load()
     parts = {split: images.load("data/prepared", split) for split in images.SPLITS}
-    timings = [json.loads(Path(f"models/timing/{name}.json").read_text()) for name in params.variants]
+    table = comparison.read("report/comparison.csv")
+    timings = [json.loads(Path(f"models/timing/{name}.json").read_text()) for name in table["variant"]]
     page = report.render(
         params=params,
         data={
@@ -19,7 +20,7 @@ def main() -> None:
             "class_names": parts["test"].class_names,
             "note": json.loads(Path("data/raw/source.json").read_text()).get("note"),
         },
-        table=comparison.read("report/comparison.csv"),
+        table=table,
         devices=sorted({timing["device"] for timing in timings}),
         best=json.loads(Path("report/best.json").read_text()),
         pairs=pd.read_csv("report/confused_pairs.csv"),
@@ -27,6 +28,7 @@ def main() -> None:
         occlusion=pd.read_csv("report/occlusion.csv"),
         reliance=json.loads(Path("report/reliance.json").read_text()),
         correspondence=json.loads(Path("report/correspondence.json").read_text()),
+        findings=json.loads(Path("report/findings.json").read_text("utf-8")),
         pictures={
             "calibration": Path("plots/calibration.png"),
             "contact_sheet": Path("plots/contact_sheet.png"),

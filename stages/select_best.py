@@ -1,4 +1,7 @@
-"""Take the best variant's model: by test accuracy, as the study asks, or by validation accuracy (select.split)."""
+"""Take the best variant's model: by test accuracy, as the study asks, or by validation accuracy (select.split).
+
+Of several seeds' networks it is the one that is best on validation.
+"""
 
 import json
 import shutil
@@ -12,15 +15,18 @@ def main() -> None:
     table = comparison.read("report/comparison.csv")
     variant = comparison.best(table, split)
     row = table.set_index("variant").loc[variant]
+    seed = int(row["best_seed"])
     choice = {
         "variant": variant,
         "selected_on": split,
+        "seed": seed,
+        "seeds": int(row["seeds"]),
         "test_accuracy": row["test_accuracy"],
         "validation_accuracy": row["validation_accuracy"],
     }
     Path("report/best.json").write_text(json.dumps(choice, indent=1) + "\n")
-    shutil.copyfile(f"models/variants/{variant}.safetensors", "models/best.safetensors")
-    print(f"best on {split}: {variant}, {row['test_accuracy']:.1%} of the test images")
+    shutil.copyfile(f"models/variants/{variant}/seed-{seed}.safetensors", "models/best.safetensors")
+    print(f"best on {split}: {variant} (seed {seed}), {row['test_accuracy']:.1%} of the test images")
 
 
 if __name__ == "__main__":

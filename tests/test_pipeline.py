@@ -3,101 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 import sys
-from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
-import yaml
-from conftest import ROOT
-
-# One image size that all layers fit, few images, one epoch: what is tested is the pipeline, not the study.
-TINY = {
-    "data.images_per_class": 10,
-    "sources.scenes.classes": 3,
-    "sources.scenes.image_size": 32,
-    "sources.scenes.train_per_class": 10,
-    "sources.scenes.test_per_class": 5,
-    "model.conv_layers": 3,
-    "model.filters": 4,
-    "model.fc_units": 8,
-    "train.epochs": 1,
-    "train.batch_size": 8,
-    "train.device": "cpu",
-    "variants": {"baseline": {}, "conv-2": {"model": {"conv_layers": 2}}, "filters-8": {"model": {"filters": 8}}},
-    "occlusion.window": 5,
-    "occlusion.stride": 4,
-    "occlusion.other_windows": [3],
-    "occlusion.images": 2,
-    "reliance.maps": 4,
-    "correspondence.random_draws": 2,
-}
-
-
-class Study:
-    """A repository with a tiny study in it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        self.environment = {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1", "COLUMNS": "200", "CI": "true"}
-
-    def run(self, *command: str, fails: bool = False) -> str:
-        done = subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
-        )
-        output = done.stdout + done.stderr
-        assert (done.returncode != 0) == fails, output
-        return output
-
-    def dvc(self, *arguments: str, fails: bool = False) -> str:
-        return self.run(sys.executable, "-m", "dvc", *arguments, fails=fails)
-
-    def git(self, *arguments: str) -> str:
-        identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
-        return self.run("git", *identity, *arguments)
-
-    def set(self, **values) -> None:
-        """Change params.yaml; a dot in a key is written as two underscores."""
-        path = self.folder / "params.yaml"
-        params = yaml.safe_load(path.read_text())
-        for key, value in values.items():
-            *sections, last = key.replace("__", ".").split(".")
-            at = params
-            for section in sections:
-                at = at[section]
-            at[last] = value
-        path.write_text(yaml.safe_dump(params, sort_keys=False))
-
-    def repro(self) -> list[str]:
-        """`dvc repro`; the stages that ran."""
-        output = self.dvc("repro")
-        return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+from tiny_study import TINY, Study, new_study
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory) -> Study:
     """The tiny study, reproduced from nothing and committed."""
-    folder = tmp_path_factory.mktemp("study") / "graybox"
-    files = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    ).stdout
-    for name in filter(None, files.split("\0")):
-        made_by_default_run = name == "dvc.lock" or (name.startswith("metrics/") and name.endswith(".json"))
-        if (ROOT / name).is_file() and not made_by_default_run:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    made = Study(folder)
-    made.set(**{key.replace(".", "__"): value for key, value in TINY.items()})
-    made.git("init", "-q", "-b", "main")
-    made.git("add", "-A")
-    made.git("commit", "-qm", "A tiny study")
+    made = new_study(tmp_path_factory.mktemp("study") / "graybox")
     made.ran_first = made.repro()
     made.git("add", "-A")
     made.git("commit", "-qm", "Its results")
@@ -113,6 +31,7 @@ def clean(study, tmp_path) -> Study:
 def test_a_first_run_makes_everything(study):
     per_variant = [f"{stage}@{name}" for stage in ("train", "evaluate") for name in TINY["variants"]]
     others = ["check", "download", "prepare", "summarize", "compare", "select_best", "vega"]
+    others += ["combine", "train_combined", "evaluate_combined"]
     others += ["mistakes", "reliance", "occlude", "correspondence", "report"]
     assert sorted(study.ran_first) == sorted([*others, *per_variant])
     for made in (
@@ -120,10 +39,13 @@ def test_a_first_run_makes_everything(study):
         "plots/accuracy_by_parameter.png", "plots/mistakes.png", "plots/occlusion/00.png", "plots/occlusion/01.png",
         "data/occlusion.npz", "plots/occlusion.gif", "plots/occlusion_windows.png", "plots/reliance.png",
         "plots/correspondence.png", "report/correspondence.csv", "report/verdict.json", "report/index.html",
+        "report/combined.json", "report/findings.json", "metrics/combined.json",
+        "models/variants/baseline/seed-0.safetensors", "models/variants/combined/seed-0.safetensors",
     ):  # fmt: skip
         assert (study.folder / made).stat().st_size > 0, made
     table = pd.read_csv(study.folder / "report/comparison.csv").set_index("variant")
-    for name in TINY["variants"]:
+    assert list(table.index) == [*TINY["variants"], "combined"]
+    for name in table.index:
         row = json.loads((study.folder / f"metrics/{name}.json").read_text())
         assert table.loc[name, "test_accuracy"] == row["test_accuracy"]
     best = json.loads((study.folder / "report/best.json").read_text())
@@ -160,6 +82,64 @@ def test_an_edit_of_a_late_module_retrains_nothing(clean):
     assert clean.repro() == ["reliance", "occlude"]  # their outputs are the same, so the report stands
 
 
+def test_the_combination_is_trained_again_only_if_another_is_chosen(clean):
+    rule = clean.folder / "graybox/combine.py"
+    rule.write_text(rule.read_text() + "\n# edited\n")
+    assert clean.repro() == ["combine"]
+    before = json.loads((clean.folder / "report/combined.json").read_text())
+    planted = "return -scored[name].accuracy, name != baseline, scored[name].loss"
+    assert planted in rule.read_text()
+    # Each parameter's other level, whatever this machine's training has made the best: all that is not the baseline, or
+    # where that was chosen, the baseline.
+    every = {"model": {"conv_layers": 2, "filters": 8}}
+    worse = "!=" if before["overrides"] == every else "=="
+    rule.write_text(rule.read_text().replace(planted, f"return float(name {worse} baseline), True, scored[name].loss"))
+    ran = clean.repro()
+    after = json.loads((clean.folder / "report/combined.json").read_text())
+    assert after["overrides"] == ({} if worse == "!=" else every)
+    assert ran[:4] == ["combine", "train_combined", "evaluate_combined", "compare"]
+    assert not [stage for stage in ran if "@" in stage]
+    row = pd.read_csv(clean.folder / "report/comparison.csv").set_index("variant").loc["combined"]
+    assert (row["conv_layers"], row["filters"]) == ((3, 4) if worse == "!=" else (2, 8))
+    said = (
+        "combined is the baseline itself"
+        if worse == "!="
+        else "combined takes conv layers from conv-2 and filters from "
+    )
+    assert said in (clean.folder / "report/comparison.md").read_text()
+    assert said in (clean.folder / "report/index.html").read_text()
+
+
+def test_several_seeds_reach_the_table_and_leave_no_trace_when_they_go(clean):
+    clean.set(train__seeds=2)
+    clean.dvc("repro", "select_best")
+    weights = clean.folder / "models/variants/filters-8"
+    assert sorted(file.name for file in weights.iterdir()) == ["seed-0.safetensors", "seed-1.safetensors"]
+    one, other = (file.read_bytes() for file in weights.iterdir())
+    assert one != other
+    assert np.load(clean.folder / "data/predictions/baseline.npz")["test"].shape == (2, 15, 3)
+    row = json.loads((clean.folder / "metrics/baseline.json").read_text())
+    assert row["seeds"] == 2 and row["test_accuracy_sd"] >= 0
+    table = pd.read_csv(clean.folder / "report/comparison.csv").set_index("variant")
+    assert table.loc["filters-8", ["seeds_low", "seeds_high", "difference_low"]].notna().all()
+    best = json.loads((clean.folder / "report/best.json").read_text())
+    assert best["seed"] == table.loc[best["variant"], "best_seed"] and best["seeds"] == 2
+    chosen = clean.folder / f"models/variants/{best['variant']}/seed-{best['seed']}.safetensors"
+    assert (clean.folder / "models/best.safetensors").read_bytes() == chosen.read_bytes()
+    assert "over 2 seeds" in (clean.folder / "report/comparison.md").read_text()
+
+    before = {file: file.read_bytes() for file in [*clean.folder.glob("metrics/*.json"), clean.folder / "dvc.lock"]}
+    clean.dvc("repro", "--force", "select_best")
+    assert {file: file.read_bytes() for file in before} == before
+
+    clean.set(train__seeds=1)
+    for command in ("stages.train", "stages.evaluate"):  # by hand, where DVC does not empty the folders first
+        clean.run(sys.executable, "-m", command, "filters-8")
+    assert [file.name for file in weights.iterdir()] == ["seed-0.safetensors"]
+    assert [file.name for file in (clean.folder / "plots/live/filters-8").iterdir()] == ["seed-0"]
+    assert "seeds" not in json.loads((clean.folder / "metrics/filters-8.json").read_text())
+
+
 def test_an_occlusion_parameter_reaches_occlusion_and_report_alone(clean):
     clean.set(occlusion__window=7)
     assert clean.repro() == ["check", "reliance", "occlude", "report"]
@@ -171,6 +151,7 @@ def test_an_experiment_and_its_difference(clean):
     clean.dvc("exp", "run", "-n", "wider", "-S", "model.filters=6")
     rows = json.loads(clean.dvc("metrics", "diff", "--json"))
     trained = {row for row in rows if row.startswith("metrics/")}
+    trained.discard("metrics/combined.json")  # which may have been any of them
     assert trained == {f"metrics/{name}.json" for name in ("baseline", "conv-2")}  # filters-8 says its own number
     assert rows["metrics/baseline.json"]["parameters"]["diff"] > 0
     shown = clean.dvc("exp", "show", "--only-changed", "--csv")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from conftest import image_set
 
-from graybox import comparison, config, mistakes, paired, scores, timing
+from graybox import comparison, config, figures, intervals, mistakes, paired, scores, timing
 
 
 def test_known_scores():
@@ -27,9 +27,9 @@ def test_a_class_that_never_occurs_is_no_obstacle():
 
 
 def test_wilsons_interval():
-    low, high = comparison._interval(0.8, 100)  # Wilson 1927's formula, by hand
-    assert (low, high) == pytest.approx((0.71117, 0.86663), abs=1e-5)
-    assert comparison._interval(1.0, 50)[1] == 1.0
+    found = intervals.share(80, 100)
+    assert (found.low, found.high) == pytest.approx((0.71117, 0.86663), abs=1e-5)  # Wilson 1927's formula, by hand
+    assert intervals.share(50, 50).high == 1.0
 
 
 def test_mistakes_are_all_found_and_ordered_by_confidence():
@@ -173,11 +173,11 @@ def test_what_else_a_variant_changes_stands_below_its_level(params, table):
 def test_the_same_weights_keep_their_first_time_and_others_do_not(tmp_path):
     weights, path = tmp_path / "w", tmp_path / "timing" / "x.json"
     weights.write_bytes(b"one")
-    timing.record(path, weights, 10.04, "CPU")
-    timing.record(path, weights, 99, "CPU")
+    timing.record(path, [weights], 10.04, "CPU")
+    timing.record(path, [weights], 99, "CPU")
     assert json.loads(path.read_text())["seconds"] == 10.0
     weights.write_bytes(b"two")
-    timing.record(path, weights, 99, "CPU")
+    timing.record(path, [weights], 99, "CPU")
     assert json.loads(path.read_text())["seconds"] == 99
 
 
@@ -186,7 +186,7 @@ def test_learning_curves_of_all_variants_in_one_table(tmp_path):
         (tmp_path / variant).mkdir()
         rows = "".join(f"{step}\t{loss}\n" for step, loss in enumerate(losses, start=1))
         (tmp_path / variant / "train_loss.tsv").write_text(f"step\ttrain_loss\n{rows}")
-    curves = comparison.learning_curves({"b": tmp_path / "b", "a": tmp_path / "a"})
+    curves = comparison.learning_curves({"b": [tmp_path / "b"], "a": [tmp_path / "a"]})
     assert curves.values.tolist() == [["b", 1, 5.0], ["a", 1, 3.0], ["a", 2, 2.0]]
 
 
@@ -208,3 +208,100 @@ def test_overfitting_is_what_training_is_ahead_after_the_last_epoch():
 
 def test_params_of_the_repository_are_valid():
     assert config.load().variants
+
+
+def test_the_figures_of_several_seeds_are_means_and_the_network_is_chosen_on_validation():
+    def row(test, validation, loss):
+        return {"test_accuracy": test, "validation_accuracy": validation, "validation_loss": loss}
+
+    one = scores.over_seeds({5: row(0.5, 0.6, 1.0)})
+    assert one == row(0.5, 0.6, 1.0)
+    several = scores.over_seeds({5: row(0.9, 0.5, 0.1), 6: row(0.5, 0.6, 1.0), 7: row(0.4, 0.6, 0.9)})
+    assert several["test_accuracy"] == pytest.approx(0.6) and several["validation_loss"] == pytest.approx(2 / 3)
+    assert several["test_accuracy_sd"] == pytest.approx(np.sqrt(0.07))
+    assert (several["seeds"], several["best_seed"]) == (3, 7)
+
+
+def test_the_same_networks_of_several_seeds_keep_their_first_time(tmp_path):
+    files = [tmp_path / "seed-0", tmp_path / "seed-1"]
+    for file in files:
+        file.write_text(file.name)
+    timing.record(tmp_path / "t.json", files, 3, "CPU")
+    timing.record(tmp_path / "t.json", files, 4, "CPU")
+    assert json.loads((tmp_path / "t.json").read_text())["seconds"] == 3
+    files[1].write_text("trained otherwise")
+    timing.record(tmp_path / "t.json", files, 4, "CPU")
+    assert json.loads((tmp_path / "t.json").read_text())["seconds"] == 4
+
+
+def test_curves_of_several_seeds_are_their_mean(tmp_path):
+    for seed, losses in enumerate([(3.0, 2.0), (5.0, 1.0)]):
+        (tmp_path / f"{seed}").mkdir()
+        rows = "".join(f"{step}\t{loss}\n" for step, loss in enumerate(losses, start=1))
+        (tmp_path / f"{seed}" / "train_loss.tsv").write_text(f"step\ttrain_loss\n{rows}")
+    curves = comparison.learning_curves({"a": [tmp_path / "0", tmp_path / "1"]})
+    assert curves.values.tolist() == [["a", 1, 4.0], ["a", 2, 1.5]]
+
+
+@pytest.fixture
+def several(params):
+    """Three seeds of each variant: epochs-double and conv-5 beat the baseline on the images, conv-5 by lucky seeds."""
+    counts = {"conv-5": (760, 840, 800), "epochs-double": (860, 862, 861)}
+    correct = {name: np.arange(1000) < np.array(counts.get(name, (740, 760, 750)))[:, None] for name in params.variants}
+    metrics = {
+        name: {**dict.fromkeys(["test_top5", "test_loss", "validation_accuracy", "validation_loss"], 0.5),
+               "test_accuracy": found.mean(), "parameters": 1, "macs": 1, "seeds": 3, "best_seed": 2,
+               "test_accuracy_sd": found.mean(axis=1).std(ddof=1)}
+        for name, found in correct.items()
+    }  # fmt: skip
+    study = params.model_copy(update={"train": params.train.model_copy(update={"seeds": 3})})
+    return study, comparison.table(study, metrics, {name: {"seconds": 1} for name in correct}, correct), correct
+
+
+def test_a_difference_that_seeds_alone_could_make_is_not_claimed(several):
+    params, table, _ = several
+    said = {sentence.split(",")[0]: sentence for sentence in comparison.sentences(params, table)}
+    figures = "+5.0 points (95% CI 4.0 to 6.0 over test images, -4.2 to 14.2 over seeds; p < 0.001)"
+    assert f"5: no difference found over seeds, {figures}" in said["conv layers"]
+    assert "12: +11.1 points (95% CI 9.2 to 13.0 over test images, 8.6 to 13.6 over seeds; p < 0.001)" in said["epochs"]
+    assert "Welch" in comparison.method(params) and "McNemar's exact p" not in comparison.method(params)
+
+
+def test_the_table_of_several_seeds_shows_their_spread_and_survives_saving(several, tmp_path):
+    _, table, _ = several
+    shown = comparison.readable(table).set_index("variant")
+    assert shown.loc["conv-5", "standard deviation over 3 seeds"] == "4.0"
+    assert (
+        shown.loc["conv-5", "95% CI over seeds"] == "-4.2 to 14.2" and shown.loc["baseline", "95% CI over seeds"] == ""
+    )
+    table.to_csv(tmp_path / "table.csv", index=False)
+    again = comparison.read(tmp_path / "table.csv")
+    assert comparison.markdown(again) == comparison.markdown(table)
+    assert again["best_seed"].tolist() == [2] * len(table)
+
+
+def test_with_one_seed_the_table_has_no_word_of_seeds(params, table):
+    assert table[["seeds_low", "seeds_high", "test_accuracy_sd"]].isna().all(axis=None)
+    assert not any("seed" in column for column in comparison.readable(table))
+    assert table["best_seed"].tolist() == [params.train.seed] * len(table) and set(table["seeds"]) == {1}
+    assert "McNemar's exact p" in comparison.method(params)
+
+
+def test_the_chart_shows_each_seeds_network(several):
+    params, table, correct = several
+    levels = comparison.factor_levels(params, table)
+    by_seed = {name: found.mean(axis=1) for name, found in correct.items()}
+    axes = figures.accuracy_by_parameter(levels, by_seed).axes[0]
+    drawn = [line.get_ydata().tolist() for line in axes.lines if line.get_markersize() == 3]
+    assert drawn == [by_seed[name].tolist() for name in levels["conv layers"]["variant"]]
+    alone = {name: found[:1] for name, found in by_seed.items()}
+    assert not [
+        line for line in figures.accuracy_by_parameter(levels, alone).axes[0].lines if line.get_markersize() == 3
+    ]
+
+
+def test_the_combination_is_a_row_and_no_level(params, table):
+    study = params.with_variant("combined", {"model": {"conv_layers": 5}, "train": {"epochs_factor": 2}})
+    row = table.iloc[[0]].assign(variant="combined", epochs=12, conv_layers=5)
+    levels = comparison.factor_levels(study, pd.concat([table, row], ignore_index=True))
+    assert not any("combined" in set(rows["variant"]) for rows in levels.values())

@@ -1,0 +1,143 @@
+"""How `combined` did against the baseline and the best single variant, and if it lost, why it may have; in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from graybox import comparison, paired
+from graybox.config import COMBINED, Params
+
+# Of accuracy: smaller differences than this are not offered as a reason.
+WORTH_SAYING = 0.01
+
+
+def sentences(
+    params: Params,
+    frame: pd.DataFrame,
+    correct: Mapping[str, np.ndarray],
+    curves: pd.DataFrame,
+    choice: Mapping[str, Any],
+) -> list[str]:
+    """What `combined` is made of, what came of it, and whether it lost and why it may have, from figures alone.
+
+    The comparison with the best single variant follows the same rule as those with the baseline, but stands alone: its
+    p-value is not corrected.
+
+    Args:
+        params: with `combined` among the variants.
+        frame: the table. `correct`: bool [seeds, N] for each variant, as `comparison.table` has it.
+        curves: what `comparison.learning_curves` gave.
+        choice: what `combine.Choice.record` gave.
+    """
+    split = params.select.split
+    single = comparison.best(frame[frame["variant"] != COMBINED], split)
+    row = frame.set_index("variant").loc[COMBINED]
+    found = [_made_of(choice)]
+    same = next((name for name in params.variants if params.variant(name) == params.variant(COMBINED)), COMBINED)
+    if same not in (COMBINED, choice["baseline"]):
+        found.append(f"combined has the very settings of {same}, so it is that network over again.")
+    against = _against(correct[COMBINED], correct[single])
+    found.append(f"combined against the baseline: {comparison.in_words(row)}.")
+    if single != choice["baseline"]:
+        found.append(f"combined against {single}, the best single variant on {split}: {comparison.in_words(against)}.")
+    if comparison.best(frame, split) == COMBINED:
+        found.append(f"combined is the best of all on {split}.")
+        if unsure := _unsure(choice):
+            images = f"the {choice['validation_images']:,} validation images"
+            found.append(f"Taken for gains whose 95% intervals on {images} include 0: {_listed(unsure)}.")
+        return found
+    lost = frame.set_index("variant").loc[single, f"{split}_accuracy"] - row[f"{split}_accuracy"]
+    result = f"combined is {100 * lost:.1f} points of {split} accuracy behind {single}, so it lost"
+    if lost == 0:
+        result = f"combined is no better than {single} on {split}, so the earlier of the two is taken"
+    if same == single or lost == 0:
+        return [*found, f"{result}."]
+    reasons = _reasons(params, frame, curves, choice, single)
+    why = "; ".join(reasons) if reasons else "nothing in the figures says why"
+    return [*found, f"{result}. Why it may have: {why}."]
+
+
+def _made_of(choice: Mapping[str, Any]) -> str:
+    taken, left = [], []
+    for level in choice["levels"]:
+        parameter, variant = level["parameter"], level["variant"]
+        if level["given_up"]:
+            left.append(f"{variant}, the best level of {parameter}, was given up: {level['given_up']}")
+        elif level["level"]:
+            taken.append(f"{parameter} from {variant}")
+    kept = [level["parameter"] for level in choice["levels"] if not level["level"] or level["given_up"]]
+    images = f"{choice['validation_images']:,} validation images"
+    if not taken:
+        why = f"no level was better than the baseline's on the {images}" if kept else "there is no other level"
+        text = f"combined is the baseline itself, trained again: {why}"
+    else:
+        text = f"combined takes {_listed(taken)}, each the best of its parameter on the {images}"
+        text += f"; {_listed(kept)} stay{'s' * (len(kept) == 1)} as in the baseline" if kept else ""
+    return ". ".join([text, *left]) + "."
+
+
+def _against(correct: np.ndarray, other: np.ndarray) -> dict[str, Any]:
+    found = asdict(paired.compare(correct, other))
+    return found | {"difference_low": found["low"], "difference_high": found["high"]}
+
+
+def _taken(choice: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [level for level in choice["levels"] if level["level"] and not level["given_up"]]
+
+
+def _unsure(choice: Mapping[str, Any]) -> list[str]:
+    """The variants that may have been chosen by luck: their gain's interval does not leave out 0."""
+    return [level["variant"] for level in _taken(choice) if level["gain_low"] <= 0]
+
+
+def _reasons(
+    params: Params, frame: pd.DataFrame, curves: pd.DataFrame, choice: Mapping[str, Any], single: str
+) -> list[str]:
+    """Why `combined` may have lost to `single`: only what the study's figures speak for."""
+    reasons = []
+    taken, unsure = _taken(choice), _unsure(choice)
+    rows = frame.set_index("variant")
+    accuracy, epochs = rows.loc[single, "validation_accuracy"], int(rows.loc[COMBINED, "epochs"])
+    if unsure:
+        reasons.append(
+            f"luck in the choice: {len(unsure)} of its {len(taken)} levels ({_listed(unsure)}) "
+            f"{'was' if len(unsure) == 1 else 'were'} taken for a gain whose 95% interval on the "
+            f"{choice['validation_images']:,} validation images includes 0"
+        )
+    gains = [level["gain"] for level in taken]
+    together = rows.loc[COMBINED, "validation_accuracy"] - choice["baseline_accuracy"]
+    if len(taken) > 1 and sum(gains) - together > WORTH_SAYING:
+        alone = _listed([f"{100 * gain:+.1f}" for gain in gains])
+        reasons.append(
+            f"interactions: the parameters were tried one at a time, where they gained {alone} points on validation; "
+            f"together they gained {100 * together:+.1f}, not {100 * sum(gains):+.1f}"
+        )
+    if params.select.split == "test" and rows.loc[COMBINED, "validation_accuracy"] >= accuracy:
+        reasons.append(
+            f"the splits disagree: on validation, by which its levels were chosen, combined has "
+            f"{rows.loc[COMBINED, 'validation_accuracy']:.1%} and {single} {accuracy:.1%}"
+        )
+    others = len(frame) - 1
+    if params.select.split == "test" and others > 1:
+        reasons.append(f"{single} is the best of {others} on these very test images, which flatters it")
+    ahead, last = comparison.overfitting(curves), curves.groupby("variant").last()["train_accuracy"]
+    if ahead[COMBINED] - ahead[single] > WORTH_SAYING:
+        reasons.append(
+            f"overfitting: training is {100 * ahead[COMBINED]:.1f} points ahead of validation, "
+            f"that of {single} {100 * ahead[single]:.1f}"
+        )
+    if last[single] - last[COMBINED] > WORTH_SAYING:
+        reasons.append(
+            f"too short a training for its size: after {epochs} epoch{'s' * (epochs > 1)} it is right on "
+            f"{last[COMBINED]:.1%} of the training images, {single} on {last[single]:.1%}"
+        )
+    return reasons
+
+
+def _listed(items: list[str]) -> str:
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)

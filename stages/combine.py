@@ -1,0 +1,28 @@
+"""Put each parameter's best level together, by validation accuracy alone: the settings of the variant `combined`."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from graybox import combine, config, errors, images, scores
+
+
+def main() -> None:
+    params = config.load()
+    labels = images.load("data/prepared", "validation").labels
+    scored = {}
+    for name in params.variants:
+        answers = np.load(f"data/predictions/{name}.npz")["validation"]
+        loss = np.mean([scores.summarize(answer, labels)["loss"] for answer in answers])
+        scored[name] = combine.Scored(answers.argmax(axis=-1) == labels, round(float(loss), 6))
+    choice = combine.choose(params, scored)
+
+    Path("report").mkdir(exist_ok=True)
+    Path("report/combined.json").write_text(json.dumps(choice.record(), indent=1) + "\n")
+    taken = [level.variant for level in choice.levels if level.level and not level.given_up]
+    print(f"combined: {' + '.join(taken) or 'every parameter as in the baseline'}")
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,103 @@
+"""What the report says of `combined`: won, lost and why it may have, or nothing new; never more than the figures."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from graybox import combine, comparison, outcome
+
+IMAGES = 1000
+
+
+@pytest.fixture
+def said(params):
+    """The sentences for a study in which each variant is right on so many of 1,000 test and validation images."""
+
+    def say(test: dict[str, float], validation: dict[str, float], seeds: int = 1, **curve: tuple[float, float]) -> str:
+        def right(accuracy: float) -> np.ndarray:
+            return np.tile(np.arange(IMAGES) < IMAGES * accuracy, (seeds, 1))
+
+        scored = {name: combine.Scored(right(validation.get(name, 0.5)), 1.0) for name in params.variants}
+        choice = combine.choose(params, scored).record()
+        study = params.with_variant("combined", choice["overrides"])
+        accuracy = {name: test.get(name, 0.5) for name in study.variants}
+        metrics = {
+            name: {**dict.fromkeys(["test_top5", "test_loss", "validation_loss", "parameters", "macs"], 1),
+                   "test_accuracy": accuracy[name], "validation_accuracy": validation.get(name, 0.5), "seeds": seeds}
+            for name in study.variants
+        }  # fmt: skip
+        correct = {name: right(found) for name, found in accuracy.items()}
+        table = comparison.table(study, metrics, {name: {"seconds": 1} for name in accuracy}, correct)
+        rows = [(name, 1, *curve.get(name.replace("-", "_"), (0.6, 0.5))) for name in accuracy]
+        curves = pd.DataFrame(rows, columns=["variant", "epoch", "train_accuracy", "validation_accuracy"])
+        return " ".join(outcome.sentences(study, table, correct, curves, choice))
+
+    return say
+
+
+LEVELS = {"fc-1": 0.6, "pool-3": 0.7, "combined": 0.65}
+
+
+def test_a_combination_that_wins_says_so_and_gives_no_excuse(said):
+    text = said({"combined": 0.9, "pool-3": 0.7}, LEVELS)
+    assert text.startswith("combined takes fc layers from fc-1 and max pooling from pool-3, each the best of its ")
+    assert "1,000 validation images; conv layers, filters, epochs and stride stay as in the baseline." in text
+    assert "combined against the baseline: +40.0 points (95% CI 37.0 to 43.0; p < 0.001)." in text
+    assert "combined against pool-3, the best single variant on test: +20.0 points" in text
+    assert text.endswith("combined is the best of all on test.") and "lost" not in text
+
+
+def test_a_combination_that_loses_says_by_how_much_and_why_it_may_have(said):
+    text = said({"combined": 0.65, "pool-3": 0.7}, LEVELS, combined=(0.8, 0.65), pool_3=(0.75, 0.7))
+    assert "combined is 5.0 points of test accuracy behind pool-3, so it lost. Why it may have:" in text
+    assert "they gained +10.0 and +20.0 points on validation; together they gained +15.0, not +30.0" in text
+    assert "pool-3 is the best of 14 on these very test images, which flatters it" in text
+    assert "training is 15.0 points ahead of validation, that of pool-3 5.0" in text
+    assert "luck" not in text and "too short" not in text and "disagree" not in text
+
+
+def test_levels_taken_for_gains_within_the_noise_are_counted(said):
+    text = said({"pool-3": 0.7}, {"filters-64": 0.501, "fc-1": 0.502, "pool-3": 0.7})
+    assert "2 of its 3 levels (fc-1 and filters-64) were taken for a gain whose 95% interval" in text
+
+
+def test_too_little_training_and_splits_that_disagree_are_named(said):
+    text = said({"combined": 0.6, "pool-3": 0.7}, LEVELS | {"combined": 0.8}, combined=(0.5, 0.5), pool_3=(0.8, 0.7))
+    assert "after 6 epochs it is right on 50.0% of the training images, pool-3 on 80.0%" in text
+    assert (
+        "the splits disagree: on validation, by which its levels were chosen, combined has 80.0% and pool-3 70.0%"
+        in text
+    )
+    assert "overfitting" not in text and "interactions" not in text  # 80% is just what the gains add up to
+
+
+def test_a_small_difference_is_not_claimed(said):
+    text = said({"combined": 0.701, "pool-3": 0.7}, LEVELS)
+    assert "the best single variant on test: no difference found, +0.1 points (95% CI -0.1 to 0.3; p = 1.000)" in text
+
+
+def test_no_better_level_makes_the_baseline_again(said):
+    text = said({"pool-3": 0.7}, {})
+    assert text.startswith("combined is the baseline itself, trained again: no level was better than the baseline's")
+    assert "combined against the baseline: no difference found, +0.0 points" in text
+
+
+def test_one_better_level_makes_that_variant_again(said):
+    text = said({"pool-3": 0.7, "combined": 0.7}, {"pool-3": 0.7, "combined": 0.7})
+    assert "combined has the very settings of pool-3, so it is that network over again." in text
+    assert text.endswith("combined is no better than pool-3 on test, so the earlier of the two is taken.")
+
+
+def test_a_winner_says_too_which_of_its_levels_may_be_luck(said):
+    text = said({"combined": 0.9}, {"fc-1": 0.501, "pool-3": 0.7})
+    assert text.endswith("Taken for gains whose 95% intervals on the 1,000 validation images include 0: fc-1.")
+
+
+def test_what_was_given_up_is_said(said):
+    text = said({}, {"pool-none": 0.6, "stride-3": 0.7})
+    assert "pool-none, the best level of max pooling, was given up: stride-3 sets model.stride to 3." in text
+
+
+def test_several_seeds_bring_their_own_interval(said):
+    text = said({"combined": 0.9, "pool-3": 0.7}, LEVELS, seeds=2)
+    assert "+20.0 points (95% CI 17.5 to 22.5 over test images, 20.0 to 20.0 over seeds; p < 0.001)" in text
