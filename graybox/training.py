@@ -19,7 +19,7 @@ from graybox.augmentation import Batches
 from graybox.config import ModelParams, TrainParams
 from graybox.errors import UserError
 from graybox.images import ImageSet
-from graybox.model import CNN
+from graybox.model import CNN, layer_sizes
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ def fit(
     """
     device = inference.pick_device(train_params.device)
     precision = inference.pick_precision(train_params.precision, device)
+    layer_sizes(model_params, train_params.size_at(0, train.size), len(train.class_names))  # raises before any work
     torch.manual_seed(train_params.seed)
     model = CNN(model_params, train.size, train.class_names)
     set_pixel_statistics(model, train.images)

@@ -211,3 +211,10 @@ def test_a_constant_schedule_is_constant(settings):
     network, schedule = settings
     fitted = training.fit(network, schedule.model_copy(update={"schedule": "constant"}), image_set(64), image_set(16))
     assert {epoch.learning_rate for epoch in fitted.curve} == {schedule.learning_rate}
+
+
+def test_images_that_start_too_small_for_the_layers_stop_before_any_work(settings):
+    network, schedule = settings
+    network = network.model_copy(update={"conv_layers": 4, "global_average_pool": True})
+    with pytest.raises(UserError, match=r"max pooling 4.*8 x 8 image"):
+        training.fit(network, schedule.model_copy(update={"start_size": 0.5}), image_set(64), image_set(16))
