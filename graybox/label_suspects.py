@@ -21,7 +21,7 @@ class LabelSuspects:
     Attributes:
         quality: float [N], 0..1: the probability that the network gives the label (self-confidence); low = doubtful.
         suspect: bool [N], the confident joint's off-diagonal: the network gives another class at least the probability
-            that it gives that class's own images on average, and no such probability to the label.
+            that it gives that class's own images on average, and the label less; and the image is a usual one.
         expected: how many suspects there would be if no label were wrong and the network as often right as its
             probabilities say.
         p_value: the chance of as many as there are, or more, in that case.
@@ -33,7 +33,9 @@ class LabelSuspects:
     p_value: float
 
 
-def suspects(probabilities: np.ndarray, labels: np.ndarray, calibrated: np.ndarray) -> LabelSuspects:
+def suspects(
+    probabilities: np.ndarray, labels: np.ndarray, calibrated: np.ndarray, usual: np.ndarray | None = None
+) -> LabelSuspects:
     """Judge the labels of images that the network was not trained on.
 
     Confident learning takes every confident answer that differs from the label for a wrong label, though some are
@@ -43,16 +45,19 @@ def suspects(probabilities: np.ndarray, labels: np.ndarray, calibrated: np.ndarr
     Args:
         probabilities: float [N, classes], the network's own. `labels`: int [N].
         calibrated: float [N, classes], from `recalibrated`: as often right as they say.
+        usual: bool [N], the images that may be suspects; None = all. On pictures unlike any that it knows a network is
+            sure without a right to it, and no calibration helps. What is usual must not depend on the labels.
     """
+    usual = np.ones(len(labels), bool) if usual is None else usual
     present = np.unique(labels)
     if len(present) < 2:
         return LabelSuspects(probabilities[np.arange(len(labels)), labels], np.zeros(len(labels), bool), 0.0, 1.0)
     # Of a class without images there is no threshold; what is left of the probabilities is shared among the others.
     own = probabilities[:, present] / np.maximum(probabilities[:, present].sum(axis=1, keepdims=True), 1e-12)
     numbers = np.searchsorted(present, labels)
-    suspect = np.asarray(find_label_issues(numbers, own, filter_by="confident_learning", n_jobs=1))
+    suspect = np.asarray(find_label_issues(numbers, own, filter_by="confident_learning", n_jobs=1)) & usual
     confident = np.where(own >= get_confident_thresholds(numbers, own), own, -1.0)
-    sure = confident.max(axis=1) >= 0
+    sure = (confident.max(axis=1) >= 0) & usual
     chances = 1 - calibrated[np.flatnonzero(sure), present[confident[sure].argmax(axis=1)]]
     chances = np.clip(chances.astype(np.float64), 0, 1)
     p_value = float(poisson_binom.sf(suspect.sum() - 1, chances)) if len(chances) else 1.0

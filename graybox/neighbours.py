@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from sklearn.neighbors import NearestNeighbors
-from torch import nn
+from torch import Tensor, nn
 
 from graybox import inference
 from graybox.model import CNN
@@ -28,33 +28,34 @@ class Neighbours:
     similarity: np.ndarray
 
 
-@torch.inference_mode()
-def penultimate(model: CNN, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
-    """What enters the last fully connected layer, each image's scaled to length 1.
+def answers_and_features(model: CNN, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Class probabilities, and what enters the last fully connected layer with each image's scaled to length 1.
 
     Args:
-        model: in evaluation mode.
+        model: it is left as it was.
         images: uint8 [N, H, W, 3]; they may be memory-mapped.
 
     Returns:
-        float32 [N, units]; zeros where the network answers to nothing in the image.
+        float32 [N, classes] and float32 [N, units]; features are zeros where the network answers to nothing.
     """
-    *before, _ = model.head
-    trunk = nn.Sequential(*before)
-    found = []
-    for start in range(0, len(images), batch_size):
-        # A copy, as PyTorch can't wrap what is memory-mapped read-only.
-        pixels = inference.to_float(torch.as_tensor(np.array(images[start : start + batch_size])).to(model.mean.device))
-        features = trunk(model.features((pixels - model.mean) / model.std))
-        found.append(nn.functional.normalize(features.float(), dim=1).cpu().numpy())
-    return np.concatenate(found)
+    caught: list[Tensor] = []
+
+    def catch(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        caught.append(nn.functional.normalize(inputs[0].float(), dim=1).cpu())
+
+    hook = model.head[-1].register_forward_pre_hook(catch)
+    try:
+        probabilities = inference.probabilities(model, images)
+    finally:
+        hook.remove()
+    return probabilities, torch.cat(caught).numpy()
 
 
 def nearest(features: np.ndarray, training: np.ndarray, training_labels: np.ndarray, count: int) -> Neighbours:
     """The `count` nearest training images of each image, by the angle between their features.
 
     Args:
-        features: float [N, units]. `training`: float [M, units], M of at least 1. Both from `penultimate`.
+        features: float [N, units]. `training`: float [M, units], M of at least 1. Both from `answers_and_features`.
         training_labels: int [M].
         count: all M, if there are fewer.
     """

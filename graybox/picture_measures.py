@@ -13,7 +13,7 @@ LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)  # ITU-R BT.709, section 3
 LEVELS = np.linspace(0.02, 0.98, 33)
 MEASURES = ("brightness", "contrast", "sharpness", "box_area", "box_off_centre", "object_contrast")
 FEWEST = 20
-"""With fewer pictures of its class to compare with, a picture is compared with those of all classes."""
+"""With fewer pictures of its class to compare with, a picture is compared with those of all classes only."""
 
 
 def measure(images: ImageSet) -> pd.DataFrame:
@@ -67,27 +67,38 @@ def _measure_one(image: np.ndarray, box: np.ndarray) -> dict[str, float]:
     return found
 
 
-def place_in_class(
-    values: np.ndarray, labels: np.ndarray, reference: np.ndarray, reference_labels: np.ndarray
-) -> np.ndarray:
-    """Where a figure lies among those of its class: the share of the reference that is smaller, ties by half, 0..1.
+def place(values: np.ndarray, labels: np.ndarray, reference: np.ndarray, reference_labels: np.ndarray) -> np.ndarray:
+    """How unusual a figure is: the share of the reference that is smaller, ties by half, 0..1; 0.5 is the middle.
+
+    Taken among the reference's images of the same class and among all of them, and the more moderate of the two given:
+    what is only small for its class may have a wrong label, and what is only small beside other classes is as its class
+    is. Opposite ones give 0.5.
 
     Args:
         values: float [N], NaN where unknown. `labels`: int [N].
-        reference: float [M], NaN where unknown. `reference_labels`: int [M]. Where a class has fewer than FEWEST
-            known figures, all classes' are the reference.
+        reference: float [M], NaN where unknown. `reference_labels`: int [M]. Of a class with fewer than FEWEST known
+            figures, only the place among all counts.
 
     Returns:
         float64 [N]; NaN where the figure is unknown or there is no reference at all.
     """
     known = ~np.isnan(reference)
-    places = np.full(len(values), np.nan)
+    overall = _place_among(values, reference[known])
+    found = overall.copy()
     for label in np.unique(labels):
-        own = np.sort(reference[known & (reference_labels == label)])
-        if len(own) < FEWEST:
-            own = np.sort(reference[known])
-        rows = np.flatnonzero((labels == label) & ~np.isnan(values))
-        if len(own):
-            sides = (np.searchsorted(own, values[rows], side) for side in ("left", "right"))
-            places[rows] = sum(sides) / (2 * len(own))
-    return places
+        own = reference[known & (reference_labels == label)]
+        if len(own) >= FEWEST:
+            rows = np.flatnonzero(labels == label)
+            both = np.stack([_place_among(values[rows], own), overall[rows]]) - 0.5
+            opposite = both.prod(axis=0) <= 0
+            moderate = np.take_along_axis(both, np.abs(both).argmin(axis=0)[None], axis=0)[0]
+            found[rows] = 0.5 + np.where(opposite, 0.0, moderate)
+    found[np.isnan(values)] = np.nan
+    return found
+
+
+def _place_among(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    if not len(reference):
+        return np.full(len(values), np.nan)
+    ordered = np.sort(reference)
+    return sum(np.searchsorted(ordered, values, side) for side in ("left", "right")) / (2 * len(ordered))

@@ -1,0 +1,74 @@
+"""From a network and its images to the evidence, the reasons and the neighbours of its mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from graybox import mistake_evidence, mistake_reasons
+from graybox.images import ImageSet
+from graybox.label_suspects import LabelSuspects, recalibrated, suspects, temperature
+from graybox.model import CNN
+from graybox.neighbours import Neighbours, answers_and_features, nearest
+
+NEIGHBOURS = 10
+UNUSUAL, AGREEING = 0.25, 0.5
+"""A label may be suspected where the training images are nearer than they are to this share of the validation images,
+and where this share of the other networks gives the network's answer."""
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What was found.
+
+    Attributes:
+        probabilities: float32 [N, classes], what the network says of the test images.
+        evidence: a row per test image, from `mistake_evidence.gather`.
+        mistakes, reasons: from `mistake_reasons.explain`.
+        neighbours: the nearest training images of every test image.
+        labels: what is thought of the test images' labels.
+        temperature: what makes the network as often right as it is sure; below 1 it is surer of itself than it says.
+    """
+
+    probabilities: np.ndarray
+    evidence: pd.DataFrame
+    mistakes: pd.DataFrame
+    reasons: pd.DataFrame
+    neighbours: Neighbours
+    labels: LabelSuspects
+    temperature: float
+
+
+def analyse(
+    model: CNN,
+    splits: Mapping[str, ImageSet],
+    networks: Mapping[str, np.ndarray],
+    reliance: pd.DataFrame,
+) -> Analysis:
+    """Explain a network's mistakes on the test split.
+
+    Args:
+        splits: "train", "validation" and "test".
+        networks: what networks say of the test images, each float [N, classes] or, of several trainings, [trainings, N, classes];
+            `model` may be among them.
+        reliance: what hiding the object and the context does to the true class's probability; see
+            `mistake_evidence.gather`.
+    """
+    train, validation, test = (splits[name] for name in ("train", "validation", "test"))
+    _, known = answers_and_features(model, train.images)
+    probabilities, features = answers_and_features(model, test.images)
+    doubt, usual_features = answers_and_features(model, validation.images)
+    neighbours = nearest(features, known, train.labels, NEIGHBOURS)
+    usual = nearest(usual_features, known, train.labels, NEIGHBOURS).similarity.mean(axis=1)
+    near = neighbours.similarity.mean(axis=1) >= np.quantile(usual, UNUSUAL)
+    others = mistake_evidence.without(mistake_evidence.each_network(networks), probabilities)
+    answer = probabilities.argmax(axis=1)
+    agreeing = np.mean([other.argmax(axis=1) == answer for other in others.values()], axis=0) if others else 1.0
+    by = temperature(doubt, validation.labels)
+    labels = suspects(probabilities, test.labels, recalibrated(probabilities, by), near & (agreeing >= AGREEING))
+    evidence = mistake_evidence.gather(test, train, probabilities, others, neighbours, labels, reliance)
+    mistakes, reasons = mistake_reasons.explain(evidence, labels)
+    return Analysis(probabilities, evidence, mistakes, reasons, neighbours, labels, by)
