@@ -27,7 +27,8 @@ class Analysis:
     Attributes:
         probabilities: float32 [N, classes], what the network says of the test images.
         evidence: a row per test image, from `mistake_evidence.gather`.
-        mistakes, reasons: from `mistake_reasons.explain`.
+        mistakes, reasons: from `mistake_reasons.explain`; the mistakes with a column `nearest`, the nearest training
+            images in words.
         neighbours: the nearest training images of every test image.
         labels: what is thought of the test images' labels.
         temperature: what makes the network as often right as it is sure; below 1 it is surer of itself than it says.
@@ -71,4 +72,10 @@ def analyse(
     labels = suspects(probabilities, test.labels, recalibrated(probabilities, by), near & (agreeing >= AGREEING))
     evidence = mistake_evidence.gather(test, train, probabilities, others, neighbours, labels, reliance)
     mistakes, reasons = mistake_reasons.explain(evidence, labels)
+    mistakes["nearest"] = [_nearest(train, neighbours, row) for row in mistakes["row"]]
     return Analysis(probabilities, evidence, mistakes, reasons, neighbours, labels, by)
+
+
+def _nearest(train: ImageSet, neighbours: Neighbours, row: int, count: int = 3) -> str:
+    found = zip(neighbours.rows[row][:count], neighbours.similarity[row])
+    return "; ".join(f"{train.files[n]} ({train.class_names[train.labels[n]]}, {like:.2f})" for n, like in found)

@@ -6,15 +6,18 @@ All test images get their evidence, as a reason for mistakes is one only if it i
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from scipy.stats import entropy
 
 from graybox.images import ImageSet
-from graybox.label_suspects import LabelSuspects
-from graybox.neighbours import Neighbours
 from graybox.picture_measures import MEASURES, measure, place
+
+if TYPE_CHECKING:  # evidence needs no network, only what one said
+    from graybox.label_suspects import LabelSuspects
+    from graybox.neighbours import Neighbours
 
 REFERENCE_PER_CLASS = 200
 """At most so many training images of each class are measured: places are known to half a percent then."""

@@ -8,6 +8,7 @@ it would not be there without it.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,8 +16,10 @@ from scipy.stats import binomtest, fisher_exact
 
 from graybox import paired
 from graybox.intervals import share
-from graybox.label_suspects import LabelSuspects
 from graybox.mistake_traits import KINDS, LABEL, PICTURE, TRAITS, Trait, percent
+
+if TYPE_CHECKING:  # only its figures are needed here
+    from graybox.label_suspects import LabelSuspects
 
 NONE, NONE_TITLE = "no_reason", "no reason found"
 SIGNIFICANT, MOST = 0.05, 0.5

@@ -119,7 +119,9 @@ def _share(row: Row, share: str) -> str:
 
 
 def _says_looks_like(row: Row) -> str:
-    said = f"{percent(row['neighbours_wrong_share'])} of the nearest training images are {row['neighbours_wrong_class']}"
+    said = (
+        f"{percent(row['neighbours_wrong_share'])} of the nearest training images are {row['neighbours_wrong_class']}"
+    )
     return f"{said}, which {_share(row, 'others_wrong_share')} say too" if row["other_networks"] else said
 
 

@@ -10,7 +10,7 @@ from graybox.images import ImageSet
 from graybox.interventions import box_mask
 
 LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)  # ITU-R BT.709, section 3.2
-LEVELS = np.linspace(0.02, 0.98, 33)
+LEVELS = np.linspace(0.03, 0.97, 17)
 MEASURES = ("brightness", "contrast", "sharpness", "box_area", "box_off_centre", "object_contrast")
 FEWEST = 20
 """With fewer pictures of its class to compare with, a picture is compared with those of all classes only."""
