@@ -1,4 +1,4 @@
-"""Mistakes and their reasons as pictures: how frequent each reason is, a page for each, and confused pairs side by side."""
+"""Mistakes and their reasons as pictures: how frequent each reason is, a page for each, confused pairs side by side."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ def headline(finding: pd.Series, total: int) -> str:
     said = f"{finding['title']}: the reason of {finding['named']} of {total} mistakes."
     if finding["compared_with"] == "the correctly classified":
         said += (
-            f" {finding['share']:.0%} of the mistakes have it, {finding['correct_share']:.0%} of the correctly classified"
-            f" images (p {_p(finding['p_value'])})."
+            f" {finding['share']:.0%} of the mistakes have it, {finding['correct_share']:.0%} of the correctly"
+            f" classified images (p {_p(finding['p_value'])})."
         )
     return f"{said} Below each, the nearest training images: green = the true class."
 
@@ -112,9 +112,7 @@ def confused_pairs_chart(
     pairs, side, gap = pairs.head(most), 0.68, 0.26
     group = each * (side + 0.04)
     axes = _page(4 * group + 3 * gap + 0.3, max(1, len(pairs)) * (side + 0.42) + 0.5)
-    title = (
-        "Most confused pairs: the mistakes between examples of both classes" if len(pairs) else "No class is confused"
-    )
+    title = "Most confused pairs: the mistakes between examples of both classes" if len(pairs) else "No confused pairs"
     axes.text(0.15, 0.1, title, fontsize=11, va="top")
     names, order = list(test.class_names), np.argsort(-sure, kind="stable")
     for place, (_, pair) in enumerate(pairs.iterrows()):

@@ -53,8 +53,8 @@ def analyse(
 
     Args:
         splits: "train", "validation" and "test".
-        networks: what networks say of the test images, each float [N, classes] or, of several trainings, [trainings, N, classes];
-            `model` may be among them.
+        networks: what networks say of the test images, each float [N, classes] or, of several trainings,
+            [trainings, N, classes]; `model` may be among them.
         reliance: what hiding the object and the context does to the true class's probability; see
             `mistake_evidence.gather`.
     """

@@ -92,7 +92,7 @@ def explain(evidence: pd.DataFrame, labels: LabelSuspects) -> tuple[pd.DataFrame
     present = {trait.name: trait.applies(evidence) for trait in TRAITS}
     found = _corrected([_finding(trait, present[trait.name], evidence, labels) for trait in TRAITS])
     if any(one.kind == LABEL and one.finding == SUPPORTED for one in found):
-        # Their mistakes have their reason: for another class's picture a label's usual size or brightness means nothing.
+        # These have their reason: of another class's picture the label's usual size or brightness says nothing.
         rest = np.where(labels.suspect, np.nan, 1.0)
         usable = {t.name: present[t.name] * (1 if t.kind == LABEL else rest) for t in TRAITS}
         found = _corrected([_finding(trait, usable[trait.name], evidence, labels) for trait in TRAITS])

@@ -1,4 +1,4 @@
-"""What can be measured of a picture and its object without asking any network, and how unusual that is for its class."""
+"""What can be measured of a picture and its object without asking any network, and how unusual it is for its class."""
 
 from __future__ import annotations
 

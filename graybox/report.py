@@ -46,8 +46,9 @@ def render(
         data: number of images by split ("train", "validation", "test"), the "class_names", and the source's "note".
         table: what `comparison.table` gave. `devices`: what the variants were trained on.
         best: the selected variant, what it was selected on, and its accuracies.
-        pairs: the most confused pairs of classes. `mistakes`: the misclassified test images. `reasons`: how frequent each
-            reason is, from `mistake_reasons.explain`. `reason_pages`: the picture of some, by the reason's name.
+        pairs: the most confused pairs of classes. `mistakes`: the misclassified test images.
+        reasons: how frequent each reason is, from `mistake_reasons.explain`.
+        reason_pages: the picture of some reasons' mistakes, by the reason's name.
         occlusion: a row per occluded image, in the order of `panels`.
         reliance: the verdict's figures and "sentence". `correspondence`: its "sentence".
         pictures: "contact_sheet", "costs", "data", "parameters", "curves", "confusion", "mistakes", "reasons",
