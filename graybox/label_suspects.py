@@ -8,9 +8,9 @@ import numpy as np
 from cleanlab.count import get_confident_thresholds
 from cleanlab.filter import find_label_issues
 from cleanlab.rank import get_label_quality_scores
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq, minimize_scalar
 from scipy.special import softmax
-from scipy.stats import poisson_binom
+from scipy.stats import chi2, poisson_binom
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class LabelSuspects:
         quality: float [N], 0..1: the probability that the network gives the label (self-confidence); low = doubtful.
         suspect: bool [N], the confident joint's off-diagonal: the network gives another class at least the probability
             that it gives that class's own images on average, and the label less; and the image is a usual one.
-        expected: how many suspects there would be if no label were wrong and the network as often right as its
-            probabilities say.
+        expected: how many suspects there would be if no label were wrong and the network as often right as the
+            calibrated probabilities say.
         p_value: the chance of as many as there are, or more, in that case.
     """
 
@@ -65,7 +65,7 @@ def suspects(
     return LabelSuspects(quality, suspect, float(chances.sum()), min(1.0, max(0.0, p_value)))
 
 
-def temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
+def temperature(probabilities: np.ndarray, labels: np.ndarray, *, greatest: bool = False) -> float:
     """What the logits are to be divided by so that the network is as often right as it is sure, 0.05 to 20.
 
     Guo et al. 2017, "On calibration of modern neural networks", section 4.2: the least cross-entropy on images that
@@ -73,13 +73,20 @@ def temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
     Args:
         probabilities: float [N, classes]. `labels`: int [N].
+        greatest: not the likeliest one, but the upper end of its 95% interval (by the likelihood ratio): the least sure
+            network that these images allow.
     """
 
     def loss(log_temperature: float) -> float:
         scaled = recalibrated(probabilities, float(np.exp(log_temperature)))
-        return float(-np.log(np.maximum(scaled[np.arange(len(labels)), labels], 1e-12)).mean())
+        return float(-np.log(np.maximum(scaled[np.arange(len(labels)), labels], 1e-12)).sum())
 
-    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
+    low, high = np.log(0.05), np.log(20)
+    best = minimize_scalar(loss, bounds=(low, high), method="bounded").x
+    if greatest:
+        rejected = loss(best) + chi2.ppf(0.95, df=1) / 2
+        best = brentq(lambda x: loss(x) - rejected, best, high) if loss(high) > rejected else high
+    return float(np.exp(best))
 
 
 def recalibrated(probabilities: np.ndarray, by: float) -> np.ndarray:

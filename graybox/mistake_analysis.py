@@ -17,7 +17,7 @@ from graybox.neighbours import Neighbours, answers_and_features, nearest
 NEIGHBOURS = 10
 UNUSUAL, AGREEING = 0.25, 0.5
 """A label may be suspected where the training images are nearer than they are to this share of the validation images,
-and where this share of the other networks gives the network's answer."""
+where no measure of the picture is extreme, and where this share of the other networks gives the network's answer."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,6 @@ class Analysis:
             images in words.
         neighbours: the nearest training images of every test image.
         labels: what is thought of the test images' labels.
-        temperature: what makes the network as often right as it is sure; below 1 it is surer of itself than it says.
     """
 
     probabilities: np.ndarray
@@ -40,7 +39,6 @@ class Analysis:
     reasons: pd.DataFrame
     neighbours: Neighbours
     labels: LabelSuspects
-    temperature: float
 
 
 def analyse(
@@ -63,17 +61,19 @@ def analyse(
     probabilities, features = answers_and_features(model, test.images)
     doubt, usual_features = answers_and_features(model, validation.images)
     neighbours = nearest(features, known, train.labels, NEIGHBOURS)
-    usual = nearest(usual_features, known, train.labels, NEIGHBOURS).similarity.mean(axis=1)
-    near = neighbours.similarity.mean(axis=1) >= np.quantile(usual, UNUSUAL)
+    usually = nearest(usual_features, known, train.labels, NEIGHBOURS).similarity.mean(axis=1)
+    near = neighbours.similarity.mean(axis=1) >= np.quantile(usually, UNUSUAL)
     others = mistake_evidence.without(mistake_evidence.each_network(networks), probabilities)
     answer = probabilities.argmax(axis=1)
     agreeing = np.mean([other.argmax(axis=1) == answer for other in others.values()], axis=0) if others else 1.0
-    by = temperature(doubt, validation.labels)
-    labels = suspects(probabilities, test.labels, recalibrated(probabilities, by), near & (agreeing >= AGREEING))
-    evidence = mistake_evidence.gather(test, train, probabilities, others, neighbours, labels, reliance)
+    measures = mistake_evidence.pictures(test, train, answer == test.labels)
+    calibrated = recalibrated(probabilities, temperature(doubt, validation.labels, greatest=True))
+    usual = near & (agreeing >= AGREEING) & measures["ordinary"].to_numpy()
+    labels = suspects(probabilities, test.labels, calibrated, usual)
+    evidence = mistake_evidence.gather(test, probabilities, others, neighbours, labels, measures, reliance)
     mistakes, reasons = mistake_reasons.explain(evidence, labels)
     mistakes["nearest"] = [_nearest(train, neighbours, row) for row in mistakes["row"]]
-    return Analysis(probabilities, evidence, mistakes, reasons, neighbours, labels, by)
+    return Analysis(probabilities, evidence, mistakes, reasons, neighbours, labels)
 
 
 def _nearest(train: ImageSet, neighbours: Neighbours, row: int, count: int = 3) -> str:

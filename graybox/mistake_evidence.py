@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.stats import entropy
 
 from graybox.images import ImageSet
-from graybox.picture_measures import MEASURES, measure, place
+from graybox.picture_measures import MEASURES, measure, ordinary, place
 
 if TYPE_CHECKING:  # evidence needs no network, only what one said
     from graybox.label_suspects import LabelSuspects
@@ -25,35 +25,34 @@ REFERENCE_PER_CLASS = 200
 
 def gather(
     test: ImageSet,
-    train: ImageSet,
     probabilities: np.ndarray,
     others: Mapping[str, np.ndarray],
     neighbours: Neighbours,
     labels: LabelSuspects,
+    measures: pd.DataFrame,
     reliance: pd.DataFrame,
 ) -> pd.DataFrame:
     """The evidence of N test images.
 
     Args:
-        train: what pictures are compared with. `probabilities`: float [N, classes], of the network to be explained.
+        probabilities: float [N, classes], of the network to be explained.
         others: what other networks say, each float [N, classes]; may be empty.
         neighbours: each test image's nearest training images, in the network's features. `labels`: what is thought of
-            the test images' labels.
+            the test images' labels. `measures`: from `pictures`.
         reliance: a row per image with a usable box: row, p, p_box_hidden, p_context_hidden (the true class's
             probabilities, 0..1), from `graybox.verdicts.per_image`; may be empty.
 
     Returns:
         N rows, numbered as the test images. NaN (or "") where something is not known. The columns of `answers`,
         `agreement` and `surroundings`, then label_quality (0..1) and label_suspect (bool), p_box_hidden and
-        p_context_hidden (0..1), those of `picture_measures.measure`, and of each measure the `place` among
-        the training images, 0..1, as NAME_place.
+        p_context_hidden (0..1), those of `pictures`.
     """
     frame = answers(test, probabilities)
     frame = frame.join(agreement(probabilities, others, test)).join(surroundings(neighbours, test))
     frame["label_quality"], frame["label_suspect"] = labels.quality, labels.suspect
     hidden = reliance.set_index("row").reindex(range(len(test)))
     frame[["p_box_hidden", "p_context_hidden"]] = hidden[["p_box_hidden", "p_context_hidden"]].astype(float)
-    return frame.join(_pictures(test, train, frame["correct"].to_numpy()))
+    return frame.join(measures)
 
 
 def answers(images: ImageSet, probabilities: np.ndarray) -> pd.DataFrame:
@@ -146,17 +145,27 @@ def surroundings(neighbours: Neighbours, images: ImageSet) -> pd.DataFrame:
     )
 
 
-def _pictures(test: ImageSet, train: ImageSet, correct: np.ndarray) -> pd.DataFrame:
-    """The pictures' measures, and their places among the training images."""
+def pictures(test: ImageSet, train: ImageSet, correct: np.ndarray) -> pd.DataFrame:
+    """What can be measured of the test images, and how unusual it is among the training images.
+
+    Args:
+        correct: bool [N], whether the network is right; of boxes that come for the test images alone those are the
+            reference.
+
+    Returns:
+        N rows: the columns of `picture_measures.measure`, of each measure its `picture_measures.place` (0..1) as
+        NAME_place, and ordinary (bool), as `picture_measures.ordinary`.
+    """
     rows = np.concatenate([_spread(np.flatnonzero(train.labels == label)) for label in np.unique(train.labels)])
     some = ImageSet(train.images[rows], train.labels[rows], train.class_names, (), train.boxes[rows])
     found, reference = measure(test), measure(some)
+    fits = ordinary(found, reference)
     for name in MEASURES:
-        # Boxes may come for the test images alone; then those that the network is right about are the reference.
-        usable, labels = (reference, some.labels) if reference[name].notna().any() else (found, test.labels)
-        usable = usable[name].to_numpy() if usable is reference else found[name].where(correct).to_numpy()
+        usable, labels = reference[name].to_numpy(), some.labels
+        if np.isnan(usable).all():
+            usable, labels = found[name].where(correct).to_numpy(), test.labels
         found[f"{name}_place"] = place(found[name].to_numpy(), test.labels, usable, labels)
-    return found
+    return found.assign(ordinary=fits)
 
 
 def _spread(rows: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from graybox.interventions import box_mask
 LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)  # ITU-R BT.709, section 3.2
 LEVELS = np.linspace(0.03, 0.97, 17)
 MEASURES = ("brightness", "contrast", "sharpness", "box_area", "box_off_centre", "object_contrast")
-FEWEST = 20
+FEWEST, EXTREME = 20, 0.01
 """With fewer pictures of its class to compare with, a picture is compared with those of all classes only."""
 
 
@@ -65,6 +65,21 @@ def _measure_one(image: np.ndarray, box: np.ndarray) -> dict[str, float]:
         apart = np.quantile(pixels[inside], LEVELS, axis=0) - np.quantile(pixels[~inside], LEVELS, axis=0)
         found["object_contrast"] = float(np.abs(apart).mean())
     return found
+
+
+def ordinary(found: pd.DataFrame, reference: pd.DataFrame) -> np.ndarray:
+    """bool [N]: whether none of a picture's figures lies among the outermost EXTREME of the reference of all classes.
+
+    Args:
+        found: N rows, `reference`: M rows, both from `measure`. What isn't known on both sides doesn't count.
+    """
+    fits = np.ones(len(found), bool)
+    for name in MEASURES:
+        known = reference[name].dropna()
+        if len(known) >= FEWEST:
+            low, high = known.quantile([EXTREME, 1 - EXTREME])
+            fits &= ~((found[name] < low) | (found[name] > high)).to_numpy()
+    return fits
 
 
 def place(values: np.ndarray, labels: np.ndarray, reference: np.ndarray, reference_labels: np.ndarray) -> np.ndarray:
