@@ -96,7 +96,8 @@ def _looks_like(frame: pd.DataFrame) -> np.ndarray:
 
 
 def _hard(frame: pd.DataFrame) -> np.ndarray:
-    return _where((frame["others_right"] == 0) & (frame["other_networks"] > 1), frame["others_right"])
+    enough = frame["others_right"].where(frame["other_networks"] > 1)  # one other's opinion isn't everybody's
+    return _where(enough == 0, enough)
 
 
 def _quirk(frame: pd.DataFrame) -> np.ndarray:
@@ -115,14 +116,15 @@ def _beyond(row: Row, measure: str, word: str, shown: str) -> str:
 
 
 def _share(row: Row, share: str) -> str:
-    return f"{round(row[share] * row['other_networks'])} of the {row['other_networks']} other networks"
+    count = row["other_networks"]
+    return f"{round(row[share] * count)} of the {count} other networks" if count > 1 else "the other network"
 
 
 def _says_looks_like(row: Row) -> str:
     said = (
         f"{percent(row['neighbours_wrong_share'])} of the nearest training images are {row['neighbours_wrong_class']}"
     )
-    return f"{said}, which {_share(row, 'others_wrong_share')} say too" if row["other_networks"] else said
+    return f"{said}, as {_share(row, 'others_wrong_share')} said" if row["other_networks"] else said
 
 
 def _says_hard(row: Row) -> str:
@@ -185,12 +187,12 @@ TRAITS = (
     Trait("looks_like_another", "looks like another class", NETWORKS, _looks_like, _says_looks_like, tested=""),
     Trait(
         "quirk", "this model's quirk", NETWORKS, _quirk,
-        lambda row: f"{_share(row, 'others_right')} are right", tested="",
+        lambda row: f"right: {_share(row, 'others_right')}", tested="",
     ),
     Trait(
         "object_not_recognised", "object not recognised", NETWORKS, _not_recognised,
-        lambda row: f"even with everything else hidden the object's class has {percent(row['p_context_hidden'])}: "
-        "hidden, turned or unlike its class",
+        lambda row: f"even with everything else hidden the object's class has {percent(row['p_context_hidden'])}, "
+        "less than in nine of ten correctly classified images",
         tested="",
     ),
     Trait("hard_for_all", "hard for all variants", NETWORKS, _hard, _says_hard),

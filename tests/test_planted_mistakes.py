@@ -168,7 +168,12 @@ def test_a_background_that_belongs_to_another_class_misleads():
     found = analyse(model, {**parts, "test": misled}, {}, reliance)
     row = finding(found, "misled_by_context")
     assert len(found.mistakes) > 40
-    assert row["finding"] == SUPPORTED and row["share"] > 0.2
+    assert row["finding"] == SUPPORTED and row["named"] > 10
+    # Of the same pictures on their own class's ground the same hiding gives next to none back.
+    own = [draw(world, "test", n, n % CLASSES, background=n % CLASSES).image for n in range(120)]
+    at_home = replace(plain, images=np.stack(own))
+    reliance = verdicts.per_image(interventions.intervene(model, at_home))
+    assert finding(analyse(model, {**parts, "test": at_home}, {}, reliance), "misled_by_context")["mistakes"] < 5
 
 
 def test_no_boxes_at_all(network, clean):
