@@ -147,7 +147,7 @@ TRAITS = (
     Trait(
         "faint_object", "faint object", PICTURE, _lowest("object_contrast"),
         lambda row: _beyond(
-            row, "object_contrast", "less", f"the object differs from what is around it by {row['object_contrast']:.2f}"
+            row, "object_contrast", "less", f"object and surroundings differ by {row['object_contrast']:.2f} sd"
         ),
     ),
     Trait(

@@ -33,7 +33,8 @@ def measure(images: ImageSet) -> pd.DataFrame:
         box_at_border: 1 if the box comes within a pixel of one of the picture's sides but not of the opposite one, as
             that of an object that is cut off, else 0.
         object_contrast: how differently what is in the box is coloured from what is outside: the distance between the
-            two distributions of each channel (Wasserstein's, of first order), averaged, 0..1.
+            two distributions of each channel (Wasserstein's, of first order), averaged, in standard deviations of all
+            the picture's values, so that a dark picture's object isn't a faint one.
     """
     rows = [_measure_one(np.asarray(image), box) for image, box in zip(images.images, images.boxes)]
     return pd.DataFrame(rows, columns=[*MEASURES, "box_at_border"], dtype=np.float64)
@@ -63,7 +64,7 @@ def _measure_one(image: np.ndarray, box: np.ndarray) -> dict[str, float]:
     if 0 < inside.sum() < inside.size:
         # The distance between two distributions is that between their quantiles, averaged over the levels.
         apart = np.quantile(pixels[inside], LEVELS, axis=0) - np.quantile(pixels[~inside], LEVELS, axis=0)
-        found["object_contrast"] = float(np.abs(apart).mean())
+        found["object_contrast"] = float(np.abs(apart).mean()) / max(float(pixels.std()), 1e-6)
     return found
 
 

@@ -28,7 +28,8 @@ def test_known_measures_of_a_picture():
     assert found["brightness"] == pytest.approx(16 / 64, abs=1e-5)
     assert found["contrast"] == pytest.approx(np.sqrt(1 / 4 * 3 / 4), abs=1e-5)
     assert found["box_area"] == 16 / 64 and found["box_off_centre"] == 0 and found["box_at_border"] == 0
-    assert found["object_contrast"] == 1
+    assert found["object_contrast"] == pytest.approx(1 / np.sqrt(1 / 4 * 3 / 4), abs=1e-4)
+    assert one_picture(image // 4, (2, 2, 6, 6))["object_contrast"] == pytest.approx(found["object_contrast"], rel=0.02)
     assert one_picture(image, (0, 2, 4, 6))["box_at_border"] == 1
     assert one_picture(image, (0, 0, 8, 8))["box_at_border"] == 0  # from side to side: large, not cut off
     assert one_picture(image, (6, 6, 8, 8))["box_off_centre"] == pytest.approx(0.75)
