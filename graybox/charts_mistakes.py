@@ -13,6 +13,7 @@ from matplotlib.ticker import PercentFormatter
 
 from graybox.figures import BASELINE, BOX, VARIANT, short
 from graybox.images import ImageSet
+from graybox.reasons_table import CORRECT
 
 CARD_WIDTH, CARD_HEIGHT, PICTURE, THUMB = 5.4, 1.86, 1.36, 0.7  # inches
 NEIGHBOURS_SHOWN = 5
@@ -93,7 +94,7 @@ def reason_page(
 def headline(finding: pd.Series, total: int) -> str:
     """What to write above a reason's page: how frequent it is, and beside it the nearest training images' key."""
     said = f"{finding['title']}: the reason of {finding['named']} of {total} mistakes."
-    if finding["compared_with"] == "the correctly classified":
+    if finding["compared_with"] == CORRECT:
         said += (
             f" {finding['share']:.0%} of the mistakes have it, {finding['correct_share']:.0%} of the correctly"
             f" classified images (p {_p(finding['p_value'])})."

@@ -17,6 +17,7 @@ from scipy.stats import binomtest, fisher_exact
 from graybox import paired
 from graybox.intervals import share
 from graybox.mistake_traits import KINDS, LABEL, PICTURE, TRAITS, Trait, percent
+from graybox.reasons_table import CORRECT
 
 if TYPE_CHECKING:  # only its figures are needed here
     from graybox.label_suspects import LabelSuspects
@@ -30,7 +31,7 @@ UNSUPPORTED = "not more frequent among the mistakes"
 BY_NATURE = "describes the mistake, not tested"
 UNKNOWN = "not known of these images"
 AGAINST = {
-    "correct": "the correctly classified",
+    "correct": CORRECT,
     "expected": "what honest doubt would give",
     "control": "hiding the object instead",
     "": "",

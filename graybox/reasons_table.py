@@ -5,9 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+CORRECT = "the correctly classified"
+
 
 def readable(reasons: pd.DataFrame) -> pd.DataFrame:
-    """The table from `mistake_reasons.explain` in words, a column for each question; missing figures are dashes."""
+    """The table from `mistake_reasons.explain` in words, a column for each question; missing figures are dashes.
+
+    How often images fail with and without a trait is left out where that follows from the trait's definition.
+    """
+    reasons = reasons.fillna({"compared_with": "", "finding": "", "kind": ""})
 
     def rate(row: pd.Series, value: str, low: str, high: str) -> str:
         return "-" if np.isnan(row[value]) else f"{row[value]:.0%} ({row[low]:.0%} to {row[high]:.0%})"
@@ -22,8 +28,8 @@ def readable(reasons: pd.DataFrame) -> pd.DataFrame:
             "found in": f"{row['mistakes']} of {row['known']}" if row["known"] else "-",
             "of the mistakes (95% CI)": rate(row, "share", "low", "high"),
             "of the correct (95% CI)": rate(row, "correct_share", "correct_low", "correct_high"),
-            "failing with it": figure(row["failing"], ".0%"),
-            "without": figure(row["failing_without"], ".0%"),
+            "failing with it": figure(row["failing"] if row["compared_with"] == CORRECT else np.nan, ".0%"),
+            "without": figure(row["failing_without"] if row["compared_with"] == CORRECT else np.nan, ".0%"),
             "tested against": row["compared_with"] or "-",
             "p": "< 0.001" if row["p_value"] < 0.001 else figure(row["p_value"], ".3f"),
             "finding": row["finding"] or "-",

@@ -24,7 +24,7 @@ def main() -> None:
         best=json.loads(Path("report/best.json").read_text()),
         pairs=pd.read_csv("report/confused_pairs.csv"),
         mistakes=pd.read_csv("report/mistakes.csv"),
-        reasons=pd.read_csv("report/reasons.csv", keep_default_na=False, na_values=[""]),
+        reasons=pd.read_csv("report/reasons.csv"),
         occlusion=pd.read_csv("report/occlusion.csv"),
         reliance=json.loads(Path("report/reliance.json").read_text()),
         correspondence=json.loads(Path("report/correspondence.json").read_text()),
