@@ -234,6 +234,7 @@ class SelectParams(Section):
 
 class MistakesParams(Section):
     gallery: Annotated[int, Field(ge=1, le=200)]
+    per_reason: Annotated[int, Field(ge=1, le=200)]
     pairs: Annotated[int, Field(ge=1)]
 
 

@@ -178,7 +178,7 @@ def mistakes_gallery(images: ImageSet, wrong: pd.DataFrame, columns: int = 6) ->
     """Misclassified images with true class, predicted class and both probabilities.
 
     Args:
-        wrong: rows of what `mistakes.misclassified` gives.
+        wrong: columns row (in `images`), true_class, predicted_class, true_probability, predicted_probability.
     """
     rows = max(1, -(-len(wrong) // columns))
     figure = Figure(figsize=(columns * 2.0, rows * 2.45 + 0.5), layout="constrained")

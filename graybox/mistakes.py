@@ -1,4 +1,4 @@
-"""Which test images are misclassified, and which classes are taken for which."""
+"""Which classes are taken for which, and whether the network is as often right as it is sure."""
 
 from __future__ import annotations
 
@@ -7,32 +7,6 @@ import pandas as pd
 
 from graybox import scores
 from graybox.images import ImageSet
-
-
-def misclassified(images: ImageSet, probabilities: np.ndarray) -> pd.DataFrame:
-    """A row per misclassified image, the most confidently wrong first.
-
-    Args:
-        images: the test split, N images.
-        probabilities: float [N, classes].
-
-    Returns:
-        Columns row (in the split), file, true_class, predicted_class, true_probability, predicted_probability.
-    """
-    predicted = probabilities.argmax(axis=1)
-    wrong = np.flatnonzero(predicted != images.labels)
-    names = np.array(images.class_names)
-    frame = pd.DataFrame(
-        {
-            "row": wrong,
-            "file": [images.files[row] for row in wrong],
-            "true_class": names[images.labels[wrong]],
-            "predicted_class": names[predicted[wrong]],
-            "true_probability": probabilities[wrong, images.labels[wrong]],
-            "predicted_probability": probabilities[wrong, predicted[wrong]],
-        }
-    )
-    return frame.sort_values("predicted_probability", ascending=False, kind="stable", ignore_index=True)
 
 
 def confused_pairs(images: ImageSet, predicted: np.ndarray, count: int) -> pd.DataFrame:

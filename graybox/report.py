@@ -13,7 +13,7 @@ import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 
-from graybox import comparison
+from graybox import comparison, reasons_table
 from graybox.config import Params
 
 SHOWN = {
@@ -32,11 +32,13 @@ def render(
     best: Mapping[str, Any],
     pairs: pd.DataFrame,
     mistakes: pd.DataFrame,
+    reasons: pd.DataFrame,
     occlusion: pd.DataFrame,
     reliance: Mapping[str, Any],
     correspondence: Mapping[str, Any],
     findings: Mapping[str, Any],
     pictures: Mapping[str, Path | Figure],
+    reason_pages: Mapping[str, Path],
     panels: Sequence[Path],
 ) -> str:
     """Fill the page.
@@ -46,11 +48,13 @@ def render(
         table: what `comparison.table` gave. `devices`: what the variants were trained on.
         best: the selected variant, what it was selected on, and its accuracies.
         pairs: the most confused pairs of classes. `mistakes`: the misclassified test images.
+        reasons: how frequent each reason is, from `mistake_reasons.explain`.
+        reason_pages: the picture of some reasons' mistakes, by the reason's name.
         occlusion: a row per occluded image, in the order of `panels`.
         reliance: the verdict's figures and "sentence". `correspondence`: its "sentence".
         findings: what the table shows in words: sentences on the "parameters" and on "combined", and the "method".
-        pictures: "contact_sheet", "costs", "data", "parameters", "curves", "confusion", "mistakes", "calibration",
-            "reliance", "strip", "windows" and "correspondence".
+        pictures: "contact_sheet", "costs", "data", "parameters", "curves", "confusion", "mistakes", "reasons",
+            "confused_pairs", "calibration", "reliance", "strip", "windows" and "correspondence".
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
@@ -68,6 +72,12 @@ def render(
         row=table.set_index("variant").loc[best["variant"]],
         pairs=pairs,
         mistakes=mistakes,
+        reasons=_plain_table(reasons_table.readable(reasons)),
+        reason_pages=[
+            (row["title"], _embedded(reason_pages[row["reason"]]))
+            for _, row in reasons.iterrows()
+            if row["named"] and row["reason"] in reason_pages
+        ],
         reliance=reliance,
         correspondence=correspondence,
         fill=SHOWN[params.occlusion.fill].format(level=params.occlusion.gray),
@@ -80,6 +90,10 @@ def render(
 def _html_table(frame: pd.DataFrame, emphasised: pd.Series) -> str:
     styled = frame.style.hide(axis="index").apply(lambda _: ["font-weight: bold" if e else "" for e in emphasised])
     return styled.format(escape="html").to_html(uuid="comparison")
+
+
+def _plain_table(frame: pd.DataFrame) -> str:
+    return frame.to_html(index=False, border=0)  # escapes what is not HTML
 
 
 def _embedded(picture: Path | Figure) -> str:

@@ -1,31 +1,54 @@
-"""Show what the best model gets wrong: confusion matrix, confused pairs, a gallery, and whether it is rightly sure."""
+"""Explain what the best model gets wrong: evidence, reasons, confused pairs, and whether it is rightly sure."""
+
+import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from graybox import config, errors, figures, images, inference, mistakes, model, scores
+from graybox import charts_mistakes, config, errors, figures, images, inference, mistakes, model, reasons_table, scores
+from graybox.mistake_analysis import analyse
 
 
 def main() -> None:
     params = config.load()
-    test = images.load("data/prepared", "test")
-    network = model.load("models/best.safetensors", inference.pick_device(params.train.device))
-    probabilities = inference.probabilities(network, test.images)
-    predicted = probabilities.argmax(axis=1)
-    wrong = mistakes.misclassified(test, probabilities)
-    pairs = mistakes.confused_pairs(test, predicted, params.mistakes.pairs)
+    wanted, splits = params.mistakes, {split: images.load("data/prepared", split) for split in images.SPLITS}
+    test, network = splits["test"], model.load("models/best.safetensors", inference.pick_device(params.train.device))
+    files = {name: f"data/predictions/{name}.npz" for name in params.variants} | {config.COMBINED: "data/combined.npz"}
+    networks = {name: np.load(file)["test"] for name, file in files.items()}
+    found = analyse(network, splits, networks, pd.read_csv("report/reliance.csv"), flip=params.evaluate.flip)
+    wrong, predicted = found.mistakes, found.probabilities.argmax(axis=1)
+    pairs = mistakes.confused_pairs(test, predicted, wanted.pairs)
+    bins, error = mistakes.calibration(found.probabilities, test.labels)
 
-    wrong.round(6).to_csv("report/mistakes.csv", index=False, lineterminator="\n")
-    pairs.to_csv("report/confused_pairs.csv", index=False, lineterminator="\n")
     names = np.array(test.class_names)
     answers = pd.DataFrame({"true class": names[test.labels], "predicted class": names[predicted]})
-    answers.to_csv("plots/confusion.csv", index=False, lineterminator="\n")
+    tables = {"report/mistakes": wrong, "report/reasons": found.reasons, "report/confused_pairs": pairs}
+    for path, table in {**tables, "plots/confusion": answers}.items():
+        table.round(6).to_csv(f"{path}.csv", index=False, lineterminator="\n")
+    row = reasons_table.metrics(found.reasons, len(wrong), error)
+    Path("report/mistakes.json").write_text(json.dumps(row, indent=1) + "\n")
+
     matrix = scores.confusion(test.labels, predicted, len(names))
     figures.save(figures.confusion_matrix(matrix, test.class_names), "plots/confusion.png")
-    figures.save(figures.mistakes_gallery(test, wrong.head(params.mistakes.gallery)), "plots/mistakes.png")
-    bins, error = mistakes.calibration(probabilities, test.labels)
+    figures.save(figures.mistakes_gallery(test, wrong.head(wanted.gallery)), "plots/mistakes.png")
     figures.save(figures.reliability_diagram(bins, error), "plots/calibration.png")
-    print(f"{len(wrong)} of {len(test)} test images are misclassified")
+    figures.save(charts_mistakes.reasons_chart(found.reasons), "plots/reasons.png")
+    sure = found.probabilities.max(axis=1)
+    figures.save(charts_mistakes.confused_pairs_chart(test, predicted, sure, pairs), "plots/confused_pairs.png")
+    folder = Path("plots/reasons")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for _, finding in found.reasons.iterrows():
+        # The last one's page is there even if it is empty, as a folder of plots without a picture can't be shown.
+        if finding["named"] or finding["reason"] == found.reasons["reason"].iloc[-1]:
+            page = charts_mistakes.reason_page(
+                test, splits["train"], wrong[wrong["reason"] == finding["reason"]], found.neighbours.rows,
+                charts_mistakes.headline(finding, len(wrong)), wanted.per_reason,
+            )  # fmt: skip
+            figures.save(page, folder / f"{finding['reason']}.png")
+    print(f"{len(wrong)} of {len(test)} test images are misclassified; " + reasons_table.sentence(found.reasons))
 
 
 if __name__ == "__main__":

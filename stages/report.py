@@ -25,6 +25,7 @@ def main() -> None:
         best=json.loads(Path("report/best.json").read_text()),
         pairs=pd.read_csv("report/confused_pairs.csv"),
         mistakes=pd.read_csv("report/mistakes.csv"),
+        reasons=pd.read_csv("report/reasons.csv"),
         occlusion=pd.read_csv("report/occlusion.csv"),
         reliance=json.loads(Path("report/reliance.json").read_text()),
         correspondence=json.loads(Path("report/correspondence.json").read_text()),
@@ -38,11 +39,14 @@ def main() -> None:
             "curves": figures.learning_curves(pd.read_csv("plots/curves.csv")),
             "confusion": Path("plots/confusion.png"),
             "mistakes": Path("plots/mistakes.png"),
+            "reasons": Path("plots/reasons.png"),
+            "confused_pairs": Path("plots/confused_pairs.png"),
             "reliance": Path("plots/reliance.png"),
             "strip": Path("plots/occlusion.gif"),
             "windows": Path("plots/occlusion_windows.png"),
             "correspondence": Path("plots/correspondence.png"),
         },
+        reason_pages={path.stem: path for path in sorted(Path("plots/reasons").glob("*.png"))},
         panels=sorted(Path("plots/occlusion").glob("*.png")),
     )
     Path("report/index.html").write_text(page, encoding="utf-8")

@@ -36,6 +36,7 @@ def test_a_first_run_makes_everything(study):
     assert sorted(study.ran_first) == sorted([*others, *per_variant])
     for made in (
         "data/prepared/images.npy", "models/best.safetensors", "metrics/conv-2.json", "report/comparison.md",
+        "plots/confused_pairs.png", "plots/reasons.png", "plots/reasons/no_reason.png", "report/reasons.csv",
         "plots/accuracy_by_parameter.png", "plots/mistakes.png", "plots/occlusion/00.png", "plots/occlusion/01.png",
         "data/occlusion.npz", "plots/occlusion.gif", "plots/occlusion_windows.png", "plots/reliance.png",
         "plots/correspondence.png", "report/correspondence.csv", "report/verdict.json", "report/index.html",
@@ -162,6 +163,7 @@ def test_the_metrics_are_the_table(study):
     shown = study.dvc("metrics", "show", "--md")
     for name in TINY["variants"]:
         assert f"metrics/{name}.json" in shown
+    assert "report/mistakes.json" in shown and "calibration_error" in shown
     for column in ("test_accuracy", "validation_accuracy", "test_top5", "test_loss", "parameters", "macs"):
         assert column in shown
 
@@ -173,7 +175,8 @@ def test_the_plots_page_has_everything_and_needs_no_network(study):
         assert title in page
     for picture in (
         "contact_sheet.png", "costs.png", "data.png", "accuracy_by_parameter.png", "mistakes.png", "reliance.png",
-        "calibration.png", "correspondence.png", "occlusion_windows.png",
+        "calibration.png", "correspondence.png", "occlusion_windows.png", "reasons.png", "confused_pairs.png",
+        "no_reason.png",
         "occlusion.gif", "00.png", "01.png",
     ):  # fmt: skip
         assert picture in page

@@ -32,20 +32,6 @@ def test_wilsons_interval():
     assert intervals.share(50, 50).high == 1.0
 
 
-def test_mistakes_are_all_found_and_ordered_by_confidence():
-    images = image_set(8)
-    probabilities = np.full((8, 4), 0.1)
-    probabilities[np.arange(8), images.labels] = 0.7
-    probabilities[5] = [0.6, 0.2, 0.1, 0.1]  # class 1 taken for 0
-    probabilities[6] = [0.1, 0.0, 0.0, 0.9]  # class 2 taken for 3
-    found = mistakes.misclassified(images, probabilities)
-    assert found["row"].tolist() == [6, 5]
-    assert found.iloc[0].to_dict() == {
-        "row": 6, "file": "006.png", "true_class": "class 2", "predicted_class": "class 3",
-        "true_probability": 0.0, "predicted_probability": 0.9,
-    }  # fmt: skip
-
-
 def test_confused_pairs_count_both_ways():
     images = image_set(12, classes=3)
     predicted = images.labels.copy()

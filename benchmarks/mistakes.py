@@ -1,0 +1,107 @@
+"""Are the right reasons found? Faults are planted in scenes, and the study's networks explain what they get wrong.
+
+Usage, after `dvc repro` with the default parameters: python -m benchmarks.mistakes [--planted 100]
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from graybox import config, images, inference, interventions, model, verdicts
+from graybox.images import ImageSet
+from graybox.mistake_analysis import analyse
+from graybox.sources.scenes import NEUTRAL, OBJECTS, World, draw
+
+CLASSES = 10
+
+
+def world(params: config.Params) -> World:
+    scenes = params.sources.scenes
+    return World(**scenes.model_dump(exclude={"train_per_class", "test_per_class"}), seed=params.data.seed)
+
+
+def pictures(of: World, count: int, background: int | None = None) -> ImageSet:
+    scenes = [draw(of, "planted", n, n % CLASSES, background=background) for n in range(count)]
+    return ImageSet(
+        np.stack([scene.image for scene in scenes]), np.arange(count) % CLASSES, tuple(OBJECTS[:CLASSES]),
+        tuple(str(n) for n in range(count)), np.array([scene.box for scene in scenes], np.float32),
+    )  # fmt: skip
+
+
+def altered(plain: ImageSet, change: Callable[[np.ndarray], np.ndarray]) -> ImageSet:
+    return replace(plain, images=change(plain.images.astype(np.float32)).clip(0, 255).astype(np.uint8))
+
+
+def faults(of: World, count: int) -> dict[str, ImageSet]:
+    """Pictures with a fault each, by the reason that should be found ("" = none is planted)."""
+    plain, draws = pictures(of, count), np.random.default_rng(0)
+    wrong = (plain.labels + draws.integers(1, CLASSES, count)) % CLASSES
+    return {
+        "": plain,
+        "label_suspect": replace(plain, labels=wrong),
+        "small_object": pictures(replace(of, object_size=(0.25, 0.35)), count),
+        "faint_object": pictures(replace(of, contrast=(0.15, 0.3)), count),
+        "object_not_recognised": pictures(replace(of, hidden=1.0, hidden_share=(0.4, 0.55)), count),
+        "dark": altered(plain, lambda x: x * 0.12),
+        "bright": altered(plain, lambda x: x * 2.2 + 40),
+        "blurred": altered(plain, lambda x: gaussian_filter(x, (0, 3, 3, 0))),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--planted", type=int, default=100)
+    parser.add_argument("--best", default="epochs-double")
+    options = parser.parse_args()
+    params = config.load()
+    device = inference.pick_device(params.train.device)
+    networks = {name: model.load(f"models/variants/{name}.safetensors", device) for name in params.variants}
+    best, splits = networks[options.best], {name: images.load("data/prepared", name) for name in images.SPLITS}
+    test = splits["test"]
+    for reason, planted in faults(world(params), options.planted).items():
+        joined = (np.concatenate([getattr(part, name) for part in (test, planted)])
+                  for name in ("images", "labels", "boxes"))  # fmt: skip
+        pixels, labels, boxes = joined
+        both = ImageSet(pixels, labels, test.class_names, test.files + planted.files, boxes)
+        said = {name: inference.probabilities(network, both.images) for name, network in networks.items()}
+        found = analyse(best, {**splits, "test": both}, said, verdicts.per_image(interventions.intervene(best, both)))
+        rows, mistakes = found.reasons.set_index("reason"), found.mistakes
+        mine, others = mistakes[mistakes["row"] >= len(test)], mistakes[mistakes["row"] < len(test)]
+        print(f"\n{reason or 'nothing'} planted in {len(planted)}: {len(mine)} of them and {len(others)} others wrong")
+        claimed = rows[rows["finding"].str.startswith("more") & (rows["kind"] != "networks")]
+        for name, row in claimed.iterrows():
+            print(f"  {name}: mistakes {row['share']:.0%}, correct {row['correct_share']:.0%}, p {row['p_value']:.1g}, "
+                  f"strength {row['strength']:.2f}, {row['finding']}")  # fmt: skip
+        print(
+            "  planted:",
+            mine["reason"].value_counts().to_dict(),
+            "\n  others:",
+            others["reason"].value_counts().to_dict(),
+        )
+        if reason:
+            has = found.mistakes.set_index("row")["reason"] == reason
+            print(f"  {reason} named for {has[has.index >= len(test)].sum()} of the {len(mine)} planted, "
+                  f"{has[has.index < len(test)].sum()} of the {len(others)} others")  # fmt: skip
+        else:
+            _redrawn(best, world(params), test, found.evidence)
+
+
+def _redrawn(best: model.CNN, of: World, test: ImageSet, evidence) -> None:
+    """Is the context to blame? The same test pictures on a plain ground, hiding nothing, tell."""
+    plain = [draw(of, "test", int(file.split("/")[-1][:-4]), label, background=NEUTRAL).image
+             for file, label in zip(test.files, test.labels)]  # fmt: skip
+    right = inference.probabilities(best, np.stack(plain)).argmax(axis=1) == test.labels
+    wrong = ~evidence["correct"].to_numpy()[: len(test)]
+    hidden, box = (evidence[name].to_numpy()[: len(test)] for name in ("p_context_hidden", "p_box_hidden"))
+    misled = wrong & (hidden >= 0.5) & (hidden - np.maximum(evidence["true_probability"][: len(test)], box) >= 0.25)
+    print(f"  on a plain ground right: {right[misled].sum()} of {misled.sum()} that hiding the context gives back, "
+          f"{right[wrong & ~misled].sum()} of {(wrong & ~misled).sum()} other mistakes")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""Mistakes and their reasons as pictures: how frequent each reason is, a page for each, confused pairs side by side."""
+
+from __future__ import annotations
+
+import textwrap
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import PercentFormatter
+
+from graybox.figures import BASELINE, BOX, VARIANT, short
+from graybox.images import ImageSet
+from graybox.reasons_table import CORRECT
+
+CARD_WIDTH, CARD_HEIGHT, PICTURE, THUMB = 5.4, 1.86, 1.36, 0.7  # inches
+NEIGHBOURS_SHOWN = 5
+RIGHT = "#1b7837"
+
+
+def reasons_chart(reasons: pd.DataFrame) -> Figure:
+    """How often each reason's evidence is found among the mistakes and among the correctly classified images.
+
+    Args:
+        reasons: the table from `mistake_reasons.explain`.
+    """
+    known = reasons[reasons["share"].notna()]
+    figure = Figure(figsize=(11, 0.42 * max(len(known), 2) + 1.5), layout="constrained")
+    axes = figure.subplots()
+    for place, (_, row) in enumerate(known.iterrows()):
+        sides = (("correct_share", "correct_low", "correct_high", VARIANT), ("share", "low", "high", BASELINE))
+        for up, (value, low, high, colour) in zip((0.16, -0.16), sides):
+            if not np.isnan(row[value]):
+                # Wilson's interval may miss 0 or 1 by a rounding error.
+                around = [[max(0.0, row[value] - row[low])], [max(0.0, row[high] - row[value])]]
+                axes.errorbar(row[value], place + up, xerr=around, fmt="o", color=colour, capsize=3, markersize=5)
+        p_value = "" if np.isnan(row["p_value"]) else f", p {_p(row['p_value'])}"
+        said = f"{row['finding']}{p_value}" + (f"; the reason of {row['named']}" if row["named"] else "")
+        axes.annotate(said, (1.02, place), xycoords=("axes fraction", "data"), va="center", fontsize=8.5)
+    axes.set_yticks(range(len(known)), known["title"])
+    axes.invert_yaxis()
+    axes.set_xlim(left=0)
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.set_title("What the mistakes have in common (95% intervals)", fontsize=12, loc="left")
+    axes.set_xlabel("share of the misclassified images (orange) and of the correctly classified ones (blue) with it")
+    axes.grid(axis="x", color="0.92")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _p(p_value: float) -> str:
+    return "< 0.001" if p_value < 0.001 else f"= {p_value:.3f}"
+
+
+def reason_page(
+    test: ImageSet, train: ImageSet, mistakes: pd.DataFrame, neighbours: np.ndarray, headline: str, most: int
+) -> Figure:
+    """The mistakes of one reason: each with its box, the figures behind it, and its nearest training images.
+
+    Args:
+        mistakes: those to show, rows from `mistake_reasons.explain`. `most`: at most so many of them, the first.
+        neighbours: int [N, k], of every test image the rows of its nearest training images.
+        headline: what is said of all of them.
+    """
+    shown = mistakes.head(most)
+    rows = max(1, -(-len(shown) // 2))
+    axes = _page(2 * CARD_WIDTH + 0.2, rows * CARD_HEIGHT + 0.75)
+    axes.text(0.15, 0.12, textwrap.fill(headline, 150), fontsize=10.5, va="top")
+    for place, (_, mistake) in enumerate(shown.iterrows()):
+        down, across = divmod(place, 2)
+        left, top, row = 0.15 + across * CARD_WIDTH, 0.66 + down * CARD_HEIGHT, mistake["row"]
+        _picture(axes, test.images[row], left, top, PICTURE, test.boxes[row])
+        left += PICTURE + 0.12
+        title = f"{short(mistake['true_class'])} taken for {short(mistake['predicted_class'])}"
+        axes.text(left, top + 0.02, title, fontsize=9, fontweight="bold", va="top")
+        figures_behind = mistake["because"].removeprefix(f"{mistake['reason_title']}: ")
+        axes.text(left, top + 0.2, textwrap.fill(figures_behind, 66), fontsize=7.5, va="top", linespacing=1.15)
+        for number, other in enumerate(neighbours[row][:NEIGHBOURS_SHOWN]):
+            at = left + number * (THUMB + 0.04)
+            _picture(axes, train.images[other], at, top + 0.72, THUMB)
+            name = train.class_names[train.labels[other]]
+            colour = RIGHT if name == mistake["true_class"] else BASELINE
+            axes.text(
+                at + THUMB / 2, top + 0.73 + THUMB, short(name, 11), fontsize=6.3, color=colour, ha="center", va="top"
+            )
+    if not len(shown):
+        axes.text(0.15, 0.9, "No test image.", fontsize=9, va="top")
+    return axes.figure
+
+
+def headline(finding: pd.Series, total: int) -> str:
+    """What to write above a reason's page: how frequent it is, and beside it the nearest training images' key."""
+    said = f"{finding['title']}: the reason of {finding['named']} of {total} mistakes."
+    if finding["compared_with"] == CORRECT:
+        said += (
+            f" {finding['share']:.0%} of the mistakes have it, {finding['correct_share']:.0%} of the correctly"
+            f" classified images (p {_p(finding['p_value'])})."
+        )
+    return f"{said} Below each, the nearest training images: green = the true class."
+
+
+def confused_pairs_chart(
+    test: ImageSet, predicted: np.ndarray, sure: np.ndarray, pairs: pd.DataFrame, most: int = 5, each: int = 4
+) -> Figure:
+    """The most confused pairs, side by side: a as a, a taken for b, b taken for a, b as b; the surest answers first.
+
+    Args:
+        predicted: int [N]. `sure`: float [N], the predicted class's probability.
+        pairs: from `mistakes.confused_pairs`. `most`: at most so many of them. `each`: images of each kind.
+    """
+    pairs, side, gap = pairs.head(most), 0.68, 0.26
+    group = each * (side + 0.04)
+    axes = _page(4 * group + 3 * gap + 0.3, max(1, len(pairs)) * (side + 0.42) + 0.5)
+    title = "Most confused pairs: the mistakes between examples of both classes" if len(pairs) else "No confused pairs"
+    axes.text(0.15, 0.1, title, fontsize=11, va="top")
+    names, order = list(test.class_names), np.argsort(-sure, kind="stable")
+    for place, (_, pair) in enumerate(pairs.iterrows()):
+        top = 0.72 + place * (side + 0.42)
+        kinds = [(pair[f"class_{x}"], pair[f"class_{y}"]) for x, y in ("aa", "ab", "ba", "bb")]
+        for number, (true, answer) in enumerate(kinds):
+            left = 0.15 + number * (group + gap)
+            rows = order[(test.labels[order] == names.index(true)) & (predicted[order] == names.index(answer))]
+            said = f"{short(true, 16)}, right" if true == answer else f"{short(true, 16)} taken for {short(answer, 16)}"
+            colour = RIGHT if true == answer else BASELINE
+            axes.text(left, top - 0.05, f"{said} ({len(rows)})", fontsize=8, color=colour, va="bottom")
+            for at, row in enumerate(rows[:each]):
+                _picture(axes, test.images[row], left + at * (side + 0.04), top, side, test.boxes[row])
+    return axes.figure
+
+
+def _page(width: float, height: float) -> Axes:
+    """One pair of axes in inches over the whole figure, from its upper left corner: hundreds of axes take seconds."""
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
+    return axes
+
+
+def _picture(
+    axes: Axes, image: np.ndarray, left: float, top: float, side: float, box: np.ndarray | None = None
+) -> None:
+    limits = axes.get_xlim(), axes.get_ylim()
+    axes.imshow(image, extent=(left, left + side, top + side, top), aspect="auto")
+    axes.set(xlim=limits[0], ylim=limits[1])
+    if box is not None and not np.isnan(box).any():
+        height, width = image.shape[:2]
+        x0, y0, x1, y1 = box * np.array([side / width, side / height] * 2)
+        axes.add_patch(Rectangle((left + x0, top + y0), x1 - x0, y1 - y0, fill=False, color=BOX, linewidth=1.2))

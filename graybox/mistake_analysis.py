@@ -1,0 +1,83 @@
+"""From a network and its images to the evidence, the reasons and the neighbours of its mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from graybox import mistake_evidence, mistake_reasons
+from graybox.images import ImageSet
+from graybox.label_suspects import LabelSuspects, recalibrated, suspects, temperature
+from graybox.model import CNN
+from graybox.neighbours import Neighbours, answers_and_features, nearest
+
+NEIGHBOURS = 10
+UNUSUAL, AGREEING = 0.25, 0.5
+"""A label may be suspected where the training images are nearer than they are to this share of the validation images,
+where no measure of the picture is extreme, and where this share of the other networks gives the network's answer."""
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What was found.
+
+    Attributes:
+        probabilities: float32 [N, classes], what the network says of the test images.
+        evidence: a row per test image, from `mistake_evidence.gather`.
+        mistakes, reasons: from `mistake_reasons.explain`; the mistakes with a column `nearest`, the nearest training
+            images in words.
+        neighbours: the nearest training images of every test image.
+        labels: what is thought of the test images' labels.
+    """
+
+    probabilities: np.ndarray
+    evidence: pd.DataFrame
+    mistakes: pd.DataFrame
+    reasons: pd.DataFrame
+    neighbours: Neighbours
+    labels: LabelSuspects
+
+
+def analyse(
+    model: CNN,
+    splits: Mapping[str, ImageSet],
+    networks: Mapping[str, np.ndarray],
+    reliance: pd.DataFrame,
+    flip: bool = False,
+) -> Analysis:
+    """Explain a network's mistakes on the test split.
+
+    Args:
+        splits: "train", "validation" and "test".
+        networks: what networks say of the test images, each float [N, classes] or, of several trainings,
+            [trainings, N, classes]; `model` may be among them.
+        reliance: what hiding the object and the context does to the true class's probability; see
+            `mistake_evidence.gather`.
+        flip: let the model answer as `inference.probabilities` does with it.
+    """
+    train, validation, test = (splits[name] for name in ("train", "validation", "test"))
+    _, known = answers_and_features(model, train.images)
+    probabilities, features = answers_and_features(model, test.images, flip=flip)
+    doubt, usual_features = answers_and_features(model, validation.images, flip=flip)
+    neighbours = nearest(features, known, train.labels, NEIGHBOURS)
+    usually = nearest(usual_features, known, train.labels, NEIGHBOURS).similarity.mean(axis=1)
+    near = neighbours.similarity.mean(axis=1) >= np.quantile(usually, UNUSUAL)
+    others = mistake_evidence.without(mistake_evidence.each_network(networks), probabilities)
+    answer = probabilities.argmax(axis=1)
+    agreeing = np.mean([other.argmax(axis=1) == answer for other in others.values()], axis=0) if others else 1.0
+    measures = mistake_evidence.pictures(test, train, answer == test.labels)
+    calibrated = recalibrated(probabilities, temperature(doubt, validation.labels, greatest=True))
+    usual = near & (agreeing >= AGREEING) & measures["ordinary"].to_numpy()
+    labels = suspects(probabilities, test.labels, calibrated, usual)
+    evidence = mistake_evidence.gather(test, probabilities, others, neighbours, labels, measures, reliance)
+    mistakes, reasons = mistake_reasons.explain(evidence, labels)
+    mistakes["nearest"] = [_nearest(train, neighbours, row) for row in mistakes["row"]]
+    return Analysis(probabilities, evidence, mistakes, reasons, neighbours, labels)
+
+
+def _nearest(train: ImageSet, neighbours: Neighbours, row: int, count: int = 3) -> str:
+    found = zip(neighbours.rows[row][:count], neighbours.similarity[row])
+    return "; ".join(f"{train.files[n]} ({train.class_names[train.labels[n]]}, {like:.2f})" for n, like in found)

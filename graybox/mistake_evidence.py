@@ -1,0 +1,174 @@
+"""What is known of each test image that may explain why the network is right or wrong about it.
+
+All test images get their evidence, as a reason for mistakes is one only if it is rarer where the network is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy.stats import entropy
+
+from graybox.images import ImageSet
+from graybox.picture_measures import MEASURES, measure, ordinary, place
+
+if TYPE_CHECKING:  # evidence needs no network, only what one said
+    from graybox.label_suspects import LabelSuspects
+    from graybox.neighbours import Neighbours
+
+REFERENCE_PER_CLASS = 200
+"""At most so many training images of each class are measured: places are known to half a percent then."""
+
+
+def gather(
+    test: ImageSet,
+    probabilities: np.ndarray,
+    others: Mapping[str, np.ndarray],
+    neighbours: Neighbours,
+    labels: LabelSuspects,
+    measures: pd.DataFrame,
+    reliance: pd.DataFrame,
+) -> pd.DataFrame:
+    """The evidence of N test images.
+
+    Args:
+        probabilities: float [N, classes], of the network to be explained.
+        others: what other networks say, each float [N, classes]; may be empty.
+        neighbours: each test image's nearest training images, in the network's features. `labels`: what is thought of
+            the test images' labels. `measures`: from `pictures`.
+        reliance: a row per image with a usable box: row, p, p_box_hidden, p_context_hidden (the true class's
+            probabilities, 0..1), from `graybox.verdicts.per_image`; may be empty.
+
+    Returns:
+        N rows, numbered as the test images. NaN (or "") where something is not known. The columns of `answers`,
+        `agreement` and `surroundings`, then label_quality (0..1) and label_suspect (bool), p_box_hidden and
+        p_context_hidden (0..1), those of `pictures`.
+    """
+    frame = answers(test, probabilities)
+    frame = frame.join(agreement(probabilities, others, test)).join(surroundings(neighbours, test))
+    frame["label_quality"], frame["label_suspect"] = labels.quality, labels.suspect
+    hidden = reliance.set_index("row").reindex(range(len(test)))
+    frame[["p_box_hidden", "p_context_hidden"]] = hidden[["p_box_hidden", "p_context_hidden"]].astype(float)
+    return frame.join(measures)
+
+
+def answers(images: ImageSet, probabilities: np.ndarray) -> pd.DataFrame:
+    """How the true class compares.
+
+    Returns:
+        Columns file, true_class, predicted_class, correct (bool), true_probability, predicted_probability, margin
+        (the true class's probability less the greatest other one, -1..1; below 0 = wrong), rank (of the true class, 1 =
+        the most probable; a tie counts against the network), entropy (of the probabilities, as a share of its largest
+        value, 0..1: 0 = sure of one class, 1 = all are as probable).
+    """
+    rows, count = np.arange(len(images)), len(images.class_names)
+    names, predicted = np.array(images.class_names), probabilities.argmax(axis=1)
+    true = probabilities[rows, images.labels]
+    rest = probabilities.copy()
+    rest[rows, images.labels] = -1
+    return pd.DataFrame(
+        {
+            "file": list(images.files),
+            "true_class": names[images.labels],
+            "predicted_class": names[predicted],
+            "correct": predicted == images.labels,
+            "true_probability": true,
+            "predicted_probability": probabilities[rows, predicted],
+            "margin": true - rest.max(axis=1),
+            "rank": (probabilities >= true[:, None]).sum(axis=1),
+            "entropy": entropy(probabilities.astype(np.float64), axis=1) / np.log(count),
+        }
+    )
+
+
+def each_network(answers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """One entry for each network: a variant trained several times, float [trainings, N, classes], is several."""
+    found = {}
+    for name, array in answers.items():
+        for number, one in enumerate(array if array.ndim == 3 else [array]):
+            found[f"{name} {number}" if array.ndim == 3 else name] = one
+    return found
+
+
+def without(answers: Mapping[str, np.ndarray], probabilities: np.ndarray) -> dict[str, np.ndarray]:
+    """The networks but the one that gave `probabilities`, [N, classes]: its own opinion is none of another's.
+
+    It is known by its answers, which another device or batch size may have changed in the last digits.
+    """
+    return {name: array for name, array in answers.items() if np.abs(array - probabilities).max(initial=0) > 1e-3}
+
+
+def agreement(probabilities: np.ndarray, others: Mapping[str, np.ndarray], images: ImageSet) -> pd.DataFrame:
+    """What the other networks say of the same images.
+
+    Returns:
+        Columns other_networks (how many), others_right (the share of them that name the true class, 0..1),
+        others_wrong_class (the wrong class that most of them name, "" if none does), others_wrong_share (how many do,
+        0..1), others_agree (how many give the same answer as the network, 0..1). NaN without other networks.
+    """
+    names, count = np.array(images.class_names), len(images.class_names)
+    frame = pd.DataFrame({"other_networks": len(others)}, index=range(len(images)))
+    if not others:
+        frame[["others_right", "others_wrong_share", "others_agree"]] = np.nan
+        return frame.assign(others_wrong_class="")
+    said = np.stack([array.argmax(axis=1) for array in others.values()])
+    votes = np.stack([(said == label).mean(axis=0) for label in range(count)], axis=1)
+    wrong = votes.copy()
+    wrong[np.arange(len(images)), images.labels] = 0
+    frame["others_right"] = votes[np.arange(len(images)), images.labels]
+    frame["others_wrong_class"] = np.where(wrong.max(axis=1) > 0, names[wrong.argmax(axis=1)], "")
+    frame["others_wrong_share"] = wrong.max(axis=1)
+    return frame.assign(others_agree=votes[np.arange(len(images)), probabilities.argmax(axis=1)])
+
+
+def surroundings(neighbours: Neighbours, images: ImageSet) -> pd.DataFrame:
+    """Of which classes the nearest training images are.
+
+    Returns:
+        Columns neighbours_true (the share of the true class, 0..1), neighbours_wrong_class (the most frequent other
+        class, "" if there is none), neighbours_wrong_share (its share, 0..1), neighbours_similarity (the mean cosine).
+    """
+    names, rows = np.array(images.class_names), np.arange(len(images))
+    shares = np.stack([(neighbours.labels == label).mean(axis=1) for label in range(len(names))], axis=1)
+    wrong = shares.copy()
+    wrong[rows, images.labels] = 0
+    return pd.DataFrame(
+        {
+            "neighbours_true": shares[rows, images.labels],
+            "neighbours_wrong_class": np.where(wrong.max(axis=1) > 0, names[wrong.argmax(axis=1)], ""),
+            "neighbours_wrong_share": wrong.max(axis=1),
+            "neighbours_similarity": neighbours.similarity.mean(axis=1),
+        }
+    )
+
+
+def pictures(test: ImageSet, train: ImageSet, correct: np.ndarray) -> pd.DataFrame:
+    """What can be measured of the test images, and how unusual it is among the training images.
+
+    Args:
+        correct: bool [N], whether the network is right; of boxes that come for the test images alone those are the
+            reference.
+
+    Returns:
+        N rows: the columns of `picture_measures.measure`, of each measure its `picture_measures.place` (0..1) as
+        NAME_place, and ordinary (bool), as `picture_measures.ordinary`.
+    """
+    rows = np.concatenate([_spread(np.flatnonzero(train.labels == label)) for label in np.unique(train.labels)])
+    some = ImageSet(train.images[rows], train.labels[rows], train.class_names, (), train.boxes[rows])
+    found, reference = measure(test), measure(some)
+    fits = ordinary(found, reference)
+    for name in MEASURES:
+        usable, labels = reference[name].to_numpy(), some.labels
+        if np.isnan(usable).all():
+            usable, labels = found[name].where(correct).to_numpy(), test.labels
+        found[f"{name}_place"] = place(found[name].to_numpy(), test.labels, usable, labels)
+    return found.assign(ordinary=fits)
+
+
+def _spread(rows: np.ndarray) -> np.ndarray:
+    """At most REFERENCE_PER_CLASS of the rows, evenly spread."""
+    places = np.linspace(0, len(rows) - 1, min(len(rows), REFERENCE_PER_CLASS)).round().astype(int)
+    return rows[np.unique(places)]

@@ -1,0 +1,186 @@
+"""Which reasons hold for a network's mistakes as a group, and which one is the most likely for each.
+
+Any search through enough traits finds one for every image. So a trait becomes a reason only if it is more frequent
+among the mistakes than it should be, tested against a comparison that isn't circular, and if most of the mistakes with
+it would not be there without it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest, fisher_exact
+
+from graybox import paired
+from graybox.intervals import share
+from graybox.mistake_traits import KINDS, LABEL, PICTURE, TRAITS, Trait, percent
+from graybox.reasons_table import CORRECT
+
+if TYPE_CHECKING:  # only its figures are needed here
+    from graybox.label_suspects import LabelSuspects
+
+NONE, NONE_TITLE = "no_reason", "no reason found"
+SIGNIFICANT, MOST = 0.05, 0.5
+
+SUPPORTED = "more frequent among the mistakes"
+MINOR = "more frequent, but explains fewer than half of those that have it"
+UNSUPPORTED = "not more frequent among the mistakes"
+BY_NATURE = "describes the mistake, not tested"
+UNKNOWN = "not known of these images"
+AGAINST = {
+    "correct": CORRECT,
+    "expected": "what honest doubt would give",
+    "control": "hiding the object instead",
+    "": "",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One trait over all test images; a row of the table of reasons.
+
+    Attributes:
+        reason, title, kind: the trait's.
+        mistakes: how many misclassified images have it. `known`: of so many it is known whether they do.
+        share, low, high: mistakes / known, with Wilson's 95% interval, 0..1.
+        correct_share, correct_low, correct_high: likewise of the correctly classified images.
+        failing, failing_without: the share of misclassified ones among the images with the trait and without, 0..1.
+        compared_with: what the test is against. `strength`: the share of the mistakes with the trait that would not be
+            there without it, at most 1, NaN where not tested: 1 - failing_without / failing (the attributable fraction
+            among the exposed, as Miettinen 1974, "Proportion of disease caused or prevented"), or 1 - expected /
+            found. It takes the trait for the cause.
+        p_value: one-sided, Holm-corrected over the tested traits; NaN where not tested.
+        finding: SUPPORTED, MINOR, UNSUPPORTED, BY_NATURE or UNKNOWN.
+        named: of how many mistakes it is given as the reason.
+    """
+
+    reason: str
+    title: str
+    kind: str
+    mistakes: int
+    known: int
+    share: float
+    low: float
+    high: float
+    correct_share: float
+    correct_low: float
+    correct_high: float
+    failing: float
+    failing_without: float
+    compared_with: str
+    strength: float
+    p_value: float
+    finding: str
+    named: int = 0
+
+
+def explain(evidence: pd.DataFrame, labels: LabelSuspects) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Find the reasons, and name one for each mistake.
+
+    Args:
+        evidence: of N test images, from `mistake_evidence.gather`. `labels`: what went into it.
+
+    Returns:
+        The mistakes: the rows of `evidence` that are misclassified, the most confident first, with row (in the test
+            split), reason (a trait's name or NONE), reason_title, because (a sentence with the figures) and
+            other_reasons (titles of what else applies, the likelier first, joined by "; ").
+        The table of reasons: a `Finding` per row, in order of precedence, and NONE at the end.
+    """
+    wrong = ~evidence["correct"].to_numpy()
+    present = {trait.name: trait.applies(evidence) for trait in TRAITS}
+    found = _corrected([_finding(trait, present[trait.name], evidence, labels) for trait in TRAITS])
+    if any(one.kind == LABEL and one.finding == SUPPORTED for one in found):
+        # These have their reason: of another class's picture the label's usual size or brightness says nothing.
+        rest = np.where(labels.suspect, np.nan, 1.0)
+        usable = {t.name: present[t.name] * (1 if t.kind == LABEL else rest) for t in TRAITS}
+        found = _corrected([_finding(trait, usable[trait.name], evidence, labels) for trait in TRAITS])
+    tier = {KINDS[place]: place for place in range(len(KINDS))}
+    # A sort that keeps the order of TRAITS where strengths are equal, or say nothing of a cause.
+    found = sorted(found, key=lambda one: (tier[one.kind], -np.nan_to_num(one.strength) * (one.kind == PICTURE)))
+    by_name = {trait.name: trait for trait in TRAITS}
+    mistakes = evidence[wrong].drop(columns="correct").reset_index(names="row")
+    named = []
+    for row in mistakes.to_dict("records"):
+        here = [one for one in found if present[one.reason][row["row"]] == 1]
+        reasons = [one for one in here if one.finding in (SUPPORTED, BY_NATURE)]
+        also = [*reasons[1:], *(one for one in here if one.finding == MINOR)]
+        first = reasons[0] if reasons else None
+        named.append(
+            {
+                "reason": first.reason if first else NONE,
+                "reason_title": first.title if first else NONE_TITLE,
+                "because": _sentence(by_name[first.reason], first, row) if first else _no_reason(row),
+                "other_reasons": "; ".join(one.title for one in also),
+            }
+        )
+    columns = ["reason", "reason_title", "because", "other_reasons"]
+    mistakes = mistakes.join(pd.DataFrame(named, columns=columns, index=mistakes.index, dtype=object))
+    mistakes = mistakes.sort_values("predicted_probability", ascending=False, kind="stable", ignore_index=True)
+    counts = mistakes["reason"].value_counts()
+    table = pd.DataFrame([{**asdict(one), "named": int(counts.get(one.reason, 0))} for one in found])
+    rest = {"reason": NONE, "title": NONE_TITLE, "kind": "", "compared_with": "", "finding": ""}
+    rest |= {"mistakes": int(counts.get(NONE, 0)), "known": len(mistakes), "named": int(counts.get(NONE, 0))}
+    return mistakes, pd.concat([table, pd.DataFrame([rest])], ignore_index=True)
+
+
+def _finding(trait: Trait, present: np.ndarray, evidence: pd.DataFrame, labels: LabelSuspects) -> Finding:
+    wrong, known, with_it = ~evidence["correct"].to_numpy(), ~np.isnan(present), present == 1
+    a, b = int((wrong & with_it).sum()), int((wrong & known & ~with_it).sum())
+    c, d = int((~wrong & with_it).sum()), int((~wrong & known & ~with_it).sum())
+    failing, without = share(a, a + c).value, share(b, b + d).value
+    strength = p_value = np.nan
+    if not known.any():
+        finding = UNKNOWN
+    elif not trait.tested:
+        finding = BY_NATURE
+    else:
+        finding = UNSUPPORTED
+        if trait.tested == "correct":
+            p_value = float(fisher_exact([[a, b], [c, d]], alternative="greater").pvalue)
+            strength = 1 - without / failing if a and b + d else np.nan
+        elif trait.tested == "expected":
+            suspects = int(labels.suspect.sum())
+            p_value, strength = labels.p_value, 1 - labels.expected / suspects if suspects else np.nan
+        else:
+            instead = int((wrong & (trait.control(evidence) == 1)).sum())
+            tries = a + instead
+            p_value = float(binomtest(a, tries, alternative="greater").pvalue) if tries else 1.0
+            strength = 1 - instead / a if a else np.nan
+    mine, theirs = share(a, a + b), share(c, c + d)
+    return Finding(
+        trait.name, trait.title, trait.kind, a, a + b, mine.value, mine.low, mine.high,
+        theirs.value, theirs.low, theirs.high, failing, without, AGAINST[trait.tested], strength, p_value, finding,
+    )  # fmt: skip
+
+
+def _corrected(found: list[Finding]) -> list[Finding]:
+    """With p-values corrected for the number of tests, and the findings that follow."""
+    tested = [one for one in found if not np.isnan(one.p_value)]
+    p_values = dict(zip([one.reason for one in tested], paired.holm([one.p_value for one in tested])))
+    corrected = []
+    for one in found:
+        values = asdict(one)
+        if one.reason in p_values:
+            values["p_value"] = p_values[one.reason]
+            if values["p_value"] < SIGNIFICANT:
+                values["finding"] = SUPPORTED if one.strength >= MOST else MINOR
+        corrected.append(Finding(**values))
+    return corrected
+
+
+def _sentence(trait: Trait, finding: Finding, row: dict) -> str:
+    said = f"{trait.title}: {trait.says(row)}"
+    if trait.tested == "correct" and trait.kind == PICTURE:
+        said += f" (of such images {percent(finding.failing)} fail, of the others {percent(finding.failing_without)})"
+    return said
+
+
+def _no_reason(row: dict) -> str:
+    place = "second" if row["rank"] == 2 else f"number {row['rank']}"
+    return (
+        f"{NONE_TITLE}: the true class is {place} with {percent(row['true_probability'])}, "
+        f"{row['predicted_class']} has {percent(row['predicted_probability'])}"
+    )

@@ -1,0 +1,200 @@
+"""The reasons that a mistake may have: the evidence that each asks for, and the figures that it gives.
+
+Thresholds are set, not fitted to anybody's test images; docs/mistakes.md says how they did on planted faults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+TAIL = 0.05
+"""A picture is unusual in what less than this share of the training pictures exceed, of its class and of all."""
+RECOGNISED, RISE = 0.5, 0.25
+"""Hiding gives the true class back if it then has at least this probability, and so much more than before."""
+UNRECOGNISED, FEWEST = 0.10, 20
+"""An object alone isn't recognised if it gives its class less than it does in this share of the correctly classified
+images, of which there must be so many."""
+NEIGHBOURS, VOTES = 0.6, 0.5
+"""What looks like another class has so many of its nearest training images there, and the other networks' votes."""
+
+LABEL, PICTURE, NETWORKS = "label", "picture", "networks"
+KINDS = (LABEL, PICTURE, NETWORKS)
+"""In order of precedence. A wrong label leaves no mistake to explain. What lies in the picture, or what an intervention
+did, is a cause; what the networks make of it describes the mistake."""
+
+Row = Mapping[Hashable, Any]
+
+
+@dataclass(frozen=True)
+class Trait:
+    """Something about an image that may be the reason for a mistake.
+
+    Attributes:
+        name: as in file names and tables. `title`: for readers. `kind`: one of KINDS.
+        applies: the evidence, N rows -> float [N]: 1 = the image has it, 0 = not, NaN = can't be known.
+        says: a row of the evidence -> the figures, as words that can follow a colon.
+        tested: against what its frequency among the mistakes is tested: "correct" (it is known without asking the
+            network, so the correctly classified images are a fair comparison), "expected" (against what honest doubt
+            would give), "control" (against another intervention on the same images), or "" (it follows from the
+            network's own answer: that it is rare among the correctly classified is no finding).
+        control: for "control", the same as `applies` after the other intervention.
+    """
+
+    name: str
+    title: str
+    kind: str
+    applies: Callable[[pd.DataFrame], np.ndarray]
+    says: Callable[[Row], str]
+    tested: str = "correct"
+    control: Callable[[pd.DataFrame], np.ndarray] | None = None
+
+
+def _where(condition: pd.Series, *known: pd.Series) -> np.ndarray:
+    found = condition.to_numpy().astype(np.float64)
+    for column in known:
+        found[column.isna().to_numpy()] = np.nan
+    return found
+
+
+def _lowest(measure: str) -> Callable[[pd.DataFrame], np.ndarray]:
+    place = f"{measure}_place"
+    return lambda frame: _where(frame[place] < TAIL, frame[place])
+
+
+def _highest(measure: str) -> Callable[[pd.DataFrame], np.ndarray]:
+    place = f"{measure}_place"
+    return lambda frame: _where(frame[place] > 1 - TAIL, frame[place])
+
+
+def _at_border(frame: pd.DataFrame) -> np.ndarray:
+    return _where(frame["box_at_border"] == 1, frame["box_at_border"])
+
+
+def _given_back(frame: pd.DataFrame, hidden: str, other: str) -> np.ndarray:
+    before = np.maximum(frame["true_probability"], frame[other])
+    return _where((frame[hidden] >= RECOGNISED) & (frame[hidden] - before >= RISE), frame[hidden], frame[other])
+
+
+def _not_recognised(frame: pd.DataFrame) -> np.ndarray:
+    alone = frame["p_context_hidden"]
+    correct = alone[frame["correct"]].dropna()
+    if len(correct) < FEWEST:
+        return np.full(len(frame), np.nan)
+    return _where(alone < correct.quantile(UNRECOGNISED), alone)
+
+
+def _looks_like(frame: pd.DataFrame) -> np.ndarray:
+    near = frame["neighbours_wrong_share"] >= NEIGHBOURS
+    voted = frame["others_wrong_share"] >= VOTES
+    same = frame["others_wrong_class"] == frame["neighbours_wrong_class"]
+    return _where(near & ((voted & same) | (frame["other_networks"] == 0)))
+
+
+def _hard(frame: pd.DataFrame) -> np.ndarray:
+    enough = frame["others_right"].where(frame["other_networks"] > 1)  # one other's opinion isn't everybody's
+    return _where(enough == 0, enough)
+
+
+def _quirk(frame: pd.DataFrame) -> np.ndarray:
+    return _where((frame["others_right"] > 0.5) & ~frame["correct"], frame["others_right"])
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.0f}%" if share >= 0.01 or share == 0 else "under 1%"
+
+
+def _beyond(row: Row, measure: str, word: str, shown: str) -> str:
+    place = row[f"{measure}_place"]
+    rarer = min(place, 1 - place)
+    than = "all" if rarer == 0 else f"{100 * (1 - rarer):.0f}%"
+    return f"{shown}, {word} than in {than} of the training images, its class's and all"
+
+
+def _share(row: Row, share: str) -> str:
+    count = row["other_networks"]
+    return f"{round(row[share] * count)} of the {count} other networks" if count > 1 else "the other network"
+
+
+def _says_looks_like(row: Row) -> str:
+    said = (
+        f"{percent(row['neighbours_wrong_share'])} of the nearest training images are {row['neighbours_wrong_class']}"
+    )
+    return f"{said}, as {_share(row, 'others_wrong_share')} said" if row["other_networks"] else said
+
+
+def _says_hard(row: Row) -> str:
+    favourite = f"most often they say {row['others_wrong_class']} ({percent(row['others_wrong_share'])})"
+    return f"none of the {row['other_networks']} other networks is right; {favourite}"
+
+
+TRAITS = (
+    Trait(
+        "label_suspect", "label suspect", LABEL, lambda f: _where(f["label_suspect"]),
+        lambda row: f"the label {row['true_class']} has {percent(row['label_quality'])}, {row['predicted_class']} "
+        f"{percent(row['predicted_probability'])}, as its own images have; of the nearest training images "
+        f"{percent(row['neighbours_true'])} are {row['true_class']}",
+        tested="expected",
+    ),
+    Trait(
+        "small_object", "small object", PICTURE, _lowest("box_area"),
+        lambda row: _beyond(row, "box_area", "less", f"the object's box is {percent(row['box_area'])} of the picture"),
+    ),
+    Trait(
+        "faint_object", "faint object", PICTURE, _lowest("object_contrast"),
+        lambda row: _beyond(
+            row, "object_contrast", "less", f"object and surroundings differ by {row['object_contrast']:.2f} sd"
+        ),
+    ),
+    Trait(
+        "object_off_centre", "object off centre", PICTURE, _highest("box_off_centre"),
+        lambda row: _beyond(
+            row, "box_off_centre", "farther", f"the box is {percent(row['box_off_centre'])} of the way to the corner"
+        ),
+    ),
+    Trait(
+        "object_cut_off", "object at the border", PICTURE, _at_border,
+        lambda row: f"the object's box reaches the picture's border, {percent(row['box_off_centre'])} of the way from "
+        "the centre to the corner",
+    ),
+    Trait(
+        "low_contrast", "low contrast", PICTURE, _lowest("contrast"),
+        lambda row: _beyond(row, "contrast", "less", f"the brightness varies by {row['contrast']:.2f}"),
+    ),
+    Trait(
+        "dark", "dark picture", PICTURE, _lowest("brightness"),
+        lambda row: _beyond(row, "brightness", "darker", f"the mean brightness is {row['brightness']:.2f}"),
+    ),
+    Trait(
+        "bright", "bright picture", PICTURE, _highest("brightness"),
+        lambda row: _beyond(row, "brightness", "brighter", f"the mean brightness is {row['brightness']:.2f}"),
+    ),
+    Trait(
+        "blurred", "blurred picture", PICTURE, _lowest("sharpness"),
+        lambda row: _beyond(row, "sharpness", "less", f"the sharpness is {row['sharpness']:.2f}"),
+    ),
+    Trait(
+        "misled_by_context", "misled by the context", PICTURE,
+        lambda f: _given_back(f, "p_context_hidden", "p_box_hidden"),
+        lambda row: f"with all but the object hidden the true class has {percent(row['p_context_hidden'])} instead of "
+        f"{percent(row['true_probability'])} (with the object hidden {percent(row['p_box_hidden'])})",
+        tested="control", control=lambda f: _given_back(f, "p_box_hidden", "p_context_hidden"),
+    ),
+    Trait("looks_like_another", "looks like another class", NETWORKS, _looks_like, _says_looks_like, tested=""),
+    Trait(
+        "quirk", "this model's quirk", NETWORKS, _quirk,
+        lambda row: f"right: {_share(row, 'others_right')}", tested="",
+    ),
+    Trait(
+        "object_not_recognised", "object not recognised", NETWORKS, _not_recognised,
+        lambda row: f"even with everything else hidden the object's class has {percent(row['p_context_hidden'])}, "
+        "less than in nine of ten correctly classified images",
+        tested="",
+    ),
+    Trait("hard_for_all", "hard for all variants", NETWORKS, _hard, _says_hard),
+)  # fmt: skip
+"""Of one kind, by strength where that is known (see `mistake_reasons`), else in this order."""

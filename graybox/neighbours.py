@@ -1,0 +1,66 @@
+"""Where an image lies among the training images, as the network sees them: in what enters its last layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.neighbors import NearestNeighbors
+from torch import Tensor, nn
+
+from graybox import inference
+from graybox.model import CNN
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The nearest training images of N images, the nearest first.
+
+    Attributes:
+        rows: int64 [N, k], in the training split.
+        labels: int64 [N, k], their classes.
+        similarity: float64 [N, k], the cosine of the angle between the features, -1..1.
+    """
+
+    rows: np.ndarray
+    labels: np.ndarray
+    similarity: np.ndarray
+
+
+def answers_and_features(model: CNN, images: np.ndarray, *, flip: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Class probabilities, and what enters the last fully connected layer with each image's scaled to length 1.
+
+    Args:
+        model: it is left as it was.
+        images: uint8 [N, H, W, 3]; they may be memory-mapped.
+        flip: as for `inference.probabilities`; the features are those of the images themselves.
+
+    Returns:
+        float32 [N, classes] and float32 [N, units]; features are zeros where the network answers to nothing.
+    """
+    caught: list[Tensor] = []
+
+    def catch(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        caught.append(nn.functional.normalize(inputs[0].float(), dim=1).cpu())
+
+    hook = model.head[-1].register_forward_pre_hook(catch)
+    try:
+        probabilities = inference.probabilities(model, images, flip=flip)
+    finally:
+        hook.remove()
+    return probabilities, torch.cat(caught)[: len(images)].numpy()
+
+
+def nearest(features: np.ndarray, training: np.ndarray, training_labels: np.ndarray, count: int) -> Neighbours:
+    """The `count` nearest training images of each image, by the angle between their features.
+
+    Args:
+        features: float [N, units]. `training`: float [M, units], M of at least 1. Both from `answers_and_features`.
+        training_labels: int [M].
+        count: all M, if there are fewer.
+    """
+    # In threads of its own scikit-learn may add up in another order, and another row be the tenth.
+    index = NearestNeighbors(n_neighbors=min(count, len(training)), metric="cosine", algorithm="brute", n_jobs=1)
+    distance, rows = index.fit(training).kneighbors(features)
+    return Neighbours(rows.astype(np.int64), training_labels[rows], 1 - distance.astype(np.float64))

@@ -1,0 +1,61 @@
+"""The table of reasons as a reader wants it, and the few figures of it that go beside the scores."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+CORRECT = "the correctly classified"
+
+
+def readable(reasons: pd.DataFrame) -> pd.DataFrame:
+    """The table from `mistake_reasons.explain` in words, a column for each question; missing figures are dashes.
+
+    How often images fail with and without a trait is left out where that follows from the trait's definition.
+    """
+    reasons = reasons.fillna({"compared_with": "", "finding": "", "kind": ""})
+
+    def rate(row: pd.Series, value: str, low: str, high: str) -> str:
+        return "-" if np.isnan(row[value]) else f"{row[value]:.0%} ({row[low]:.0%} to {row[high]:.0%})"
+
+    def figure(value: float, form: str) -> str:
+        return "-" if np.isnan(value) else format(value, form)
+
+    rows = [
+        {
+            "reason": row["title"],
+            "the reason of": row["named"],
+            "found in": f"{row['mistakes']} of {row['known']}" if row["known"] else "-",
+            "of the mistakes (95% CI)": rate(row, "share", "low", "high"),
+            "of the correct (95% CI)": rate(row, "correct_share", "correct_low", "correct_high"),
+            "failing with it": figure(row["failing"] if row["compared_with"] == CORRECT else np.nan, ".0%"),
+            "without": figure(row["failing_without"] if row["compared_with"] == CORRECT else np.nan, ".0%"),
+            "tested against": row["compared_with"] or "-",
+            "p": "< 0.001" if row["p_value"] < 0.001 else figure(row["p_value"], ".3f"),
+            "finding": row["finding"] or "-",
+        }
+        for _, row in reasons.iterrows()
+    ]
+    return pd.DataFrame(rows)
+
+
+def metrics(reasons: pd.DataFrame, mistakes: int, calibration_error: float) -> dict[str, float | int]:
+    """The few that belong into a row of `dvc metrics show`.
+
+    Returns:
+        misclassified: how many. `calibration_error`: 0..1. `with_a_cause`: the share of the mistakes that a wrong label
+        or something in the picture explains, 0..1. `described`: of which only the networks' answers say something.
+        no_reason: the rest.
+    """
+    named = reasons.groupby("kind")["named"].sum()
+    shares = {"with_a_cause": ["label", "picture"], "described": ["networks"], "no_reason": [""]}
+    found: dict[str, float | int] = {"misclassified": mistakes, "calibration_error": round(calibration_error, 6)}
+    for name, kinds in shares.items():
+        found[name] = round(float(named.reindex(kinds).fillna(0).sum() / mistakes), 6) if mistakes else 0.0
+    return found
+
+
+def sentence(reasons: pd.DataFrame) -> str:
+    """How many mistakes have which reason, the most frequent first."""
+    named = reasons[reasons["named"] > 0].sort_values("named", ascending=False, kind="stable")
+    return ", ".join(f"{row['title']}: {row['named']}" for _, row in named.iterrows()) or "there is nothing to explain"
