@@ -37,7 +37,8 @@ def reasons_chart(reasons: pd.DataFrame) -> Figure:
                 around = [[max(0.0, row[value] - row[low])], [max(0.0, row[high] - row[value])]]
                 axes.errorbar(row[value], place + up, xerr=around, fmt="o", color=colour, capsize=3, markersize=5)
         p_value = "" if np.isnan(row["p_value"]) else f", p {_p(row['p_value'])}"
-        said = f"{row['finding']}{p_value}" + (f"; the reason of {row['named']}" if row["named"] else "")
+        against = f" (against {row['compared_with']})" if row["compared_with"] not in ("", CORRECT) else ""
+        said = f"{row['finding']}{against}{p_value}" + (f"; the reason of {row['named']}" if row["named"] else "")
         axes.annotate(said, (1.02, place), xycoords=("axes fraction", "data"), va="center", fontsize=8.5)
     axes.set_yticks(range(len(known)), known["title"])
     axes.invert_yaxis()

@@ -25,9 +25,9 @@ if TYPE_CHECKING:  # only its figures are needed here
 NONE, NONE_TITLE = "no_reason", "no reason found"
 SIGNIFICANT, MOST = 0.05, 0.5
 
-SUPPORTED = "more frequent among the mistakes"
-MINOR = "more frequent, but explains fewer than half of those that have it"
-UNSUPPORTED = "not more frequent among the mistakes"
+SUPPORTED = "more frequent than it should be"
+MINOR = "more frequent, but explains fewer than half of those with it"
+UNSUPPORTED = "not more frequent than it should be"
 BY_NATURE = "describes the mistake, not tested"
 UNKNOWN = "not known of these images"
 AGAINST = {
