@@ -9,13 +9,14 @@ from dataclasses import replace
 from functools import cache
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import ROOT
 from scipy.ndimage import gaussian_filter
 from scipy.stats import fisher_exact
 
-from graybox import config, interventions, training, verdicts
+from graybox import config, inference, interventions, training, verdicts
 from graybox.images import ImageSet
 from graybox.mistake_analysis import Analysis, analyse
 from graybox.mistake_reasons import BY_NATURE, MINOR, SUPPORTED, UNKNOWN, UNSUPPORTED
@@ -202,3 +203,12 @@ def test_the_nearest_training_image_of_a_training_image_is_itself(network):
     assert (found.neighbours.rows[:, 0] == np.arange(50)).all()
     assert found.neighbours.similarity[:, 0] == pytest.approx(1, abs=1e-5)
     assert found.mistakes.set_index("row")["nearest"][7].startswith("train/7 (bird, 1.00)")
+
+
+def test_with_the_mirror_image_the_answers_are_those_that_were_scored_and_the_neighbours_stay(network):
+    parts, nothing_hidden = splits(), pd.DataFrame(columns=["row", "p_box_hidden", "p_context_hidden"])
+    plain, both = (analyse(network, parts, {}, nothing_hidden, flip=flip) for flip in (False, True))
+    scored = inference.probabilities(network, parts["test"].images, flip=True)
+    np.testing.assert_allclose(both.probabilities, scored, atol=1e-6)
+    assert np.abs(both.probabilities - plain.probabilities).max() > 0.01
+    np.testing.assert_array_equal(both.neighbours.rows, plain.neighbours.rows)
