@@ -8,11 +8,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from graybox import config, images, inference, interventions, model, verdicts
+from graybox import comparison, config, images, inference, interventions, model, verdicts
 from graybox.images import ImageSet
 from graybox.mistake_analysis import analyse
 from graybox.sources.scenes import NEUTRAL, OBJECTS, World, draw
@@ -56,12 +57,16 @@ def faults(of: World, count: int) -> dict[str, ImageSet]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--planted", type=int, default=100)
-    parser.add_argument("--best", default="epochs-double")
     options = parser.parse_args()
     params = config.load()
     device = inference.pick_device(params.train.device)
-    networks = {name: model.load(f"models/variants/{name}.safetensors", device) for name in params.variants}
-    best, splits = networks[options.best], {name: images.load("data/prepared", name) for name in images.SPLITS}
+    files = {
+        name: sorted(Path(f"models/variants/{name}").glob("*.safetensors"))
+        for name in comparison.read("report/comparison.csv")["variant"]
+    }
+    networks = {name: model.load(found[0], device) for name, found in files.items()}
+    best = model.load("models/best.safetensors", device)
+    splits = {name: images.load("data/prepared", name) for name in images.SPLITS}
     test = splits["test"]
     for reason, planted in faults(world(params), options.planted).items():
         joined = (np.concatenate([getattr(part, name) for part in (test, planted)])
@@ -98,7 +103,7 @@ def _redrawn(best: model.CNN, of: World, test: ImageSet, evidence) -> None:
     right = inference.probabilities(best, np.stack(plain)).argmax(axis=1) == test.labels
     wrong = ~evidence["correct"].to_numpy()[: len(test)]
     hidden, box = (evidence[name].to_numpy()[: len(test)] for name in ("p_context_hidden", "p_box_hidden"))
-    misled = wrong & (hidden >= 0.5) & (hidden - np.maximum(evidence["true_probability"][: len(test)], box) >= 0.25)
+    misled = wrong & (hidden >= 0.5) & (hidden - np.maximum(evidence["p_as_is"][: len(test)], box) >= 0.25)
     print(f"  on a plain ground right: {right[misled].sum()} of {misled.sum()} that hiding the context gives back, "
           f"{right[wrong & ~misled].sum()} of {(wrong & ~misled).sum()} other mistakes")  # fmt: skip
 

@@ -27,7 +27,7 @@ class Batches:
     def __init__(self, images: ImageSet, params: TrainParams, device: torch.device) -> None:
         self._full = torch.as_tensor(np.array(images.images)).to(device)
         self.images, self.size = self._full, images.size
-        self.labels = torch.as_tensor(images.labels).to(device)
+        self.labels, self.classes = torch.as_tensor(images.labels).to(device), len(images.class_names)
         self.params, self.device = params, device
         self.batch_size = min(params.batch_size, len(images))
         # A last, smaller batch is dropped: batch norm can't learn from a single image.
@@ -60,7 +60,7 @@ class Batches:
                 side = round(p.cutout * self.size)
                 pixels = blanked(pixels, torch.rand((2, len(rows)), generator=self.random), side)
             if p.mixup:
-                pixels, labels = mixed(pixels, labels, int(self.labels.max()) + 1, p.mixup, self.random)
+                pixels, labels = mixed(pixels, labels, self.classes, p.mixup, self.random)
             yield pixels, labels
 
 
@@ -130,10 +130,10 @@ def recoloured(pixels: Tensor, brightness: Tensor, contrast: Tensor, saturation:
 
 
 def blanked(pixels: Tensor, centres: Tensor, side: int) -> Tensor:
-    """Each image with a square at a place of its own in the images' mean colour (DeVries & Taylor 2017, "Cutout").
+    """Each image with a square at a place of its own in the batch's mean colour (DeVries & Taylor 2017, "Cutout").
 
     Args:
-        pixels: float [B, 3, H, W]; overwritten.
+        pixels: float [B, 3, H, W].
         centres: float [2, B] in 0..1, down and across; the square may lie over the border.
         side: of the square, in pixels.
     """

@@ -33,8 +33,7 @@ def reasons_chart(reasons: pd.DataFrame) -> Figure:
         sides = (("correct_share", "correct_low", "correct_high", VARIANT), ("share", "low", "high", BASELINE))
         for up, (value, low, high, colour) in zip((0.16, -0.16), sides):
             if not np.isnan(row[value]):
-                # Wilson's interval may miss 0 or 1 by a rounding error.
-                around = [[max(0.0, row[value] - row[low])], [max(0.0, row[high] - row[value])]]
+                around = [[row[value] - row[low]], [row[high] - row[value]]]
                 axes.errorbar(row[value], place + up, xerr=around, fmt="o", color=colour, capsize=3, markersize=5)
         p_value = "" if np.isnan(row["p_value"]) else f", p {_p(row['p_value'])}"
         against = f" (against {row['compared_with']})" if row["compared_with"] not in ("", CORRECT) else ""

@@ -134,8 +134,8 @@ def _clash(params: Params, kept: list[str], wanted: dict[str, dict[str, Any]]) -
 def _misfit(params: Params, overrides: dict[str, dict[str, Any]]) -> str:
     """Why no such network can be built for these images, in words; empty if it can."""
     try:
-        network, _ = params.with_variant(COMBINED, overrides).variant(COMBINED)
-        model.layer_sizes(network, params.image_size, classes=2)
+        network, schedule = params.with_variant(COMBINED, overrides).variant(COMBINED)
+        model.layer_sizes(network, schedule.size_at(0, params.image_size), classes=2)
     except UserError as error:
         why = str(error).removeprefix("params.yaml: ").removeprefix(f"variants.{COMBINED}.").removeprefix("model: ")
         return why.partition("; allowed:")[0]

@@ -19,7 +19,7 @@ FACTORS: dict[str, tuple[str, ...]] = {
     "conv layers": ("conv_layers",),
     "fc layers": ("fc_layers",),
     "filters": ("filters", "filter_growth"),
-    "max pooling": ("max_pool", "pool_stride"),
+    "max pooling": ("max_pool", "pool_stride", "pool_every"),
     "epochs": ("epochs", "epochs_factor"),
     "stride": ("stride", "stride_layers"),
 }
@@ -126,7 +126,7 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def sentences(params: Params, frame: pd.DataFrame) -> list[str]:
-    """What the table shows of each of the six parameters, in a sentence each, from its figures alone.
+    """What the table shows of each parameter, the six first, in a sentence each, from its figures alone.
 
     A difference is claimed where the paired interval leaves out 0 and the corrected p-value is below 0.05, and with
     several seeds the interval over these leaves out 0 as well. Anything else is "no difference found"; where only the
@@ -141,15 +141,21 @@ def sentences(params: Params, frame: pd.DataFrame) -> list[str]:
             said.append(f"{level_of[row['variant']]}: {in_words(row)}")
         if said:
             found.append(f"{factor}, against {reference}: {'; '.join(said)}.")
-    return found
+    others: dict[str, list[str]] = {}
+    for _, row in frame.iterrows():
+        parameter = parameter_of(params, row["variant"])
+        if parameter and parameter not in FACTORS:
+            others.setdefault(parameter, []).append(f"{row['variant']}: {in_words(row)}")
+    return found + [f"{parameter}, against the baseline's: {'; '.join(said)}." for parameter, said in others.items()]
 
 
-def in_words(row: Mapping[str, float]) -> str:
+def in_words(row: Mapping[str, float], note: str = "") -> str:
     """One difference with its intervals and p-value, and before it "no difference found" where that is so.
 
     Args:
         row: difference, difference_low, difference_high, p_value, and with several seeds (else None or NaN) seeds_low
             and seeds_high; shares, not points.
+        note: stands behind the p-value.
     """
     value, interval = _difference(row).rstrip(")").split(" (")
     doubt = (
@@ -159,7 +165,7 @@ def in_words(row: Mapping[str, float]) -> str:
         interval += f" over test images, {over_seeds} over seeds"
         if not doubt and row["seeds_low"] * row["seeds_high"] <= 0:
             doubt = "no difference found over seeds, "
-    return f"{doubt}{value} points (95% CI {interval}; p {_p(row['p_value'], equals='= ')})"
+    return f"{doubt}{value} points (95% CI {interval}; p {_p(row['p_value'], equals='= ')}{note})"
 
 
 def method(params: Params) -> str:
@@ -291,7 +297,11 @@ def _settings(model: ModelParams, train: TrainParams) -> dict[str, Any]:
     if model.max_pool and model.pool_stride not in (None, model.max_pool):
         pool += f" by {model.pool_stride}"
     everywhere = " everywhere" * (model.stride > 1 and model.stride_layers == "all")
+    if model.max_pool and model.pool_every > 1:
+        pool += f" after every {model.pool_every}"
     filters = model.filters if isinstance(model.filters, int) else "-".join(map(str, model.filters))
+    if isinstance(model.filters, int) and model.filter_growth != 2:
+        filters = f"{filters}, growth {model.filter_growth:g}"
     return {
         "conv_layers": model.conv_layers,
         "fc_layers": model.fc_layers,

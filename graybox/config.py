@@ -133,7 +133,7 @@ class SourcesParams(Section):
 class ModelParams(Section):
     conv_layers: Annotated[int, Field(ge=1, le=64)]
     filters: int | list[int]
-    filter_growth: Annotated[Real, Field(gt=0)]
+    filter_growth: Annotated[Real, Field(gt=0, le=16)]
     kernel_size: Annotated[int, Field(ge=1)]
     stride: Annotated[int, Field(ge=1)]
     stride_layers: Literal["first", "all"]
@@ -168,6 +168,11 @@ class ModelParams(Section):
             raise ValueError(
                 f"filters lists {len(self.filters)} layers and conv_layers is {self.conv_layers}; they should agree"
             )
+        if max(self.filters_per_layer) > 65_536:
+            raise ValueError(
+                f"filters and filter_growth give a conv layer {max(self.filters_per_layer):,} filters; "
+                f"they should give at most 65,536"
+            )
         return self
 
     @property
@@ -183,7 +188,7 @@ class ModelParams(Section):
 
 class TrainParams(Section):
     epochs: Annotated[int, Field(ge=1)]
-    epochs_factor: Annotated[Real, Field(gt=0)]
+    epochs_factor: Annotated[Real, Field(gt=0, le=1000)]
     batch_size: Annotated[int, Field(ge=2)]
     learning_rate: Annotated[Real, Field(gt=0)]
     momentum: Annotated[Real, Field(ge=0, lt=1)]

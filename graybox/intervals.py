@@ -31,7 +31,9 @@ def share(count: float, total: int) -> Estimate:
     if not total:
         return Estimate(np.nan, np.nan, np.nan)
     low, high = proportion_confint(count, total, alpha=0.05, method="wilson")
-    return Estimate(float(count / total), float(low), float(high))
+    value = float(count / total)
+    # At 0 and 1 rounding may put an end on the wrong side of the figure.
+    return Estimate(value, min(float(low), value), max(float(high), value))
 
 
 def resampled_means(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # evidence needs no network, only what one said
     from graybox.label_suspects import LabelSuspects
     from graybox.neighbours import Neighbours
 
+HIDDEN = ("p_as_is", "p_box_hidden", "p_context_hidden", "p_control")
 REFERENCE_PER_CLASS = 200
 """At most so many training images of each class are measured: places are known to half a percent then."""
 
@@ -39,19 +40,20 @@ def gather(
         others: what other networks say, each float [N, classes]; may be empty.
         neighbours: each test image's nearest training images, in the network's features. `labels`: what is thought of
             the test images' labels. `measures`: from `pictures`.
-        reliance: a row per image with a usable box: row, p, p_box_hidden, p_context_hidden (the true class's
-            probabilities, 0..1), from `graybox.verdicts.per_image`; may be empty.
+        reliance: a row per image with a usable box: row, p, p_box_hidden, p_context_hidden, p_control (the true
+            class's probabilities, 0..1), from `graybox.verdicts.per_image`; may be empty.
 
     Returns:
         N rows, numbered as the test images. NaN (or "") where something is not known. The columns of `answers`,
-        `agreement` and `surroundings`, then label_quality (0..1) and label_suspect (bool), p_box_hidden and
-        p_context_hidden (0..1), those of `pictures`.
+        `agreement` and `surroundings`, then label_quality (0..1) and label_suspect (bool), p_as_is (which
+        unlike true_probability is never the mean with the mirror image), p_box_hidden, p_context_hidden and p_control
+        (0..1), those of `pictures`.
     """
     frame = answers(test, probabilities)
     frame = frame.join(agreement(probabilities, others, test)).join(surroundings(neighbours, test))
     frame["label_quality"], frame["label_suspect"] = labels.quality, labels.suspect
-    hidden = reliance.set_index("row").reindex(range(len(test)))
-    frame[["p_box_hidden", "p_context_hidden"]] = hidden[["p_box_hidden", "p_context_hidden"]].astype(float)
+    hidden = reliance.rename(columns={"p": "p_as_is"}).set_index("row").reindex(range(len(test)))
+    frame[list(HIDDEN)] = hidden[list(HIDDEN)].astype(float)
     return frame.join(measures)
 
 
@@ -96,9 +98,10 @@ def each_network(answers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def without(answers: Mapping[str, np.ndarray], probabilities: np.ndarray) -> dict[str, np.ndarray]:
     """The networks but the one that gave `probabilities`, [N, classes]: its own opinion is none of another's.
 
-    It is known by its answers, which another device or batch size may have changed in the last digits.
+    It is known by its answers, in which another device or batch size changes the last digits; two networks differ by
+    far more somewhere.
     """
-    return {name: array for name, array in answers.items() if np.abs(array - probabilities).max(initial=0) > 1e-3}
+    return {name: array for name, array in answers.items() if np.abs(array - probabilities).max(initial=0) > 0.02}
 
 
 def agreement(probabilities: np.ndarray, others: Mapping[str, np.ndarray], images: ImageSet) -> pd.DataFrame:

@@ -33,7 +33,7 @@ UNKNOWN = "not known of these images"
 AGAINST = {
     "correct": CORRECT,
     "expected": "what honest doubt would give",
-    "control": "hiding the object instead",
+    "control": "hiding only as much of the context as the object covers",
     "": "",
 }
 
@@ -145,10 +145,12 @@ def _finding(trait: Trait, present: np.ndarray, evidence: pd.DataFrame, labels: 
             suspects = int(labels.suspect.sum())
             p_value, strength = labels.p_value, 1 - labels.expected / suspects if suspects else np.nan
         else:
-            instead = int((wrong & (trait.control(evidence) == 1)).sum())
-            tries = a + instead
-            p_value = float(binomtest(a, tries, alternative="greater").pvalue) if tries else 1.0
-            strength = 1 - instead / a if a else np.nan
+            # A sign test: images that both give back, or neither, say nothing of which does more.
+            instead = wrong & known & (trait.control(evidence) == 1)
+            only, control_only = int((wrong & with_it & ~instead).sum()), int((instead & ~with_it).sum())
+            tries = only + control_only
+            p_value = float(binomtest(only, tries, alternative="greater").pvalue) if tries else 1.0
+            strength = 1 - int(instead.sum()) / a if a else np.nan
     mine, theirs = share(a, a + b), share(c, c + d)
     return Finding(
         trait.name, trait.title, trait.kind, a, a + b, mine.value, mine.low, mine.high,

@@ -75,9 +75,14 @@ def _at_border(frame: pd.DataFrame) -> np.ndarray:
     return _where(frame["box_at_border"] == 1, frame["box_at_border"])
 
 
-def _given_back(frame: pd.DataFrame, hidden: str, other: str) -> np.ndarray:
-    before = np.maximum(frame["true_probability"], frame[other])
-    return _where((frame[hidden] >= RECOGNISED) & (frame[hidden] - before >= RISE), frame[hidden], frame[other])
+def _given_back(hidden: str) -> Callable[[pd.DataFrame], np.ndarray]:
+    """Whether hiding gives the true class back, which neither the image as it is nor the one without its object had."""
+
+    def applies(frame: pd.DataFrame) -> np.ndarray:
+        before, after = np.maximum(frame["p_as_is"], frame["p_box_hidden"]), frame[hidden]
+        return _where((after >= RECOGNISED) & (after - before >= RISE), before, after)
+
+    return applies
 
 
 def _not_recognised(frame: pd.DataFrame) -> np.ndarray:
@@ -112,7 +117,7 @@ def _beyond(row: Row, measure: str, word: str, shown: str) -> str:
     place = row[f"{measure}_place"]
     rarer = min(place, 1 - place)
     than = "all" if rarer == 0 else f"{100 * (1 - rarer):.0f}%"
-    return f"{shown}, {word} than in {than} of the training images, its class's and all"
+    return f"{shown}, {word} than in {than} of the pictures, its class's and all"
 
 
 def _share(row: Row, share: str) -> str:
@@ -179,10 +184,10 @@ TRAITS = (
     ),
     Trait(
         "misled_by_context", "misled by the context", PICTURE,
-        lambda f: _given_back(f, "p_context_hidden", "p_box_hidden"),
+        _given_back("p_context_hidden"),
         lambda row: f"with all but the object hidden the true class has {percent(row['p_context_hidden'])} instead of "
-        f"{percent(row['true_probability'])} (with the object hidden {percent(row['p_box_hidden'])})",
-        tested="control", control=lambda f: _given_back(f, "p_box_hidden", "p_context_hidden"),
+        f"{percent(row['p_as_is'])} (with the object hidden {percent(row['p_box_hidden'])})",
+        tested="control", control=_given_back("p_control"),
     ),
     Trait("looks_like_another", "looks like another class", NETWORKS, _looks_like, _says_looks_like, tested=""),
     Trait(

@@ -48,14 +48,15 @@ def layer_sizes(params: ModelParams, image_size: int, classes: int) -> list[Laye
         layers.append(LayerSize(f"conv layer {number}", filters, size, size**2 * filters * channels * taps))
         channels = filters
         if pools_after(params, number):
+            pooling = number // params.pool_every
             if size < params.max_pool:
                 raise UserError(
-                    f"model: max pooling {number} (max_pool {params.max_pool}) finds only {size} x {size} pixels, "
+                    f"model: max pooling {pooling} (max_pool {params.max_pool}) finds only {size} x {size} pixels, "
                     f"which leaves nothing of the {image_size} x {image_size} image; allowed: fewer conv_layers, "
                     f"a smaller stride, a smaller max_pool, or larger images"
                 )
             size = (size - params.max_pool) // (params.pool_stride or params.max_pool) + 1
-            layers.append(LayerSize(f"max pooling {number}", channels, size, 0))
+            layers.append(LayerSize(f"max pooling {pooling}", channels, size, 0))
     if params.global_average_pool:
         size = 1
         layers.append(LayerSize("global average pooling", channels, size, 0))

@@ -11,9 +11,13 @@ import pandas as pd
 
 from graybox import comparison, paired
 from graybox.config import COMBINED, Params
+from graybox.intervals import share
 
-# Of accuracy: smaller differences than this are not offered as a reason.
-WORTH_SAYING = 0.01
+# What makes training pictures, or the network that is scored, something else than what training accuracy is of: where
+# two variants differ in one of these, their training accuracies can't be compared.
+NOT_COMPARABLE = (
+    "flip", "shift", "crop_area", "color_jitter", "cutout", "mixup", "start_size", "full_size_from", "weight_average",
+)  # fmt: skip
 
 
 def sentences(
@@ -43,8 +47,9 @@ def sentences(
         found.append(f"combined has the very settings of {same}, so it is that network over again.")
     against = _against(correct[COMBINED], correct[single])
     found.append(f"combined against the baseline: {comparison.in_words(row)}.")
+    said = comparison.in_words(against, note=", not corrected")
     if single != choice["baseline"]:
-        found.append(f"combined against {single}, the best single variant on {split}: {comparison.in_words(against)}.")
+        found.append(f"combined against {single}, the best single variant on {split}: {said}.")
     if comparison.best(frame, split) == COMBINED:
         found.append(f"combined is the best of all on {split}.")
         if unsure := _unsure(choice):
@@ -111,11 +116,11 @@ def _reasons(
         )
     gains = [level["gain"] for level in taken]
     together = rows.loc[COMBINED, "validation_accuracy"] - choice["baseline_accuracy"]
-    if len(taken) > 1 and sum(gains) - together > WORTH_SAYING:
+    if len(taken) > 1 and together < sum(level["gain_low"] for level in taken):
         alone = _listed([f"{100 * gain:+.1f}" for gain in gains])
         reasons.append(
             f"interactions: the parameters were tried one at a time, where they gained {alone} points on validation; "
-            f"together they gained {100 * together:+.1f}, not {100 * sum(gains):+.1f}"
+            f"together they gained {100 * together:+.1f}, less than the lower ends of their intervals add up to"
         )
     if params.select.split == "test" and rows.loc[COMBINED, "validation_accuracy"] >= accuracy:
         reasons.append(
@@ -125,16 +130,22 @@ def _reasons(
     others = len(frame) - 1
     if params.select.split == "test" and others > 1:
         reasons.append(f"{single} is the best of {others} on these very test images, which flatters it")
+    mine, theirs = (params.variant(name)[1].model_dump() for name in (COMBINED, single))
+    if any(mine[key] != theirs[key] for key in NOT_COMPARABLE):
+        return reasons
+    images = choice["validation_images"]
+    interval = share(round(accuracy * images), images)
+    noise = (interval.high - interval.low) / 2  # what validation can't resolve is no reason
     ahead, last = comparison.overfitting(curves), curves.groupby("variant").last()["train_accuracy"]
-    if ahead[COMBINED] - ahead[single] > WORTH_SAYING:
+    if ahead[COMBINED] - ahead[single] > noise:
         reasons.append(
-            f"overfitting: training is {100 * ahead[COMBINED]:.1f} points ahead of validation, "
+            f"overfitting: in the last epoch training is {100 * ahead[COMBINED]:.1f} points ahead of validation, "
             f"that of {single} {100 * ahead[single]:.1f}"
         )
-    if last[single] - last[COMBINED] > WORTH_SAYING:
+    if last[single] - last[COMBINED] > noise:
         reasons.append(
-            f"too short a training for its size: after {epochs} epoch{'s' * (epochs > 1)} it is right on "
-            f"{last[COMBINED]:.1%} of the training images, {single} on {last[single]:.1%}"
+            f"too short a training for its size: in the last of {epochs} epoch{'s' * (epochs > 1)} it is right on "
+            f"{last[COMBINED]:.1%} of the augmented training images, {single} on {last[single]:.1%}"
         )
     return reasons
 

@@ -18,8 +18,8 @@ def main() -> None:
     predictions = {name: f"data/predictions/{name}.npz" for name in params.variants}
     predictions[config.COMBINED] = "data/combined.npz"
     correct = {name: np.load(file)["test"].argmax(axis=-1) == labels for name, file in predictions.items()}
-    seeds = params.train.all_seeds
-    live = {name: [Path(f"plots/live/{name}/seed-{seed}/plots/metrics") for seed in seeds] for name in params.variants}
+    seeds = {name: params.variant(name)[1].all_seeds for name in params.variants}
+    live = {name: [Path(f"plots/live/{name}/seed-{seed}/plots/metrics") for seed in seeds[name]] for name in seeds}
 
     table = comparison.table(params, metrics, timings, correct)
     curves = comparison.learning_curves(live)

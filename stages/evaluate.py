@@ -29,7 +29,7 @@ def main(variant: str) -> None:
     row["parameters"] = network.parameter_count
     row["macs"] = model.multiply_accumulates(network.params, network.image_size, len(network.class_names))
 
-    # Beside the others it would be among what stage combine chooses from.
+    # Stage combine depends on the folder of the others: in there it would depend on what it leads to.
     predictions = Path("data/combined.npz" if variant == config.COMBINED else f"data/predictions/{variant}.npz")
     for folder in (predictions.parent, Path("metrics")):
         folder.mkdir(parents=True, exist_ok=True)

@@ -160,3 +160,14 @@ def test_a_choice_that_can_not_be_is_named(tmp_path, write_params, raw_params, c
         (tmp_path / "combined.json").write_text(content)
     with pytest.raises(UserError, match=told):
         config.load_with_combined(write_params(raw_params), tmp_path / "combined.json")
+
+
+def test_a_combination_that_the_first_small_images_do_not_fit_gives_a_level_up(study, raw_params):
+    raw_params["sources"]["scenes"]["image_size"] = 64
+    raw_params["train"] |= {"start_size": 0.75}
+    variants = {"baseline": {}, "conv-5": {"model": {"conv_layers": 5}}, "stride-2": {"model": {"stride": 2}}}
+    params = study(variants, global_average_pool=True)
+    choice = combine.choose(params, scored(params, {"conv-5": 0.7, "stride-2": 0.6}))
+    assert choice.overrides == {"model": {"conv_layers": 5}}
+    given_up = next(level for level in choice.levels if level.given_up)
+    assert given_up.variant == "stride-2" and given_up.given_up.endswith("leaves nothing of the 48 x 48 image")

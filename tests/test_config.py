@@ -21,6 +21,9 @@ def changed(values: dict, key: str, value) -> dict:
 MISTAKES = [
     ("model.filters", 0, ["0", "at least 1"]),
     ("model.filters", [32, 64], ["lists 2 layers", "conv_layers is 4"]),
+    ("model.filter_growth", 1e200, ["1e+200", "less than or equal to 16"]),
+    ("model.conv_layers", 40, ["filters", "at most 65,536"]),
+    ("train.epochs_factor", 1e308, ["1e+308", "less than or equal to 1000"]),
     ("model.stride", "two", ["'two'", "integer"]),
     ("model.stride", True, ["true", "integer"]),
     ("model.batch_norm", "yes", ["'yes'", "true or false"]),
@@ -67,7 +70,7 @@ def test_a_mistake_is_one_sentence_with_key_value_and_cure(raw_params, write_par
         config.load(write_params(changed(raw_params, key, value)))
     message = str(error.value)
     assert "\n" not in message and message.startswith("params.yaml")
-    for word in [key, *told] if not key.startswith("model.filters") or value == 0 else told:
+    for word in [key, *told] if not key.startswith(("model.filters", "model.conv_layers")) or value == 0 else told:
         assert word in message
 
 

@@ -162,6 +162,7 @@ def evidence(count: int = 400, wrong: int = 80, seed: int = 0) -> pd.DataFrame:
         frame[name], frame[f"{name}_place"] = 0.3, random.uniform(0.1, 0.9, count)
     frame["box_at_border"] = 0.0
     frame["label_suspect"], frame["label_quality"] = False, 0.5
+    frame["p_as_is"], frame["p_control"] = frame["true_probability"], frame["true_probability"]
     frame["p_box_hidden"], frame["p_context_hidden"] = 0.1, np.where(frame["correct"], 0.9, 0.3 * random.random(count))
     frame["other_networks"], frame["others_right"], frame["others_agree"] = 5, 0.4, 0.2
     frame["others_wrong_class"], frame["others_wrong_share"] = "b", 0.2
@@ -239,11 +240,11 @@ def test_what_the_networks_say_describes_and_is_marked_so():
     assert rows.loc["hard_for_all", "finding"] == mistake_reasons.UNKNOWN
 
 
-def test_context_misleads_if_hiding_it_gives_back_what_hiding_the_object_does_not():
+def test_context_misleads_if_hiding_it_gives_back_what_hiding_a_part_of_it_does_not():
     frame = evidence()
     frame.loc[:19, "p_context_hidden"] = 0.9
     assert _finding(frame, "misled_by_context")["finding"] == mistake_reasons.SUPPORTED
-    frame.loc[20:39, "p_context_hidden"], frame.loc[20:39, "p_box_hidden"] = 0.1, 0.9  # anything hidden does it
+    frame.loc[:17, "p_control"] = 0.9  # a part of the context, wherever it lies, does as much
     assert _finding(frame, "misled_by_context")["finding"] == mistake_reasons.UNSUPPORTED
 
 
@@ -280,7 +281,7 @@ def test_mistakes_are_ordered_by_confidence_and_a_class_that_is_never_right_is_n
     labels = suspects(probabilities, images.labels, probabilities)
     neighbours = Neighbours(np.zeros((40, 2), int), np.zeros((40, 2), int), np.ones((40, 2)))
     measures = mistake_evidence.pictures(images, images, probabilities.argmax(axis=1) == images.labels)
-    reliance = pd.DataFrame(columns=["row", "p", "p_box_hidden", "p_context_hidden"])
+    reliance = pd.DataFrame(columns=["row", "p", "p_box_hidden", "p_context_hidden", "p_control"])
     found = mistake_evidence.gather(images, probabilities, {}, neighbours, labels, measures, reliance)
     mistakes, _ = mistake_reasons.explain(found, labels)
     assert mistakes["row"].tolist() == [*range(3, 40, 4), *range(1, 40, 4)]

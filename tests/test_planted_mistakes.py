@@ -206,7 +206,10 @@ def test_the_nearest_training_image_of_a_training_image_is_itself(network):
 
 
 def test_with_the_mirror_image_the_answers_are_those_that_were_scored_and_the_neighbours_stay(network):
-    parts, nothing_hidden = splits(), pd.DataFrame(columns=["row", "p_box_hidden", "p_context_hidden"])
+    parts, nothing_hidden = (
+        splits(),
+        pd.DataFrame(columns=["row", "p", "p_box_hidden", "p_context_hidden", "p_control"]),
+    )
     plain, both = (analyse(network, parts, {}, nothing_hidden, flip=flip) for flip in (False, True))
     scored = inference.probabilities(network, parts["test"].images, flip=True)
     np.testing.assert_allclose(both.probabilities, scored, atol=1e-6)

@@ -8,6 +8,7 @@ import pytest
 from conftest import image_set
 
 from graybox import comparison, config, figures, intervals, mistakes, paired, scores, timing
+from graybox.intervals import share
 
 
 def test_known_scores():
@@ -111,6 +112,31 @@ def test_the_sentences_claim_only_what_the_interval_supports(params, table):
     )
     assert "3: no difference found, +0.0 points (95% CI -4.8 to 4.8; p = 1.000)" in said["fc layers"]
     assert "max pooling, against 2x2:" in said["max pooling"] and "none, stride 2 everywhere: +" in said["max pooling"]
+
+
+def test_levels_can_be_told_apart_and_other_parameters_have_a_sentence_too(raw_params, write_params):
+    raw_params["variants"] = {
+        "baseline": {},
+        "even": {"model": {"filter_growth": 1}},
+        "late": {"model": {"pool_every": 2}},
+        "sparse": {"model": {"dropout": 0.5}},
+        "again": {"train": {"seed": 1}},
+    }
+    params = config.load(write_params(raw_params))
+    correct = {name: np.arange(400) < 200 + 40 * place for place, name in enumerate(params.variants)}
+    metrics = {
+        name: {**dict.fromkeys(["test_top5", "test_loss", "validation_accuracy", "validation_loss"], 0.5),
+               "test_accuracy": found.mean(), "parameters": 1, "macs": 1}
+        for name, found in correct.items()
+    }  # fmt: skip
+    table = comparison.table(params, metrics, {name: {"seconds": 1} for name in correct}, correct)
+    assert not table.drop_duplicates(["filters", "max_pooling"]).shape[0] < 3
+    said = comparison.sentences(params, table)
+    assert [sentence.split(" (")[0] for sentence in said] == [
+        "filters, against 32: 32, growth 1: +10.0 points",
+        "max pooling, against 2x2: 2x2 after every 2: +20.0 points",
+        "dropout, against the baseline's: sparse: +30.0 points",
+    ]
 
 
 def test_a_small_difference_is_claimed_alone_but_not_among_many(params):
@@ -291,3 +317,10 @@ def test_the_combination_is_a_row_and_no_level(params, table):
     row = table.iloc[[0]].assign(variant="combined", epochs=12, conv_layers=5)
     levels = comparison.factor_levels(study, pd.concat([table, row], ignore_index=True))
     assert not any("combined" in set(rows["variant"]) for rows in levels.values())
+
+
+@pytest.mark.parametrize("total", [1, 20, 250, 300, 400, 2000])
+def test_an_interval_holds_its_figure_at_either_end(total):
+    for count in (0, total):
+        found = share(count, total)
+        assert found.low <= found.value <= found.high
