@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,6 +46,24 @@ def loopback(monkeypatch) -> Iterator[Server]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with served() as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """The tiny study, reproduced from nothing and committed."""
+    from tiny_study import new_study  # which needs this module
+
+    made = new_study(tmp_path_factory.mktemp("study") / "graybox")
+    made.ran_first = made.repro()
+    made.git("add", "-A")
+    made.git("commit", "-qm", "Its results")
+    return made
+
+
+@pytest.fixture
+def clean(study, tmp_path):
+    """A copy of the reproduced study, with its cache, for a test that changes it."""
+    return type(study)(shutil.copytree(study.folder, tmp_path / "graybox", symlinks=True))
 
 
 def image_set(count: int = 40, size: int = 16, classes: int = 4, seed: int = 0) -> ImageSet:
