@@ -114,6 +114,16 @@ def test_the_sentences_claim_only_what_the_interval_supports(params, table):
     assert "max pooling, against 2x2:" in said["max pooling"] and "none, stride 2 everywhere: +" in said["max pooling"]
 
 
+def table_of(params, correct: dict[str, np.ndarray]) -> pd.DataFrame:
+    """The table of variants of which nothing but the right answers is of interest."""
+    metrics = {
+        name: {**dict.fromkeys(["test_top5", "test_loss", "validation_accuracy", "validation_loss"], 0.5),
+               "test_accuracy": found.mean(), "parameters": 1, "macs": 1}
+        for name, found in correct.items()
+    }  # fmt: skip
+    return comparison.table(params, metrics, {name: {"seconds": 1} for name in correct}, correct)
+
+
 def test_levels_can_be_told_apart_and_other_parameters_have_a_sentence_too(raw_params, write_params):
     raw_params["variants"] = {
         "baseline": {},
@@ -124,12 +134,7 @@ def test_levels_can_be_told_apart_and_other_parameters_have_a_sentence_too(raw_p
     }
     params = config.load(write_params(raw_params))
     correct = {name: np.arange(400) < 200 + 40 * place for place, name in enumerate(params.variants)}
-    metrics = {
-        name: {**dict.fromkeys(["test_top5", "test_loss", "validation_accuracy", "validation_loss"], 0.5),
-               "test_accuracy": found.mean(), "parameters": 1, "macs": 1}
-        for name, found in correct.items()
-    }  # fmt: skip
-    table = comparison.table(params, metrics, {name: {"seconds": 1} for name in correct}, correct)
+    table = table_of(params, correct)
     assert not table.drop_duplicates(["filters", "max_pooling"]).shape[0] < 3
     said = comparison.sentences(params, table)
     assert [sentence.split(" (")[0] for sentence in said] == [
@@ -144,12 +149,7 @@ def test_a_small_difference_is_claimed_alone_but_not_among_many(params):
     correct = {name: np.arange(500) < 300 for name in params.variants}
     correct["conv-5"] = (np.arange(500) < 307) & (np.arange(500) != 300)
     correct["conv-5"][300] = True
-    metrics = {
-        name: {**dict.fromkeys(["test_top5", "test_loss", "validation_accuracy", "validation_loss"], 0.5),
-               "test_accuracy": found.mean(), "parameters": 1, "macs": 1}
-        for name, found in correct.items()
-    }  # fmt: skip
-    table = comparison.table(params, metrics, {name: {"seconds": 1} for name in correct}, correct)
+    table = table_of(params, correct)
     row = table.set_index("variant").loc["conv-5"]
     assert paired.compare(correct["conv-5"], correct["baseline"]).p_value == pytest.approx(2 * 0.5**7)
     assert row["p_value"] == pytest.approx(13 * 2 * 0.5**7)
