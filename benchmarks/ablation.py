@@ -32,6 +32,7 @@ CHANGES: dict[str, dict[str, dict]] = {
     "no label smoothing": {"train": {"label_smoothing": 0.0}},
     "no weight decay": {"train": {"weight_decay": 0.0}},
     "weight decay 0.002": {"train": {"weight_decay": 0.002}},
+    "weight decay 0.005": {"train": {"weight_decay": 0.005}},
     "constant rate": {"train": {"schedule": "constant"}},
     "no flip": {"train": {"flip": False}},
     "no shift": {"train": {"shift": 0}},

@@ -13,6 +13,7 @@ from matplotlib.ticker import PercentFormatter
 
 from graybox.figures import BASELINE, BOX, VARIANT, short
 from graybox.images import ImageSet
+from graybox.paired import p_words
 from graybox.reasons_table import CORRECT
 
 CARD_WIDTH, CARD_HEIGHT, PICTURE, THUMB = 5.4, 1.86, 1.36, 0.7  # inches
@@ -35,7 +36,7 @@ def reasons_chart(reasons: pd.DataFrame) -> Figure:
             if not np.isnan(row[value]):
                 around = [[row[value] - row[low]], [row[high] - row[value]]]
                 axes.errorbar(row[value], place + up, xerr=around, fmt="o", color=colour, capsize=3, markersize=5)
-        p_value = "" if np.isnan(row["p_value"]) else f", p {_p(row['p_value'])}"
+        p_value = "" if np.isnan(row["p_value"]) else f", p {p_words(row['p_value'], '= ')}"
         against = f" (against {row['compared_with']})" if row["compared_with"] not in ("", CORRECT) else ""
         said = f"{row['finding']}{against}{p_value}" + (f"; the reason of {row['named']}" if row["named"] else "")
         axes.annotate(said, (1.02, place), xycoords=("axes fraction", "data"), va="center", fontsize=8.5)
@@ -49,10 +50,6 @@ def reasons_chart(reasons: pd.DataFrame) -> Figure:
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
-
-
-def _p(p_value: float) -> str:
-    return "< 0.001" if p_value < 0.001 else f"= {p_value:.3f}"
 
 
 def reason_page(
@@ -97,7 +94,7 @@ def headline(finding: pd.Series, total: int) -> str:
     if finding["compared_with"] == CORRECT:
         said += (
             f" {finding['share']:.0%} of the mistakes have it, {finding['correct_share']:.0%} of the correctly"
-            f" classified images (p {_p(finding['p_value'])})."
+            f" classified images (p {p_words(finding['p_value'], '= ')})."
         )
     return f"{said} Below each, the nearest training images: green = the true class."
 

@@ -113,7 +113,7 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
             **spread,
             f"against the baseline (95% CI{over_images}), points": [_difference(row) for _, row in frame.iterrows()],
             **between,
-            "p (Holm)": [_p(value) for value in frame["p_value"]],
+            "p (Holm)": [paired.p_words(value) for value in frame["p_value"]],
             "top-5": [f"{value:.1%}" for value in frame["test_top5"]],
             "test loss": [f"{value:.3f}" for value in frame["test_loss"]],
             "validation accuracy": [f"{value:.1%}" for value in frame["validation_accuracy"]],
@@ -165,7 +165,7 @@ def in_words(row: Mapping[str, float], note: str = "") -> str:
         interval += f" over test images, {over_seeds} over seeds"
         if not doubt and row["seeds_low"] * row["seeds_high"] <= 0:
             doubt = "no difference found over seeds, "
-    return f"{doubt}{value} points (95% CI {interval}; p {_p(row['p_value'], equals='= ')}{note})"
+    return f"{doubt}{value} points (95% CI {interval}; p {paired.p_words(row['p_value'], equals='= ')}{note})"
 
 
 def method(params: Params) -> str:
@@ -288,17 +288,14 @@ def _over_seeds(row: Mapping[str, float]) -> str:
     return f"{100 * row['seeds_low']:.1f} to {100 * row['seeds_high']:.1f}"
 
 
-def _p(value: float, equals: str = "") -> str:
-    return "" if pd.isna(value) else "< 0.001" if value < 0.001 else f"{equals}{value:.3f}"
-
-
 def _settings(model: ModelParams, train: TrainParams) -> dict[str, Any]:
     pool = "none" if model.max_pool is None else f"{model.max_pool}x{model.max_pool}"
     if model.max_pool and model.pool_stride not in (None, model.max_pool):
         pool += f" by {model.pool_stride}"
     everywhere = " everywhere" * (model.stride > 1 and model.stride_layers == "all")
-    if model.max_pool and model.pool_every > 1:
-        pool += f" after every {model.pool_every}"
+    if model.max_pool and model.pool_every != 1:
+        listed = isinstance(model.pool_every, list)
+        pool += f" after {', '.join(map(str, model.block_ends))}" if listed else f" after every {model.pool_every}"
     filters = model.filters if isinstance(model.filters, int) else "-".join(map(str, model.filters))
     if isinstance(model.filters, int) and model.filter_growth != 2:
         filters = f"{filters}, growth {model.filter_growth:g}"

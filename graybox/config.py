@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, get_args
 
@@ -139,7 +140,7 @@ class ModelParams(Section):
     stride_layers: Literal["first", "all"]
     max_pool: Annotated[int, Field(ge=2)] | None
     pool_stride: Annotated[int, Field(ge=1)] | None
-    pool_every: Annotated[int, Field(ge=1)]
+    pool_every: int | list[int]
     fc_layers: Annotated[int, Field(ge=1)]
     fc_units: Annotated[int, Field(ge=1)]
     batch_norm: bool
@@ -155,12 +156,29 @@ class ModelParams(Section):
             return value
         raise ValueError("should be an integer of at least 1, or a list of them, one for each conv layer")
 
+    @field_validator("pool_every", mode="plain")
+    @classmethod
+    def _number_or_blocks(cls, value: Any) -> int | list[int]:
+        values = value if isinstance(value, list) else [value]
+        if values and all(type(v) is int and v >= 1 for v in values):
+            return value
+        raise ValueError("should be an integer of at least 1, or a list of them, the conv layers before each pooling")
+
     @field_validator("kernel_size")
     @classmethod
     def _odd(cls, value: int) -> int:
         if value % 2 == 0:
             raise ValueError("should be odd (1, 3, 5, ...), so that a window has a centre")
         return value
+
+    @model_validator(mode="after")
+    def _blocks_within_the_layers(self) -> ModelParams:
+        if isinstance(self.pool_every, list) and sum(self.pool_every) > self.conv_layers:
+            raise ValueError(
+                f"pool_every lists blocks of {sum(self.pool_every)} conv layers and conv_layers is {self.conv_layers}; "
+                f"they should be at most as many"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_number_of_filters_per_layer(self) -> ModelParams:
@@ -177,13 +195,18 @@ class ModelParams(Section):
 
     @property
     def filters_per_layer(self) -> list[int]:
-        """Filters of each conv layer: the list, or `filters` grown by `filter_growth` every `pool_every` layers."""
+        """Filters of each conv layer: the list, or `filters` grown by `filter_growth` after each block."""
         if isinstance(self.filters, list):
             return list(self.filters)
-        return [
-            max(1, round(self.filters * self.filter_growth ** (layer // self.pool_every)))
-            for layer in range(self.conv_layers)
-        ]
+        growths = [sum(end <= layer for end in self.block_ends) for layer in range(self.conv_layers)]
+        return [max(1, round(self.filters * self.filter_growth**times)) for times in growths]
+
+    @property
+    def block_ends(self) -> list[int]:
+        """The conv layers, counted from 1, that end a block of `pool_every`: after them comes pooling, and growth."""
+        if isinstance(self.pool_every, list):
+            return list(accumulate(self.pool_every))
+        return list(range(self.pool_every, self.conv_layers + 1, self.pool_every))
 
 
 class TrainParams(Section):

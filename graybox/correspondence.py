@@ -64,7 +64,7 @@ def layer_features(model: CNN, pixels: Tensor) -> dict[str, Tensor]:
         pixels: float [B, 3, H, W] in 0..1.
     """
     pixels = pixels.to(model.mean.device)
-    maps = model.features((pixels - model.mean) / model.std)
+    maps = model.last_maps(pixels)
     hidden = model.params.fc_layers > 1
     last, name = (model.head[:-1], LAST_FC) if hidden else (model.head, SCORES)
     layers = {LAST_CONV: maps.flatten(1), LAST_MAPS: maps.sum((2, 3)), name: last(maps)}

@@ -26,15 +26,10 @@ def _pixels(model: CNN, images: np.ndarray) -> Tensor:
     return to_float(torch.from_numpy(np.array(images)).to(model.mean.device))
 
 
-def _last_maps(model: CNN, pixels: Tensor) -> Tensor:
-    """The maps of the last conv layer after pooling and ReLU, float [B, maps, h, w], of pixels [B, 3, H, W] in 0..1."""
-    return model.features((pixels - model.mean) / model.std)
-
-
 @torch.inference_mode()
 def last_maps(model: CNN, image: np.ndarray) -> np.ndarray:
     """The maps of the last conv layer after pooling and ReLU, float32 [maps, h, w], of one image, uint8 [H, W, 3]."""
-    return _last_maps(model, _pixels(model, image[None]))[0].float().cpu().numpy()
+    return model.last_maps(_pixels(model, image[None]))[0].float().cpu().numpy()
 
 
 def strongest_map(maps: np.ndarray) -> int:
@@ -57,7 +52,7 @@ class _MapEnergy(nn.Module):
         self.model, self.feature_map = model, feature_map
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return _last_maps(self.model, pixels)[:, self.feature_map].square().sum((1, 2)) / 2
+        return self.model.last_maps(pixels)[:, self.feature_map].square().sum((1, 2)) / 2
 
 
 def project(model: CNN, image: np.ndarray, feature_map: int, method: Method = "guided") -> np.ndarray:
@@ -130,7 +125,7 @@ def map_peaks(model: CNN, images: np.ndarray, batch_size: int = 256) -> Peaks:
     """
     values, places = [], []
     for start in range(0, len(images), batch_size):
-        maps = _last_maps(model, _pixels(model, images[start : start + batch_size]))
+        maps = model.last_maps(_pixels(model, images[start : start + batch_size]))
         value, place = maps.flatten(2).max(2)
         values.append(value.float().cpu())
         places.append(place.cpu())

@@ -81,8 +81,8 @@ class Carrier:
     def __init__(self, model: CNN, pixels: Tensor, fill: Tensor, job: Job, depth: int) -> None:
         layers = fold(model)
         self.layers, self.later, self._job = layers[:depth], layers[depth:], job
-        x = ((pixels - model.mean) / model.std)[None].contiguous(memory_format=torch.channels_last)
-        difference = (fill - model.mean) / model.std - x[0]
+        x = model.normalised(pixels)[None].contiguous(memory_format=torch.channels_last)
+        difference = model.normalised(fill) - x[0]
         self._difference = Framed(difference, job.window // 2, job.window // 2)
         self._known = []
         frames = [self._frames(centres, size) for centres, size in zip((job.rows, job.columns), job.size)]

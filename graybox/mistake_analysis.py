@@ -66,13 +66,13 @@ def analyse(
     usually = nearest(usual_features, known, train.labels, NEIGHBOURS).similarity.mean(axis=1)
     near = neighbours.similarity.mean(axis=1) >= np.quantile(usually, UNUSUAL)
     others = mistake_evidence.without(mistake_evidence.each_network(networks), probabilities)
-    answer = probabilities.argmax(axis=1)
-    agreeing = np.mean([other.argmax(axis=1) == answer for other in others.values()], axis=0) if others else 1.0
-    measures = mistake_evidence.pictures(test, train, answer == test.labels)
+    agreement = mistake_evidence.agreement(probabilities, others, test)
+    measures = mistake_evidence.pictures(test, train, probabilities.argmax(axis=1) == test.labels)
     calibrated = recalibrated(probabilities, temperature(doubt, validation.labels, greatest=True))
-    usual = near & (agreeing >= AGREEING) & measures["ordinary"].to_numpy()
+    agreeing = agreement["others_agree"].fillna(1.0).to_numpy() >= AGREEING
+    usual = near & agreeing & measures["ordinary"].to_numpy()
     labels = suspects(probabilities, test.labels, calibrated, usual)
-    evidence = mistake_evidence.gather(test, probabilities, others, neighbours, labels, measures, reliance)
+    evidence = mistake_evidence.gather(test, probabilities, agreement, neighbours, labels, measures, reliance)
     mistakes, reasons = mistake_reasons.explain(evidence, labels)
     mistakes["nearest"] = [_nearest(train, neighbours, row) for row in mistakes["row"]]
     return Analysis(probabilities, evidence, mistakes, reasons, neighbours, labels)

@@ -27,7 +27,7 @@ REFERENCE_PER_CLASS = 200
 def gather(
     test: ImageSet,
     probabilities: np.ndarray,
-    others: Mapping[str, np.ndarray],
+    others: pd.DataFrame,
     neighbours: Neighbours,
     labels: LabelSuspects,
     measures: pd.DataFrame,
@@ -37,9 +37,9 @@ def gather(
 
     Args:
         probabilities: float [N, classes], of the network to be explained.
-        others: what other networks say, each float [N, classes]; may be empty.
+        others: from `agreement`. `measures`: from `pictures`.
         neighbours: each test image's nearest training images, in the network's features. `labels`: what is thought of
-            the test images' labels. `measures`: from `pictures`.
+            the test images' labels.
         reliance: a row per image with a usable box: row, p, p_box_hidden, p_context_hidden, p_control (the true
             class's probabilities, 0..1), from `graybox.verdicts.per_image`; may be empty.
 
@@ -50,7 +50,7 @@ def gather(
         (0..1), those of `pictures`.
     """
     frame = answers(test, probabilities)
-    frame = frame.join(agreement(probabilities, others, test)).join(surroundings(neighbours, test))
+    frame = frame.join(others).join(surroundings(neighbours, test))
     frame["label_quality"], frame["label_suspect"] = labels.quality, labels.suspect
     hidden = reliance.rename(columns={"p": "p_as_is"}).set_index("row").reindex(range(len(test)))
     frame[list(HIDDEN)] = hidden[list(HIDDEN)].astype(float)
@@ -112,19 +112,13 @@ def agreement(probabilities: np.ndarray, others: Mapping[str, np.ndarray], image
         others_wrong_class (the wrong class that most of them name, "" if none does), others_wrong_share (how many do,
         0..1), others_agree (how many give the same answer as the network, 0..1). NaN without other networks.
     """
-    names, count = np.array(images.class_names), len(images.class_names)
     frame = pd.DataFrame({"other_networks": len(others)}, index=range(len(images)))
     if not others:
         frame[["others_right", "others_wrong_share", "others_agree"]] = np.nan
         return frame.assign(others_wrong_class="")
     said = np.stack([array.argmax(axis=1) for array in others.values()])
-    votes = np.stack([(said == label).mean(axis=0) for label in range(count)], axis=1)
-    wrong = votes.copy()
-    wrong[np.arange(len(images)), images.labels] = 0
-    frame["others_right"] = votes[np.arange(len(images)), images.labels]
-    frame["others_wrong_class"] = np.where(wrong.max(axis=1) > 0, names[wrong.argmax(axis=1)], "")
-    frame["others_wrong_share"] = wrong.max(axis=1)
-    return frame.assign(others_agree=votes[np.arange(len(images)), probabilities.argmax(axis=1)])
+    frame["others_right"], frame["others_wrong_class"], frame["others_wrong_share"] = _votes(said.T, images)
+    return frame.assign(others_agree=(said == probabilities.argmax(axis=1)).mean(axis=0))
 
 
 def surroundings(neighbours: Neighbours, images: ImageSet) -> pd.DataFrame:
@@ -134,18 +128,25 @@ def surroundings(neighbours: Neighbours, images: ImageSet) -> pd.DataFrame:
         Columns neighbours_true (the share of the true class, 0..1), neighbours_wrong_class (the most frequent other
         class, "" if there is none), neighbours_wrong_share (its share, 0..1), neighbours_similarity (the mean cosine).
     """
-    names, rows = np.array(images.class_names), np.arange(len(images))
-    shares = np.stack([(neighbours.labels == label).mean(axis=1) for label in range(len(names))], axis=1)
-    wrong = shares.copy()
-    wrong[rows, images.labels] = 0
+    right, wrong_class, wrong = _votes(neighbours.labels, images)
     return pd.DataFrame(
         {
-            "neighbours_true": shares[rows, images.labels],
-            "neighbours_wrong_class": np.where(wrong.max(axis=1) > 0, names[wrong.argmax(axis=1)], ""),
-            "neighbours_wrong_share": wrong.max(axis=1),
+            "neighbours_true": right,
+            "neighbours_wrong_class": wrong_class,
+            "neighbours_wrong_share": wrong,
             "neighbours_similarity": neighbours.similarity.mean(axis=1),
         }
     )
+
+
+def _votes(voices: np.ndarray, images: ImageSet) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of voices, int [N, V]: the true class's share, the wrong class with most of them ("" if none), and its share."""
+    names, rows = np.array(images.class_names), np.arange(len(images))
+    shares = np.stack([(voices == label).mean(axis=1) for label in range(len(names))], axis=1)
+    right = shares[rows, images.labels]
+    shares[rows, images.labels] = 0
+    most = shares.max(axis=1)
+    return right, np.where(most > 0, names[shares.argmax(axis=1)], ""), most
 
 
 def pictures(test: ImageSet, train: ImageSet, correct: np.ndarray) -> pd.DataFrame:

@@ -48,7 +48,7 @@ def layer_sizes(params: ModelParams, image_size: int, classes: int) -> list[Laye
         layers.append(LayerSize(f"conv layer {number}", filters, size, size**2 * filters * channels * taps))
         channels = filters
         if pools_after(params, number):
-            pooling = number // params.pool_every
+            pooling = params.block_ends.index(number) + 1
             if size < params.max_pool:
                 raise UserError(
                     f"model: max pooling {pooling} (max_pool {params.max_pool}) finds only {size} x {size} pixels, "
@@ -75,7 +75,7 @@ def conv_stride(params: ModelParams, number: int) -> int:
 
 def pools_after(params: ModelParams, number: int) -> bool:
     """Whether max pooling follows conv layer `number`, counted from 1."""
-    return params.max_pool is not None and number % params.pool_every == 0
+    return params.max_pool is not None and number in params.block_ends
 
 
 def projects(params: ModelParams, number: int) -> bool:
@@ -190,7 +190,15 @@ class CNN(nn.Module):
         return layers[:-1]  # no ReLU after the class scores
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.features((images - self.mean) / self.std))
+        return self.head(self.last_maps(images))
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """Pixels in 0..1, float [..., 3, H, W], less the training images' mean and over their standard deviation."""
+        return (images - self.mean) / self.std
+
+    def last_maps(self, images: Tensor) -> Tensor:
+        """The maps of the last conv layer after pooling and ReLU, float [B, maps, h, w], of images as `forward`'s."""
+        return self.features(self.normalised(images))
 
     @property
     def parameter_count(self) -> int:

@@ -237,7 +237,7 @@ def _answer(model: nn.Module, images: Tensor, feature_map: int | None) -> tuple[
     images = images.contiguous(memory_format=torch.channels_last)
     if feature_map is None:
         return model(images), None
-    features = model.features((images - model.mean) / model.std)
+    features = model.last_maps(images)
     return model.head(features), features[:, feature_map].sum((1, 2))
 
 

@@ -34,6 +34,11 @@ class Paired:
     seeds_high: float | None = None
 
 
+def p_words(p_value: float, equals: str = "") -> str:
+    """A p-value to read: "< 0.001", or with three digits after `equals`; empty where there is none (NaN)."""
+    return "" if np.isnan(p_value) else "< 0.001" if p_value < 0.001 else f"{equals}{p_value:.3f}"
+
+
 def compare(correct: np.ndarray, baseline: np.ndarray) -> Paired:
     """Compare two networks, or two sets of networks that differ in their seeds, by which images they are right on.
 

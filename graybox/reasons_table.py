@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from graybox.paired import p_words
+
 CORRECT = "the correctly classified"
 
 
@@ -31,7 +33,7 @@ def readable(reasons: pd.DataFrame) -> pd.DataFrame:
             "failing with it": figure(row["failing"] if row["compared_with"] == CORRECT else np.nan, ".0%"),
             "without": figure(row["failing_without"] if row["compared_with"] == CORRECT else np.nan, ".0%"),
             "tested against": row["compared_with"] or "-",
-            "p": "< 0.001" if row["p_value"] < 0.001 else figure(row["p_value"], ".3f"),
+            "p": p_words(row["p_value"]) or "-",
             "finding": row["finding"] or "-",
         }
         for _, row in reasons.iterrows()

@@ -21,6 +21,8 @@ def changed(values: dict, key: str, value) -> dict:
 MISTAKES = [
     ("model.filters", 0, ["0", "at least 1"]),
     ("model.filters", [32, 64], ["lists 2 layers", "conv_layers is 4"]),
+    ("model.pool_every", [1, 0], ["[1, 0]", "at least 1"]),
+    ("model.pool_every", [2, 3], ["blocks of 5 conv layers", "conv_layers is 4"]),
     ("model.filter_growth", 1e200, ["1e+200", "less than or equal to 16"]),
     ("model.conv_layers", 40, ["filters", "at most 65,536"]),
     ("train.epochs_factor", 1e308, ["1e+308", "less than or equal to 1000"]),
@@ -64,13 +66,17 @@ MISTAKES = [
 ]
 
 
+# Two keys that disagree are named both, without saying which is wrong.
+WHOLE_NETWORK = ("model.filters", "model.conv_layers", "model.pool_every")
+
+
 @pytest.mark.parametrize(("key", "value", "told"), MISTAKES, ids=[f"{k}={v}" for k, v, _ in MISTAKES])
 def test_a_mistake_is_one_sentence_with_key_value_and_cure(raw_params, write_params, key, value, told):
     with pytest.raises(UserError) as error:
         config.load(write_params(changed(raw_params, key, value)))
     message = str(error.value)
     assert "\n" not in message and message.startswith("params.yaml")
-    for word in [key, *told] if not key.startswith(("model.filters", "model.conv_layers")) or value == 0 else told:
+    for word in [key, *told] if not key.startswith(WHOLE_NETWORK) or value == 0 else told:
         assert word in message
 
 
@@ -125,6 +131,7 @@ def test_filters_grow_or_are_listed(params):
     assert with_filters(filters=24, filter_growth=1.5, conv_layers=3) == [24, 36, 54]
     assert with_filters(filters=[7, 5], conv_layers=2) == [7, 5]
     assert with_filters(filters=8, filter_growth=2, conv_layers=5, pool_every=2) == [8, 8, 16, 16, 32]
+    assert with_filters(filters=8, filter_growth=2, conv_layers=6, pool_every=[1, 2]) == [8, 16, 16, 32, 32, 32]
 
 
 def test_small_images_need_a_network_that_averages_its_maps(raw_params, write_params):

@@ -282,7 +282,8 @@ def test_mistakes_are_ordered_by_confidence_and_a_class_that_is_never_right_is_n
     neighbours = Neighbours(np.zeros((40, 2), int), np.zeros((40, 2), int), np.ones((40, 2)))
     measures = mistake_evidence.pictures(images, images, probabilities.argmax(axis=1) == images.labels)
     reliance = pd.DataFrame(columns=["row", "p", "p_box_hidden", "p_context_hidden", "p_control"])
-    found = mistake_evidence.gather(images, probabilities, {}, neighbours, labels, measures, reliance)
+    alone = mistake_evidence.agreement(probabilities, {}, images)
+    found = mistake_evidence.gather(images, probabilities, alone, neighbours, labels, measures, reliance)
     mistakes, _ = mistake_reasons.explain(found, labels)
     assert mistakes["row"].tolist() == [*range(3, 40, 4), *range(1, 40, 4)]
     assert (mistakes["true_class"] == "class 1").all() and (mistakes["reason"] == "looks_like_another").all()

@@ -36,7 +36,7 @@ architectures = st.fixed_dictionaries(
         "pool_stride": st.sampled_from([None, 1, 2]),
         "fc_layers": st.integers(1, 3),
         "fc_units": st.integers(1, 9),
-        "pool_every": st.integers(1, 3),
+        "pool_every": st.one_of(st.integers(1, 3), st.just([1])),
         "batch_norm": st.booleans(),
         "residual": st.booleans(),
         "dropout": st.sampled_from([0.0, 0.5]),
@@ -115,6 +115,11 @@ def test_pooling_follows_every_so_many_layers():
     kinds = [type(module).__name__ for module in net.features if not isinstance(module, nn.BatchNorm2d)]
     one, pooled = ["Conv2d", "ReLU"], ["Conv2d", "MaxPool2d", "ReLU"]
     assert kinds == one + pooled + one + pooled + one
+    net = network(conv_layers=6, pool_every=[1, 2, 2], filters=4)
+    kinds = [type(module).__name__ for module in net.features if not isinstance(module, nn.BatchNorm2d)]
+    assert kinds == pooled + one + pooled + one + pooled + one
+    names = [layer.name for layer in models.layer_sizes(net.params, net.image_size, 5) if "pooling" in layer.name]
+    assert names == ["max pooling 1", "max pooling 2", "max pooling 3"]
 
 
 def test_the_number_of_layers_is_what_is_asked():

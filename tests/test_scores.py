@@ -129,6 +129,7 @@ def test_levels_can_be_told_apart_and_other_parameters_have_a_sentence_too(raw_p
         "baseline": {},
         "even": {"model": {"filter_growth": 1}},
         "late": {"model": {"pool_every": 2}},
+        "uneven": {"model": {"pool_every": [1, 2]}},
         "sparse": {"model": {"dropout": 0.5}},
         "again": {"train": {"seed": 1}},
     }
@@ -142,6 +143,7 @@ def test_levels_can_be_told_apart_and_other_parameters_have_a_sentence_too(raw_p
         "max pooling, against 2x2: 2x2 after every 2: +20.0 points",
         "dropout, against the baseline's: sparse: +30.0 points",
     ]
+    assert "; 2x2 after 1, 3: +40.0 points" in said[1]
 
 
 def test_a_small_difference_is_claimed_alone_but_not_among_many(params):
