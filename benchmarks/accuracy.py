@@ -1,7 +1,7 @@
 """Accuracy at the same wall-clock: a network of params.yaml, and torchvision's resnet18 trained from scratch.
 
 Usage: python -m benchmarks.accuracy [--prepared data/prepared] [--params params.yaml] [--variant baseline]
-                                     [--rates 0.05 0.1]
+                                     [--rates [0.05 0.1]]
 
 First ours is trained as params.yaml says. Then a resnet18 gets exactly the seconds that ours took, by a usual recipe:
 SGD with Nesterov momentum 0.9, batches of 128, weight decay 0.0005, label smoothing 0.1, shifted crops (4 pixels) and
@@ -87,7 +87,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--prepared", default="data/prepared")
     parser.add_argument("--params", default="params.yaml")
     parser.add_argument("--variant", default="baseline")
-    parser.add_argument("--rates", nargs="+", type=float, default=[0.05, 0.1])
+    parser.add_argument("--rates", nargs="*", type=float, default=[0.05, 0.1])
     options = parser.parse_args(arguments)
     network, schedule = config.load(options.params).variant(options.variant)
     parts = {split: images.load(options.prepared, split) for split in images.SPLITS}
