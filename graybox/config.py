@@ -16,6 +16,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -148,21 +149,14 @@ class ModelParams(Section):
     dropout: Annotated[Real, Field(ge=0, lt=1)]
     global_average_pool: bool
 
-    @field_validator("filters", mode="plain")
+    @field_validator("filters", "pool_every", mode="plain")
     @classmethod
-    def _number_or_list(cls, value: Any) -> int | list[int]:
+    def _number_or_list(cls, value: Any, info: ValidationInfo) -> int | list[int]:
         values = value if isinstance(value, list) else [value]
         if values and all(type(v) is int and v >= 1 for v in values):
             return value
-        raise ValueError("should be an integer of at least 1, or a list of them, one for each conv layer")
-
-    @field_validator("pool_every", mode="plain")
-    @classmethod
-    def _number_or_blocks(cls, value: Any) -> int | list[int]:
-        values = value if isinstance(value, list) else [value]
-        if values and all(type(v) is int and v >= 1 for v in values):
-            return value
-        raise ValueError("should be an integer of at least 1, or a list of them, the conv layers before each pooling")
+        each = {"filters": "one for each conv layer", "pool_every": "the conv layers before each pooling"}
+        raise ValueError(f"should be an integer of at least 1, or a list of them, {each[info.field_name]}")
 
     @field_validator("kernel_size")
     @classmethod
