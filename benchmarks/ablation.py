@@ -36,7 +36,7 @@ CHANGES: dict[str, dict[str, dict]] = {
     "constant rate": {"train": {"schedule": "constant"}},
     "no flip": {"train": {"flip": False}},
     "no shift": {"train": {"shift": 0}},
-    "crop_area 0.6": {"train": {"crop_area": 0.6}},
+    "zoom 1.25": {"train": {"zoom": 1.25}},
     "color_jitter 0.3": {"train": {"color_jitter": 0.3}},
     "cutout 0.25": {"train": {"cutout": 0.25}},
     "mixup 0.2": {"train": {"mixup": 0.2}},

@@ -48,7 +48,7 @@ def resnet18(train: ImageSet, schedule: TrainParams, peak: float, seconds: float
     torch.manual_seed(schedule.seed)
     network = Normalised(torchvision.models.resnet18(num_classes=len(train.class_names)), train.images)
     network = network.to(device, memory_format=torch.channels_last).train()
-    usual = {"batch_size": 128, "flip": True, "shift": 4, "crop_area": 1.0, "color_jitter": 0.0, "cutout": 0.0}
+    usual = {"batch_size": 128, "flip": True, "shift": 4, "zoom": 1.0, "color_jitter": 0.0, "cutout": 0.0}
     usual |= {"mixup": 0.0, "start_size": 1.0}
     batches = augmentation.Batches(train, schedule.model_copy(update=usual), device)
     optimizer = torch.optim.SGD(network.parameters(), peak, momentum=0.9, nesterov=True, weight_decay=5e-4)

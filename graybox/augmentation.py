@@ -49,10 +49,8 @@ class Batches:
         shift = round(p.shift * self.size / self._full.shape[1])
         for step in range(self.steps_per_epoch):
             rows = order[step * self.batch_size : (step + 1) * self.batch_size].to(self.device)
-            pixels = to_float(shifted_and_flipped(self.images, rows, shift, p.flip, self.random))
+            pixels = to_float(moved(self.images, rows, shift, p.flip, p.zoom, self.random))
             labels = self.labels[rows]
-            if p.crop_area < 1:
-                pixels = cropped(pixels, *crops(len(rows), p.crop_area, self.random))
             if p.color_jitter:
                 factors = 1 + p.color_jitter * (2 * torch.rand((3, len(rows)), generator=self.random) - 1)
                 pixels = recoloured(pixels, *factors.to(self.device))
@@ -64,21 +62,40 @@ class Batches:
             yield pixels, labels
 
 
-def shifted_and_flipped(images: Tensor, rows: Tensor, shift: int, flip: bool, random: torch.Generator) -> Tensor:
-    """Take `rows` of uint8 images [N, H, W, 3], each moved by up to `shift` pixels each way and mirrored half the time.
+def moved(images: Tensor, rows: Tensor, shift: int, flip: bool, zoom: float, random: torch.Generator) -> Tensor:
+    """Take `rows` of uint8 images [N, H, W, 3], each shifted, mirrored half the time, and zoomed in its own way.
 
-    What moves in from outside is the image's own mirror image at the border. Crop and flip are one gather.
+    What moves in from outside is the image's own mirror image at the border. All of it is one gather, and every pixel
+    stays one of the image's: in between values would blur the training images, and sharp test images would be news to
+    the network (docs/recipe.md).
+
+    Args:
+        shift: pixels, at most, each way. `flip`: whether to mirror.
+        zoom: factor, at most, by which height and width grow or shrink; see `spans`.
     """
-    if not shift and not flip:
+    if not shift and not flip and zoom == 1:
         return images[rows]
     count, size = len(rows), images.shape[1]
     pixels = torch.arange(size).expand(count, size)
     moves = torch.randint(-shift, shift + 1, (2, count, 1), generator=random)
     mirrored = torch.rand((count, 1), generator=random) < (0.5 if flip else 0.0)
-    y = _reflected(pixels + moves[0], size)
-    x = _reflected(torch.where(mirrored, pixels.flip(1), pixels) + moves[1], size)
-    y, x = y.to(images.device), x.to(images.device)
+    places = torch.stack([pixels, torch.where(mirrored, pixels.flip(1), pixels)])
+    if zoom > 1:
+        span, centre = spans(count, zoom, random)[..., None], (size - 1) / 2
+        # Of an enlarged image any part is shown, of a smaller one all.
+        away = (1 - span).clamp(min=0) * size * (torch.rand((2, count, 1), generator=random) - 0.5)
+        places = (centre + away + span * (places - centre)).round().long()
+    y, x = _reflected(places + moves, size).to(images.device)
     return images[rows[:, None, None], y[:, :, None], x[:, None, :]]
+
+
+def spans(count: int, zoom: float, random: torch.Generator) -> Tensor:
+    """How much of an image's height and of its width is shown, as shares: float [2, count], above 1 where it shrinks.
+
+    The logarithms of their geometric mean and of height / width are uniform between those of 1 / zoom and zoom.
+    """
+    larger, longer = 2 * torch.rand((2, count), generator=random) - 1
+    return zoom ** torch.stack([larger + longer / 2, larger - longer / 2])
 
 
 def _reflected(index: Tensor, size: int) -> Tensor:
@@ -86,33 +103,6 @@ def _reflected(index: Tensor, size: int) -> Tensor:
     period = 2 * (size - 1)
     index = index.remainder(period)
     return torch.minimum(index, period - index)
-
-
-def crops(count: int, least_area: float, random: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Random parts of an image, as shares of its sides: top, left, height, width, float [count] each.
-
-    The area is uniform in least_area..1 and the logarithm of width / height uniform between those of 3/4 and 4/3
-    (Szegedy et al. 2015, "Going deeper with convolutions", section 6); what would be longer than the image is cut.
-    """
-    area, ratio, down, across = torch.rand((4, count), generator=random)
-    area = least_area + (1 - least_area) * area
-    ratio = (4 / 3) ** (2 * ratio - 1)
-    height, width = (area / ratio).sqrt().clamp(max=1), (area * ratio).sqrt().clamp(max=1)
-    return down * (1 - height), across * (1 - width), height, width
-
-
-def cropped(pixels: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor) -> Tensor:
-    """Each image's own part, enlarged to the whole size (bilinear).
-
-    Args:
-        pixels: float [B, 3, H, W]. The others: float [B], shares of the image's sides.
-    """
-    theta = torch.zeros(len(pixels), 2, 3)
-    theta[:, 0, 0], theta[:, 1, 1] = width, height
-    theta[:, 0, 2], theta[:, 1, 2] = 2 * left + width - 1, 2 * top + height - 1
-    grid = F.affine_grid(theta.to(pixels.device), list(pixels.shape), align_corners=False)
-    found = F.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
-    return found.contiguous(memory_format=torch.channels_last)
 
 
 def recoloured(pixels: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor) -> Tensor:

@@ -217,7 +217,7 @@ class TrainParams(Section):
     weight_average: Annotated[Real, Field(ge=0)]
     flip: bool
     shift: Annotated[int, Field(ge=0)]
-    crop_area: Annotated[Real, Field(gt=0, le=1)]
+    zoom: Annotated[Real, Field(ge=1, le=4)]
     color_jitter: Annotated[Real, Field(ge=0, le=1)]
     cutout: Annotated[Real, Field(ge=0, lt=1)]
     mixup: Annotated[Real, Field(ge=0)]
@@ -248,6 +248,7 @@ class TrainParams(Section):
 
 class EvaluateParams(Section):
     flip: bool
+    shift: Annotated[int, Field(ge=0)]
 
 
 class SelectParams(Section):

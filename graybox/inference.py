@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -82,15 +84,32 @@ def class_scores(
     return torch.cat(scores)
 
 
-def probabilities(model: nn.Module, images: np.ndarray | Tensor, *, flip: bool = False, **options) -> np.ndarray:
+def probabilities(
+    model: nn.Module, images: np.ndarray | Tensor, *, flip: bool = False, shift: int = 0, **options
+) -> np.ndarray:
     """Class probabilities of uint8 images [N, H, W, 3], as float32 [N, classes].
 
     Args:
-        flip: take the mean of those of the image and of its mirror image.
+        flip: take the mean over the image and its mirror image.
+        shift: take the mean over the image and four copies, moved by so many pixels towards each corner; the border's
+            own mirror image moves in. With `flip` ten views, as in Krizhevsky et al. 2012, section 4.1.
         options: as for `class_scores`.
     """
-    found = class_scores(model, images, **options).softmax(dim=1).numpy()
-    if not flip:
-        return found
-    mirrored = torch.as_tensor(np.array(images)).flip(2)
-    return (found + class_scores(model, mirrored, **options).softmax(dim=1).numpy()) / 2
+    views = _views(images, flip, shift)
+    return np.mean([class_scores(model, view, **options).softmax(dim=1).numpy() for view in views], axis=0)
+
+
+def _views(images: np.ndarray | Tensor, flip: bool, shift: int) -> Iterator[np.ndarray | Tensor]:
+    """The images themselves first, then what else `probabilities` looks at; one copy of them at a time."""
+    size, width = images.shape[1], ((0, 0), (shift, shift), (shift, shift), (0, 0))
+    yield images
+    if flip:
+        yield np.asarray(images)[:, :, ::-1]
+    if shift:
+        padded = np.pad(images, width, mode="reflect")
+        for top in (0, 2 * shift):
+            for left in (0, 2 * shift):
+                view = padded[:, top : top + size, left : left + size]
+                yield view
+                if flip:
+                    yield view[:, :, ::-1]

@@ -46,7 +46,7 @@ def analyse(
     splits: Mapping[str, ImageSet],
     networks: Mapping[str, np.ndarray],
     reliance: pd.DataFrame,
-    flip: bool = False,
+    **views: int,
 ) -> Analysis:
     """Explain a network's mistakes on the test split.
 
@@ -56,12 +56,12 @@ def analyse(
             [trainings, N, classes]; `model` may be among them.
         reliance: what hiding the object and the context does to the true class's probability; see
             `mistake_evidence.gather`.
-        flip: let the model answer as `inference.probabilities` does with it.
+        views: `flip` and `shift`, which let the model answer as `inference.probabilities` does with them.
     """
     train, validation, test = (splits[name] for name in ("train", "validation", "test"))
     _, known = answers_and_features(model, train.images)
-    probabilities, features = answers_and_features(model, test.images, flip=flip)
-    doubt, usual_features = answers_and_features(model, validation.images, flip=flip)
+    probabilities, features = answers_and_features(model, test.images, **views)
+    doubt, usual_features = answers_and_features(model, validation.images, **views)
     neighbours = nearest(features, known, train.labels, NEIGHBOURS)
     usually = nearest(usual_features, known, train.labels, NEIGHBOURS).similarity.mean(axis=1)
     near = neighbours.similarity.mean(axis=1) >= np.quantile(usually, UNUSUAL)

@@ -28,13 +28,13 @@ class Neighbours:
     similarity: np.ndarray
 
 
-def answers_and_features(model: CNN, images: np.ndarray, *, flip: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def answers_and_features(model: CNN, images: np.ndarray, **views: int) -> tuple[np.ndarray, np.ndarray]:
     """Class probabilities, and what enters the last fully connected layer with each image's scaled to length 1.
 
     Args:
         model: it is left as it was.
         images: uint8 [N, H, W, 3]; they may be memory-mapped.
-        flip: as for `inference.probabilities`; the features are those of the images themselves.
+        views: `flip` and `shift`, as for `inference.probabilities`; the features are those of the images themselves.
 
     Returns:
         float32 [N, classes] and float32 [N, units]; features are zeros where the network answers to nothing.
@@ -46,7 +46,7 @@ def answers_and_features(model: CNN, images: np.ndarray, *, flip: bool = False) 
 
     hook = model.head[-1].register_forward_pre_hook(catch)
     try:
-        probabilities = inference.probabilities(model, images, flip=flip)
+        probabilities = inference.probabilities(model, images, **views)
     finally:
         hook.remove()
     return probabilities, torch.cat(caught)[: len(images)].numpy()

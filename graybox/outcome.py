@@ -16,7 +16,7 @@ from graybox.intervals import share
 # What makes training pictures, or the network that is scored, something else than what training accuracy is of: where
 # two variants differ in one of these, their training accuracies can't be compared.
 NOT_COMPARABLE = (
-    "flip", "shift", "crop_area", "color_jitter", "cutout", "mixup", "start_size", "full_size_from", "weight_average",
+    "flip", "shift", "zoom", "color_jitter", "cutout", "mixup", "start_size", "full_size_from", "weight_average",
 )  # fmt: skip
 
 

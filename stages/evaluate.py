@@ -20,7 +20,7 @@ def main(variant: str) -> None:
     answers = {}
     for split in ("test", "validation"):
         part = images.load("data/prepared", split)
-        found = [inference.probabilities(net, part.images, flip=params.evaluate.flip) for net in networks.values()]
+        found = [inference.probabilities(net, part.images, **params.evaluate.model_dump()) for net in networks.values()]
         answers[split] = np.stack(found)
         for seed, answer in zip(networks, answers[split]):
             by_seed[seed] |= {f"{split}_{name}": value for name, value in scores.summarize(answer, part.labels).items()}

@@ -17,7 +17,7 @@ def main() -> None:
     test, network = splits["test"], model.load("models/best.safetensors", inference.pick_device(params.train.device))
     files = {name: f"data/predictions/{name}.npz" for name in params.variants} | {config.COMBINED: "data/combined.npz"}
     networks = {name: np.load(file)["test"] for name, file in files.items()}
-    found = analyse(network, splits, networks, pd.read_csv("report/reliance.csv"), flip=params.evaluate.flip)
+    found = analyse(network, splits, networks, pd.read_csv("report/reliance.csv"), **params.evaluate.model_dump())
     wrong, predicted = found.mistakes, found.probabilities.argmax(axis=1)
     pairs = mistakes.confused_pairs(test, predicted, wanted.pairs)
     bins, error = mistakes.calibration(found.probabilities, test.labels)

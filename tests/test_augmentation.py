@@ -9,7 +9,7 @@ from torchvision.transforms import functional as vision
 from graybox import augmentation, inference
 
 OFF = {
-    "flip": False, "shift": 0, "crop_area": 1.0, "color_jitter": 0.0, "cutout": 0.0, "mixup": 0.0, "batch_size": 16,
+    "flip": False, "shift": 0, "zoom": 1.0, "color_jitter": 0.0, "cutout": 0.0, "mixup": 0.0, "batch_size": 16,
     "start_size": 1.0,
 }  # fmt: skip
 
@@ -55,32 +55,46 @@ def test_shift_and_flip_move_whole_images_and_nothing_else():
             crop = padded[y : y + size, x : x + size]
             allowed[crop.tobytes()] = (y, x, False)
             allowed[crop[:, ::-1].tobytes()] = (y, x, True)
-    made = augmentation.shifted_and_flipped(images, torch.zeros(2000, dtype=torch.long), shift, True, generator(1))
+    made = augmentation.moved(images, torch.zeros(2000, dtype=torch.long), shift, True, 1.0, generator(1))
     assert {image.numpy().tobytes() for image in made} == set(allowed)
     assert made.dtype == torch.uint8
 
 
-def test_a_crop_is_torchvisions_resized_crop_with_each_image_its_own():
-    x = pictures(3)
-    parts = [(2, 5, 18, 12), (0, 0, 24, 24), (10, 1, 7, 20)]  # top, left, height, width in pixels
-    made = augmentation.cropped(x, *(torch.tensor(part) / 24 for part in zip(*parts)))
-    for image, mine, part in zip(x, made, parts):
-        theirs = vision.resized_crop(image, *part, [24, 24], antialias=False)
-        # At the part's own border torchvision repeats its last pixel and we see what lies beyond.
-        torch.testing.assert_close(mine[:, 3:-3, 3:-3], theirs[:, 3:-3, 3:-3], rtol=0, atol=1e-5)
-    torch.testing.assert_close(made[1], x[1], rtol=0, atol=1e-5)
-    assert made.is_contiguous(memory_format=torch.channels_last)
+def test_a_zoomed_image_is_torchvisions_nearest_pixel_crop(monkeypatch):
+    """An enlarged image is a part of itself, wherever that lies, as torchvision enlarges it: no pixel is made up."""
+    size, part = 24, 12
+    # Coordinates as colours tell which part it is.
+    down, across = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
+    image = torch.stack([10 * down, 10 * across, down * 0], dim=-1).byte()[None]
+    monkeypatch.setattr(augmentation, "spans", lambda count, *_: torch.full((2, count), part / size))
+    made = augmentation.moved(image, torch.zeros(300, dtype=torch.long), 0, False, 2.0, generator())
+    tops, lefts = made[:, :, :, 0].amin((1, 2)) // 10, made[:, :, :, 1].amin((1, 2)) // 10
+    assert set(tops.tolist()) == set(lefts.tolist()) == set(range(size - part + 1))
+    for found, top, left in zip(made, tops, lefts):
+        nearest = vision.InterpolationMode.NEAREST
+        theirs = vision.resized_crop(image[0].permute(2, 0, 1), top, left, part, part, [size, size], nearest)
+        # Each of the part's pixels becomes two, and where the part begins between two pixels, the first and last one.
+        assert (found.permute(2, 0, 1).int() - theirs.int()).abs().max() <= 10
+        assert len(found[:, 0, 0].unique()) in (part, part + 1)
 
 
-def test_crops_lie_in_the_image_and_have_the_area_asked_for():
-    top, left, height, width = augmentation.crops(5000, 0.4, generator())
-    for first, length in ((top, height), (left, width)):
-        assert first.min() >= 0 and (first + length).max() <= 1 + 1e-6
-    area, uncut = height * width, (height < 1) & (width < 1)
-    assert area[uncut].min() >= 0.4 - 1e-6 and area.max() <= 1
-    ratio = (width / height)[uncut]
-    assert 0.75 - 1e-6 <= ratio.min() < 0.8 and 1.25 < ratio.max() <= 4 / 3 + 1e-6
-    assert area.min() < 0.42 and area.max() > 0.98
+def test_a_shrunk_image_is_whole_and_its_mirror_image_surrounds_it(monkeypatch):
+    size = 12
+    image = torch.randint(0, 256, (1, size, size, 3), dtype=torch.uint8, generator=generator())
+    monkeypatch.setattr(augmentation, "spans", lambda count, *_: torch.full((2, count), 2.0))
+    made = augmentation.moved(image, torch.zeros(1, dtype=torch.long), 0, False, 2.0, generator())[0]
+    padded = np.pad(image[0].numpy(), ((6, 6), (6, 6), (0, 0)), mode="reflect")
+    np.testing.assert_array_equal(made, padded[::2, ::2])
+
+
+def test_zooms_are_as_large_as_asked_for():
+    height, width = augmentation.spans(5000, 1.5, generator())
+    size, shape = (height * width).sqrt().log(), (height / width).log()
+    for found in (size, shape):
+        assert found.abs().max() <= np.log(1.5) + 1e-5
+        # Uniform: the standard deviation is a third of the range over the root of three.
+        assert found.std() == pytest.approx(2 * np.log(1.5) / 12**0.5, rel=0.05)
+    assert abs(np.corrcoef(size, shape)[0, 1]) < 0.05
 
 
 def test_recolouring_is_torchvisions_with_each_image_its_own():
@@ -117,7 +131,7 @@ def test_a_blend_has_the_shares_of_its_label():
 
 
 @pytest.mark.parametrize(
-    "change", [{"crop_area": 0.3}, {"color_jitter": 0.5}, {"cutout": 0.5}, {"mixup": 1.0}, {"shift": 3}, {"flip": True}]
+    "change", [{"zoom": 1.5}, {"color_jitter": 0.5}, {"cutout": 0.5}, {"mixup": 1.0}, {"shift": 3}, {"flip": True}]
 )
 def test_each_setting_changes_the_images_and_the_seed_decides_how(batches, change):
     plain, first, again = (torch.cat([x for x, _ in batches(**c).epoch()]) for c in ({}, change, change))
@@ -130,7 +144,7 @@ def test_each_setting_changes_the_images_and_the_seed_decides_how(batches, chang
 
 def test_without_mixup_labels_stay_with_their_images(batches):
     """The bright corner of `image_set` tells the class, and cutting, shifting and colour leave it there."""
-    source = batches(image_set(64, seed=3), crop_area=0.8, color_jitter=0.1, shift=1)
+    source = batches(image_set(64, seed=3), zoom=1.2, color_jitter=0.1, shift=1)
     for x, labels in source.epoch():
         corners = torch.stack([x[:, :, :8, :8], x[:, :, :8, 8:], x[:, :, 8:, :8], x[:, :, 8:, 8:]])
         assert torch.equal(corners.mean((2, 3, 4)).argmax(0), labels)

@@ -205,13 +205,14 @@ def test_the_nearest_training_image_of_a_training_image_is_itself(network):
     assert found.mistakes.set_index("row")["nearest"][7].startswith("train/7 (bird, 1.00)")
 
 
-def test_with_the_mirror_image_the_answers_are_those_that_were_scored_and_the_neighbours_stay(network):
+def test_with_more_views_the_answers_are_those_that_were_scored_and_the_neighbours_stay(network):
     parts, nothing_hidden = (
         splits(),
         pd.DataFrame(columns=["row", "p", "p_box_hidden", "p_context_hidden", "p_control"]),
     )
-    plain, both = (analyse(network, parts, {}, nothing_hidden, flip=flip) for flip in (False, True))
-    scored = inference.probabilities(network, parts["test"].images, flip=True)
+    views = {"flip": True, "shift": 2}
+    plain, both = (analyse(network, parts, {}, nothing_hidden, **chosen) for chosen in ({}, views))
+    scored = inference.probabilities(network, parts["test"].images, **views)
     np.testing.assert_allclose(both.probabilities, scored, atol=1e-6)
     assert np.abs(both.probabilities - plain.probabilities).max() > 0.01
     np.testing.assert_array_equal(both.neighbours.rows, plain.neighbours.rows)

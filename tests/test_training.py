@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import image_set
+from torchvision.transforms import functional as vision
 
 from graybox import inference, training
 from graybox.config import ModelParams
@@ -106,6 +107,19 @@ def test_with_flip_an_image_and_its_mirror_image_have_the_same_answer(settings):
     assert np.abs(both - plain).max() > 0.01
 
 
+@pytest.mark.parametrize("flip", [False, True])
+def test_with_shift_the_answer_is_the_mean_over_torchvisions_five_crops(settings, flip):
+    """Moving towards each corner is cropping from the mirror-padded image, at its corners and in its centre."""
+    model = training.fit(*settings, image_set(32), image_set(16)).model
+    images = torch.as_tensor(image_set(16, seed=3).images)
+    padded = vision.pad(images.permute(0, 3, 1, 2), [3], padding_mode="reflect")
+    crops = (vision.ten_crop if flip else vision.five_crop)(padded, list(images.shape[1:3]))
+    wanted = [inference.probabilities(model, crop.permute(0, 2, 3, 1)) for crop in crops]
+    found = inference.probabilities(model, images.numpy(), flip=flip, shift=3)
+    np.testing.assert_allclose(found, np.mean(wanted, axis=0), atol=1e-6)
+    assert np.abs(found - inference.probabilities(model, images, flip=flip)).max() > 1e-3
+
+
 def test_batching_changes_no_answer(settings):
     model = training.fit(*settings, image_set(32), image_set(16)).model
     images = image_set(33, seed=3).images
@@ -192,7 +206,7 @@ def test_the_averaged_weights_are_pytorchs_moving_average(params):
 @pytest.mark.parametrize(
     "change",
     [
-        {"weight_average": 1.0}, {"schedule": "constant"}, {"crop_area": 0.8}, {"color_jitter": 0.2}, {"cutout": 0.2},
+        {"weight_average": 1.0}, {"schedule": "constant"}, {"zoom": 1.3}, {"color_jitter": 0.2}, {"cutout": 0.2},
         {"mixup": 0.2}, {"start_size": 0.5},
     ],
 )  # fmt: skip
