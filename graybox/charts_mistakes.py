@@ -45,7 +45,10 @@ def reasons_chart(reasons: pd.DataFrame) -> Figure:
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_title("What the mistakes have in common (95% intervals)", fontsize=12, loc="left")
-    axes.set_xlabel("share of the misclassified images (orange) and of the correctly classified ones (blue) with it")
+    # Of the whole figure: below the axes, which long findings make narrow, it would be cut off.
+    figure.supxlabel(
+        "share of the misclassified images (orange) and of the correctly classified ones (blue) with it", size=10
+    )
     axes.grid(axis="x", color="0.92")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
