@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from graybox import paired
+from graybox import paired, tables
 from graybox.config import COMBINED, ModelParams, Params, TrainParams
 from graybox.intervals import share
 
@@ -73,16 +74,14 @@ def table(
     frame = pd.DataFrame(rows).astype(dict.fromkeys(SPARSE, float))  # None is NaN from here on
     of_baseline = frame["variant"] == reference
     frame.loc[of_baseline, [name for name in SPARSE if name != "test_accuracy_sd"]] = np.nan
-    chosen = {best(frame, split): [] for split in ("test", "validation")}
-    for split in ("test", "validation"):
-        chosen[best(frame, split)].append(split)
-    frame["best_on"] = [" + ".join(chosen.get(name, [])) for name in frame["variant"]]
+    chosen = {split: best(frame, split) for split in ("test", "validation")}
+    frame["best_on"] = [" + ".join(s for s, best_one in chosen.items() if best_one == n) for n in frame["variant"]]
     return frame
 
 
 def read(path: Path | str) -> pd.DataFrame:
     """The table as `compare` saved it."""
-    return pd.read_csv(path, keep_default_na=False, na_values=dict.fromkeys(SPARSE, ""))
+    return tables.read(path).fillna({"best_on": ""})
 
 
 def best(frame: pd.DataFrame, split: str) -> str:
@@ -207,7 +206,7 @@ def factor_levels(params: Params, frame: pd.DataFrame) -> dict[str, pd.DataFrame
     for factor, names in groups.items():
         rows = by_name.loc[names]
         rows = rows.assign(
-            level=[_level(row, by_name.loc[baseline], factor) for _, row in rows.iterrows()],
+            level=[_level(params, row, by_name.loc[baseline], factor) for _, row in rows.iterrows()],
             is_baseline=rows["variant"] == baseline,
         )
         levels[factor] = rows.sort_values("level", key=lambda column: column.map(_level_order), kind="stable")
@@ -309,10 +308,14 @@ def _settings(model: ModelParams, train: TrainParams) -> dict[str, Any]:
     }
 
 
-def _level(row: pd.Series, baseline: pd.Series, factor: str) -> str:
+def _level(params: Params, row: pd.Series, baseline: pd.Series, factor: str) -> str:
     """The factor's value, and below it whatever else differs from the baseline."""
     columns = {name: name.replace(" ", "_") for name in FACTORS if name != factor}
     others = [f"{name} {row[column]}" for name, column in columns.items() if row[column] != baseline[column]]
+    shown = {key for keys in FACTORS.values() for key in keys}
+    for section in changes(params, row["variant"]).values():
+        more = {key.replace("_", " "): value for key, value in section.items() if key not in shown}
+        others += [f"{key} {value if isinstance(value, str) else json.dumps(value)}" for key, value in more.items()]
     return "\n".join([str(row[factor.replace(" ", "_")]), *others])
 
 

@@ -50,7 +50,7 @@ def accuracy_by_parameter(levels: Mapping[str, pd.DataFrame], by_seed: Mapping[s
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.grid(axis="y", color="0.92")
         axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle("Test accuracy against each parameter, the others as in the baseline", fontsize=13)
+    figure.suptitle("Test accuracy against each parameter; the others as in the baseline, or as named", fontsize=13)
     said = ["dot and bar: test accuracy and its 95% interval", "dash: validation accuracy", "orange: baseline"]
     if max(map(len, by_seed.values())) > 1:
         said.insert(1, "small dots: each seed's network")

@@ -9,6 +9,7 @@ import pandas as pd
 
 from graybox import charts_mistakes, config, errors, figures, images, inference, mistakes, model, reasons_table, scores
 from graybox.mistake_analysis import analyse
+from graybox.tables import read
 
 
 def main() -> None:
@@ -17,7 +18,7 @@ def main() -> None:
     test, network = splits["test"], model.load("models/best.safetensors", inference.pick_device(params.train.device))
     files = {name: f"data/predictions/{name}.npz" for name in params.variants} | {config.COMBINED: "data/combined.npz"}
     networks = {name: np.load(file)["test"] for name, file in files.items()}
-    found = analyse(network, splits, networks, pd.read_csv("report/reliance.csv"), **params.evaluate.model_dump())
+    found = analyse(network, splits, networks, read("report/reliance.csv"), **params.evaluate.model_dump())
     wrong, predicted = found.mistakes, found.probabilities.argmax(axis=1)
     pairs = mistakes.confused_pairs(test, predicted, wanted.pairs)
     bins, error = mistakes.calibration(found.probabilities, test.labels)

@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from graybox import config, errors, experiment, feature_maps, figures, images, inference, model, occlusion, panels
 from graybox.strip import sliding_strip
+from graybox.tables import read
 
 
 def main() -> None:
@@ -18,7 +19,7 @@ def main() -> None:
     predicted = inference.class_scores(network, test.images).argmax(1).numpy()
     rows = occlusion.choose_images(test, predicted, params.occlusion.images)
     peaks = feature_maps.map_peaks(network, test.images)
-    judged = pd.read_csv("report/reliance.csv")
+    judged = read("report/reliance.csv")
 
     windows = len(rows) * settings.positions(test.size)
     with tqdm(total=windows, desc="occlude", unit=" windows", unit_scale=True) as bar:
@@ -26,8 +27,9 @@ def main() -> None:
 
     folder = Path("plots/occlusion")
     folder.mkdir(parents=True, exist_ok=True)
+    digits = max(2, len(str(len(found) - 1)))  # the order of the names is that of report/occlusion.csv
     for number, one in enumerate(found):
-        figures.save(panels.occlusion_panel(one), folder / f"{number:02d}.png", dpi=90)
+        figures.save(panels.occlusion_panel(one), folder / f"{number:0{digits}d}.png", dpi=90)
     figures.save(panels.windows_chart(found), "plots/occlusion_windows.png", dpi=90)
     Path("plots/occlusion.gif").write_bytes(sliding_strip(found))
     np.savez("data/occlusion.npz", **experiment.arrays(found))

@@ -3,9 +3,7 @@
 import json
 from pathlib import Path
 
-import pandas as pd
-
-from graybox import comparison, config, errors, figures, images, report
+from graybox import comparison, config, errors, figures, images, report, tables
 
 
 def main() -> None:
@@ -23,10 +21,10 @@ def main() -> None:
         table=table,
         devices=sorted({timing["device"] for timing in timings}),
         best=json.loads(Path("report/best.json").read_text()),
-        pairs=pd.read_csv("report/confused_pairs.csv"),
-        mistakes=pd.read_csv("report/mistakes.csv"),
-        reasons=pd.read_csv("report/reasons.csv"),
-        occlusion=pd.read_csv("report/occlusion.csv"),
+        pairs=tables.read("report/confused_pairs.csv"),
+        mistakes=tables.read("report/mistakes.csv"),
+        reasons=tables.read("report/reasons.csv"),
+        occlusion=tables.read("report/occlusion.csv"),
         reliance=json.loads(Path("report/reliance.json").read_text()),
         correspondence=json.loads(Path("report/correspondence.json").read_text()),
         findings=json.loads(Path("report/findings.json").read_text("utf-8")),
@@ -36,7 +34,7 @@ def main() -> None:
             "costs": Path("plots/costs.png"),
             "data": Path("plots/data.png"),
             "parameters": Path("plots/accuracy_by_parameter.png"),
-            "curves": figures.learning_curves(pd.read_csv("plots/curves.csv")),
+            "curves": figures.learning_curves(tables.read("plots/curves.csv")),
             "confusion": Path("plots/confusion.png"),
             "mistakes": Path("plots/mistakes.png"),
             "reasons": Path("plots/reasons.png"),

@@ -136,7 +136,7 @@ def test_levels_can_be_told_apart_and_other_parameters_have_a_sentence_too(raw_p
     params = config.load(write_params(raw_params))
     correct = {name: np.arange(400) < 200 + 40 * place for place, name in enumerate(params.variants)}
     table = table_of(params, correct)
-    assert not table.drop_duplicates(["filters", "max_pooling"]).shape[0] < 3
+    assert len(table.drop_duplicates(["filters", "max_pooling"])) == 4  # the baseline, even, late and uneven
     said = comparison.sentences(params, table)
     assert [sentence.split(" (")[0] for sentence in said] == [
         "filters, against 32: 32, growth 1: +10.0 points",
@@ -182,6 +182,18 @@ def test_what_else_a_variant_changes_stands_below_its_level(params, table):
     levels = comparison.factor_levels(params, table)
     assert levels["max pooling"]["level"].tolist() == ["2x2", "3x3 by 2", "none\nstride 2 everywhere"]
     assert levels["stride"]["is_baseline"].tolist() == [True, False, False]
+
+
+def test_a_level_names_what_is_changed_beside_the_six_parameters(raw_params, write_params):
+    raw_params["variants"] = {
+        "baseline": {},
+        "deep": {"model": {"conv_layers": 5, "kernel_size": 5, "batch_norm": False}, "train": {"schedule": "constant"}},
+    }
+    params = config.load(write_params(raw_params))
+    table = table_of(params, {name: np.arange(400) < 200 for name in params.variants})
+    levels = comparison.factor_levels(params, table)["conv layers"]["level"]
+    assert levels.tolist() == ["4", "5\nkernel size 5\nbatch norm false\nschedule constant"]
+    assert "5, kernel size 5, batch norm false, schedule constant: no diff" in comparison.sentences(params, table)[0]
 
 
 def test_the_same_weights_keep_their_first_time_and_others_do_not(tmp_path):
