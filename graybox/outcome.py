@@ -56,10 +56,12 @@ def sentences(
             images = f"the {choice['validation_images']:,} validation images"
             found.append(f"Taken for gains whose 95% intervals on {images} include 0: {_listed(unsure)}.")
         return found
-    lost = frame.set_index("variant").loc[single, f"{split}_accuracy"] - row[f"{split}_accuracy"]
+    winner = frame.set_index("variant").loc[single]
+    lost = winner[f"{split}_accuracy"] - row[f"{split}_accuracy"]
     result = f"combined is {100 * lost:.1f} points of {split} accuracy behind {single}, so it lost"
     if lost == 0:
-        result = f"combined is no better than {single} on {split}, so the earlier of the two is taken"
+        sooner = "earlier of the two" if winner[f"{split}_loss"] == row[f"{split}_loss"] else "one with the lower loss"
+        result = f"combined is no better than {single} on {split}, so the {sooner} is taken"
     if same == single or lost == 0:
         return [*found, f"{result}."]
     reasons = _reasons(params, frame, curves, choice, single)

@@ -59,17 +59,18 @@ def render(
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
+    settings, source = params.model_dump(mode="json"), params.data.source
+    settings["sources"] = {source: settings["sources"][source]}
     environment.filters["percent"] = lambda value: f"{value:.1%}"
     return environment.get_template("report.html").render(
         params=params,
-        settings=yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+        settings=yaml.safe_dump(settings, sort_keys=False, allow_unicode=True),
         data=data,
         table=_html_table(comparison.readable(table), emphasised=table["best_on"] != ""),
         findings=findings,
         devices=devices,
         best=best,
         best_on_validation=comparison.best(table, "validation"),
-        row=table.set_index("variant").loc[best["variant"]],
         pairs=pairs,
         mistakes=mistakes,
         reasons=_plain_table(reasons_table.readable(reasons)),

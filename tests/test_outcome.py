@@ -13,7 +13,13 @@ IMAGES = 1000
 def said(params):
     """The sentences for a study in which each variant is right on so many of 1,000 test and validation images."""
 
-    def say(test: dict[str, float], validation: dict[str, float], seeds: int = 1, **curve: tuple[float, float]) -> str:
+    def say(
+        test: dict[str, float],
+        validation: dict[str, float],
+        seeds: int = 1,
+        losses: dict[str, float] | None = None,
+        **curve: tuple[float, float],
+    ) -> str:
         def right(accuracy: float) -> np.ndarray:
             return np.tile(np.arange(IMAGES) < IMAGES * accuracy, (seeds, 1))
 
@@ -22,7 +28,8 @@ def said(params):
         study = params.with_variant("combined", choice["overrides"])
         accuracy = {name: test.get(name, 0.5) for name in study.variants}
         metrics = {
-            name: {**dict.fromkeys(["test_top5", "test_loss", "validation_loss", "parameters", "macs"], 1),
+            name: {**dict.fromkeys(["test_top5", "validation_loss", "parameters", "macs"], 1),
+                   "test_loss": (losses or {}).get(name, 1.0),
                    "test_accuracy": accuracy[name], "validation_accuracy": validation.get(name, 0.5), "seeds": seeds}
             for name in study.variants
         }  # fmt: skip
@@ -102,6 +109,14 @@ def test_one_better_level_makes_that_variant_again(said):
     text = said({"pool-3": 0.7, "combined": 0.7}, {"pool-3": 0.7, "combined": 0.7})
     assert "combined has the very settings of pool-3, so it is that network over again." in text
     assert text.endswith("combined is no better than pool-3 on test, so the earlier of the two is taken.")
+
+
+def test_a_tie_says_by_what_it_was_broken(said):
+    tied, levels = {"pool-3": 0.7, "combined": 0.7}, {"pool-3": 0.7, "fc-1": 0.6, "combined": 0.7}
+    text = said(tied, levels, losses={"pool-3": 0.8, "combined": 0.9})
+    assert "combined is no better than pool-3 on test, so the one with the lower loss is taken." in text
+    assert "so the earlier of the two is taken." in said(tied, levels)
+    assert "combined is the best of all on test." in said(tied, levels, losses={"pool-3": 0.9, "combined": 0.8})
 
 
 def test_a_winner_says_too_which_of_its_levels_may_be_luck(said):
