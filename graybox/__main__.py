@@ -41,10 +41,18 @@ def occlude(options: argparse.Namespace) -> None:
     from graybox import config, experiment, feature_maps, figures, images, inference, model, panels
 
     params = config.load()
+    output = options.output or Path(f"{options.image.stem}-occlusion.png")
+    if output.suffix.lower() != ".png" or not output.parent.is_dir():
+        raise UserError(f"--output is {output}; allowed: a .png file in a folder that is there")
     network = model.load(options.model, inference.pick_device(params.train.device))
     size = network.image_size
     picture, box = _square(options.image, options.box, size)
-    window = options.window or params.occlusion.window
+    if options.box and np.isnan(box).any():
+        raise UserError(
+            f"--box is {' '.join(f'{edge:g}' for edge in options.box)}, of which nothing is in the picture's middle "
+            f"square; allowed: left, top, right and bottom in pixels, with left < right and top < bottom"
+        )
+    window = params.occlusion.window if options.window is None else options.window
     if not (window % 2 == 1 and 1 <= window <= size):
         raise UserError(f"--window is {window}; allowed: odd numbers from 1 to the image size, {size}")
     label = _label(options.label, network, picture)
@@ -59,7 +67,6 @@ def occlude(options: argparse.Namespace) -> None:
             network, picture, label, settings, name=options.image.name, box=box, search=search, on_windows=bar.update,
             interventions=_interventions(network, picture, label, box, settings),
         )  # fmt: skip
-    output = options.output or Path(f"{options.image.stem}-occlusion.png")
     figures.save(panels.occlusion_panel(found), output)
     print(f"{found.commentary}\n{output}")
 

@@ -63,8 +63,8 @@ class Section(BaseModel):
 
 class DataParams(Section):
     source: SourceName
-    validation_fraction: Annotated[float, Field(gt=0, lt=1)]
-    test_fraction: Annotated[float, Field(gt=0, lt=1)]
+    validation_fraction: Annotated[Real, Field(gt=0, lt=1)]
+    test_fraction: Annotated[Real, Field(gt=0, lt=1)]
     classes: int | list[str] | None
     images_per_class: Annotated[int, Field(ge=3)] | None
     max_unreadable: Annotated[int, Field(ge=0)]

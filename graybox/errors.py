@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable
 
@@ -11,8 +12,17 @@ class UserError(Exception):
 
 
 def run(main: Callable[..., None], *arguments: str) -> None:
-    """Call a stage's `main` with the command line's arguments; a UserError ends it with one line and exit code 1."""
+    """Call a stage's `main` with the command line's arguments; a UserError ends it with one line and exit code 1.
+
+    So does another number of arguments than `main` takes.
+    """
+    given, signature = arguments or tuple(sys.argv[1:]), inspect.signature(main)
     try:
-        main(*(arguments or sys.argv[1:]))
+        signature.bind(*given)
+    except TypeError:
+        allowed = " ".join(signature.parameters).upper() or "none"
+        sys.exit(f"error: the arguments are {' '.join(given) or 'missing'}; allowed: {allowed}")
+    try:
+        main(*given)
     except UserError as error:
         sys.exit(f"error: {error}")

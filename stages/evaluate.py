@@ -15,6 +15,8 @@ def main(variant: str) -> None:
     params = config.load()
     device = inference.pick_device(params.train.device)
     files = {int(file.stem.split("-")[1]): file for file in Path(f"models/variants/{variant}").glob("*.safetensors")}
+    if not files:
+        raise errors.UserError(f"models/variants/{variant}: there are no weights; allowed: a variant that was trained")
     networks = {seed: model.load(files[seed], device) for seed in sorted(files)}
     by_seed: dict[int, dict[str, float]] = {seed: {} for seed in networks}
     answers = {}

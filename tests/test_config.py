@@ -102,7 +102,9 @@ def test_a_file_that_is_missing_or_no_yaml_is_named(tmp_path):
 
 def test_a_rate_may_be_written_without_a_dot(raw_params, write_params):
     raw_params["train"]["learning_rate"] = "5e-3"  # what YAML 1.1 makes of 5e-3
-    assert config.load(write_params(raw_params)).train.learning_rate == 0.005
+    raw_params["data"]["test_fraction"] = "2e-1"
+    params = config.load(write_params(raw_params))
+    assert params.train.learning_rate == 0.005 and params.data.test_fraction == 0.2
 
 
 def test_an_override_names_only_what_it_changes(raw_params, write_params):
