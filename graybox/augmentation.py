@@ -41,9 +41,10 @@ class Batches:
             self.images = self._full if size == self._full.shape[1] else resized(self._full, size)
 
     def epoch(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every image once, in a new order: float images [B, 3, H, W] in 0..1 (channels_last) and labels [B].
+        """Every image once, but for what would be a last, smaller batch, in a new order.
 
-        With `train.mixup` the labels are shares of the classes instead, float [B, classes].
+        Yields float images [B, 3, H, W] in 0..1 (channels_last) and labels [B], B always the same. With
+        `train.mixup` the labels are shares of the classes instead, float [B, classes].
         """
         p, order = self.params, torch.randperm(len(self.labels), generator=self.random)
         shift = round(p.shift * self.size / self._full.shape[1])
@@ -71,7 +72,7 @@ def moved(images: Tensor, rows: Tensor, shift: int, flip: bool, zoom: float, ran
 
     Args:
         shift: pixels, at most, each way. `flip`: whether to mirror.
-        zoom: factor, at most, by which height and width grow or shrink; see `spans`.
+        zoom: factor, at most, by which images grow or shrink, and by which they are stretched; see `spans`.
     """
     if not shift and not flip and zoom == 1:
         return images[rows]

@@ -135,8 +135,10 @@ def _misfit(params: Params, overrides: dict[str, dict[str, Any]]) -> str:
     """Why no such network can be built for these images, in words; empty if it can."""
     try:
         network, schedule = params.with_variant(COMBINED, overrides).variant(COMBINED)
-        model.layer_sizes(network, schedule.size_at(0, params.image_size), classes=2)
+        model.check_fits(network, schedule, params.image_size)
     except UserError as error:
-        why = str(error).removeprefix("params.yaml: ").removeprefix(f"variants.{COMBINED}.").removeprefix("model: ")
+        why = str(error)
+        for where in ("params.yaml: ", f"variants.{COMBINED}.", f"variants.{COMBINED}: ", "model: "):
+            why = why.removeprefix(where)
         return why.partition("; allowed:")[0]
     return ""

@@ -6,9 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from graybox.evidence import FLAT, MapEvidence
+from graybox.intervals import percent
 from graybox.verdicts import BOTH, CONTEXT, MIXED, OBJECT
 
 if TYPE_CHECKING:
@@ -53,16 +52,16 @@ def _answer(found: OcclusionMap, class_names: Sequence[str]) -> str:
     true, answer = found.label, int(found.unoccluded.argmax())
     if answer != true:
         return (
-            f"Misclassified: the model says {class_names[answer]} ({_percent(found.unoccluded[answer])}), and gives "
-            f"the true class, {class_names[true]}, {_percent(found.unoccluded[true])}."
+            f"Misclassified: the model says {class_names[answer]} ({percent(found.unoccluded[answer])}), and gives "
+            f"the true class, {class_names[true]}, {percent(found.unoccluded[true])}."
         )
-    return f"The model gives the true class, {class_names[true]}, {_percent(found.unoccluded[true])}."
+    return f"The model gives the true class, {class_names[true]}, {percent(found.unoccluded[true])}."
 
 
 def _map(found: OcclusionMap, evidence: MapEvidence, class_names: Sequence[str]) -> str:
     if evidence.flat:
         return (
-            f"No window takes {_percent(FLAT)} of probability away (at most {_percent(evidence.largest_drop)}): "
+            f"No window takes {percent(FLAT)} of probability away (at most {percent(evidence.largest_drop)}): "
             f"the map is flat, and where it is lowest means nothing."
         )
     row, column = found.lowest
@@ -77,11 +76,11 @@ def _map(found: OcclusionMap, evidence: MapEvidence, class_names: Sequence[str])
         flips = f"and the answer stays {class_names[there]}"
     else:
         flips = f"and the answer becomes {class_names[there]}"
-    said = f"That falls most with the window at the {where}{on}: to {_percent(found.confidence.min())}, {flips}."
+    said = f"That falls most with the window at the {where}{on}: to {percent(found.confidence.min())}, {flips}."
     if not math.isnan(evidence.drop_in_box):
         said += (
-            f" Windows centred in the object box make {_percent(evidence.drop_in_box)} of the drop and "
-            f"{_percent(evidence.box_share)} of the positions."
+            f" Windows centred in the object box make {percent(evidence.drop_in_box)} of the drop and "
+            f"{percent(evidence.box_share)} of the positions."
         )
     return said
 
@@ -89,15 +88,6 @@ def _map(found: OcclusionMap, evidence: MapEvidence, class_names: Sequence[str])
 def _interventions(row: pd.Series | Mapping[str, object], true_class: str) -> str:
     verdict = VERDICT.get(str(row["verdict"]), CANNOT)
     return (
-        f"With the whole object hidden {true_class} keeps {_percent(row['p_box_hidden'])}, with all else hidden "
-        f"{_percent(row['p_context_hidden'])}. {verdict}"
+        f"With the whole object hidden {true_class} keeps {percent(row['p_box_hidden'])}, with all else hidden "
+        f"{percent(row['p_context_hidden'])}. {verdict}"
     )
-
-
-def _percent(share: float) -> str:
-    """In whole percent; what is not quite 0 or 1 does not read as if it were."""
-    if 0 < share < 0.005:
-        return "under 1%"
-    if 0.995 <= share < 1:
-        return "over 99%"
-    return f"{int(np.rint(100 * share))}%"

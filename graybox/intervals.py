@@ -23,6 +23,15 @@ class Estimate:
         return f"{value}% (95% CI {low} to {high})"
 
 
+def percent(share: float) -> str:
+    """A share in whole percent; what is not quite 0 or 1 does not read as if it were."""
+    if 0 < share < 0.005:
+        return "under 1%"
+    if 0.995 <= share < 1:
+        return "over 99%"
+    return f"{int(np.rint(100 * share))}%"
+
+
 def share(count: float, total: int) -> Estimate:
     """A share of independent cases with Wilson's interval (Wilson 1927).
 

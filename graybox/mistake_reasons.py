@@ -15,8 +15,8 @@ import pandas as pd
 from scipy.stats import binomtest, fisher_exact
 
 from graybox import paired
-from graybox.intervals import share
-from graybox.mistake_traits import KINDS, LABEL, PICTURE, TRAITS, Trait, percent
+from graybox.intervals import percent, share
+from graybox.mistake_traits import KINDS, LABEL, PICTURE, TRAITS, Trait
 from graybox.reasons_table import CORRECT
 
 if TYPE_CHECKING:  # only its figures are needed here

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from graybox.intervals import percent
+
 TAIL = 0.05
 """A picture is unusual in what less than this share of the training pictures exceed, of its class and of all."""
 RECOGNISED, RISE = 0.5, 0.25
@@ -107,10 +109,6 @@ def _hard(frame: pd.DataFrame) -> np.ndarray:
 
 def _quirk(frame: pd.DataFrame) -> np.ndarray:
     return _where((frame["others_right"] > 0.5) & ~frame["correct"], frame["others_right"])
-
-
-def percent(share: float) -> str:
-    return f"{100 * share:.0f}%" if share >= 0.01 or share == 0 else "under 1%"
 
 
 def _beyond(row: Row, measure: str, word: str, shown: str) -> str:

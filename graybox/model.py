@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from graybox.config import ModelParams
+from graybox.config import ModelParams, TrainParams
 from graybox.errors import UserError
 
 
@@ -66,6 +66,15 @@ def layer_sizes(params: ModelParams, image_size: int, classes: int) -> list[Laye
         layers.append(LayerSize(f"fc layer {number}", units, 1, inputs * units))
         inputs = units
     return layers
+
+
+def check_fits(network: ModelParams, schedule: TrainParams, image_size: int) -> None:
+    """Pass if the layers leave something of the smallest images of a training (`train.start_size`).
+
+    Raises:
+        UserError: a layer would leave nothing of the image.
+    """
+    layer_sizes(network, schedule.size_at(0, image_size), classes=2)
 
 
 def conv_stride(params: ModelParams, number: int) -> int:

@@ -10,7 +10,7 @@ def main() -> None:
     for name in params.variants:
         network, schedule = params.variant(name)
         try:
-            model.layer_sizes(network, schedule.size_at(0, params.image_size), classes=2)
+            model.check_fits(network, schedule, params.image_size)
         except errors.UserError as error:
             raise errors.UserError(f"params.yaml: variants.{name}: {error}") from error
     Path("data").mkdir(exist_ok=True)

@@ -31,6 +31,16 @@ def batches(params):
     return make
 
 
+def test_an_epoch_is_as_many_images_as_fill_its_batches_each_once_and_which_changes(batches):
+    images = image_set(70)
+    source = batches(images)
+    everything = {image.numpy().tobytes() for image in inference.to_float(torch.as_tensor(images.images))}
+    epochs = [[image.numpy().tobytes() for x, _ in source.epoch() for image in x] for _ in range(2)]
+    assert len(everything) == 70 and [len(epoch) for epoch in epochs] == [64, 64]
+    assert all(len(set(epoch)) == 64 and set(epoch) <= everything for epoch in epochs)
+    assert set(epochs[0]) != set(epochs[1])
+
+
 def test_an_epoch_is_every_image_once(batches):
     images = image_set(64)
     source = batches(images)
