@@ -53,8 +53,8 @@ def sentences(
     if comparison.best(frame, split) == COMBINED:
         found.append(f"combined is the best of all on {split}.")
         if unsure := _unsure(choice):
-            images = f"the {choice['validation_images']:,} validation images"
-            found.append(f"Taken for gains whose 95% intervals on {images} include 0: {_listed(unsure)}.")
+            noise = f"the noise of the {choice['validation_images']:,} validation images (the 95% interval includes 0)"
+            found.append(f"Within {noise} is the gain of {_listed(unsure)}.")
         return found
     winner = frame.set_index("variant").loc[single]
     lost = winner[f"{split}_accuracy"] - row[f"{split}_accuracy"]

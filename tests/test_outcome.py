@@ -121,7 +121,7 @@ def test_a_tie_says_by_what_it_was_broken(said):
 
 def test_a_winner_says_too_which_of_its_levels_may_be_luck(said):
     text = said({"combined": 0.9}, {"fc-1": 0.501, "pool-3": 0.7})
-    assert text.endswith("Taken for gains whose 95% intervals on the 1,000 validation images include 0: fc-1.")
+    assert text.endswith("the noise of the 1,000 validation images (the 95% interval includes 0) is the gain of fc-1.")
 
 
 def test_what_was_given_up_is_said(said):
