@@ -23,6 +23,11 @@ def save(figure: Figure, path: Path | str, dpi: int = 110) -> None:
     figure.savefig(path, dpi=dpi, metadata={"Software": None})
 
 
+def _percent(share: float, _: int | None) -> str:
+    """A tick's label; as many decimals as it needs, for ticks may be 2.5 points apart."""
+    return f"{100 * share:.4g}%"
+
+
 def accuracy_by_parameter(levels: Mapping[str, pd.DataFrame], by_seed: Mapping[str, np.ndarray]) -> Figure:
     """Test accuracy with its 95% interval against each parameter, the baseline in its own colour.
 
@@ -47,7 +52,7 @@ def accuracy_by_parameter(levels: Mapping[str, pd.DataFrame], by_seed: Mapping[s
         axes.plot(range(len(rows)), rows["test_accuracy"], "-", color="0.8", zorder=0)
         axes.set_xticks(range(len(rows)), rows["level"].astype(str))
         axes.set(title=name, xlim=(-0.5, len(rows) - 0.3))
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.yaxis.set_major_formatter(_percent)
         axes.grid(axis="y", color="0.92")
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle("Test accuracy against each parameter; the others as in the baseline, or as named", fontsize=13)
@@ -76,7 +81,7 @@ def learning_curves(curves: pd.DataFrame) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(color="0.93")
         axes.spines[["top", "right"]].set_visible(False)
-    accuracy.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    accuracy.yaxis.set_major_formatter(_percent)
     figure.legend(*accuracy.get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
     return figure
 
@@ -106,13 +111,13 @@ def costs(table: pd.DataFrame, fronts: Mapping[str, pd.Series], overfitting: pd.
         if cost == "macs":
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter(EngFormatter())
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.yaxis.set_major_formatter(_percent)
     order = overfitting.iloc[::-1]
     gaps.barh(range(len(order)), order, color=VARIANT, alpha=0.85, height=0.65)
     gaps.set_yticks(range(len(order)), order.index, fontsize=8)
     gaps.axvline(0, color="0.3", linewidth=0.8)
     gaps.set(title="overfitting: training less validation accuracy", xlabel="points")
-    gaps.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
+    gaps.xaxis.set_major_formatter(lambda share, place: _percent(share, place).rstrip("%"))
     for axes in (*scatters, gaps):
         axes.grid(color="0.93")
         axes.set_axisbelow(True)
