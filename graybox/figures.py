@@ -11,7 +11,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import EngFormatter, LogFormatter, MaxNLocator, PercentFormatter
 
 from graybox.images import ImageSet
 
@@ -77,10 +77,12 @@ def learning_curves(curves: pd.DataFrame) -> Figure:
             axes.plot(curve["epoch"], curve[f"train_{figure_name}"], color=colour, linestyle=":", alpha=0.5)
     for axes, name in ((loss, "loss"), (accuracy, "accuracy")):
         axes.set(xlabel="epoch", ylabel=name, title=f"{name}: validation (line) and training (dots)")
-        axes.set_yscale("log" if name == "loss" else "linear")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(color="0.93")
         axes.spines[["top", "right"]].set_visible(False)
+    loss.set_yscale("log")
+    for set_formatter in (loss.yaxis.set_major_formatter, loss.yaxis.set_minor_formatter):
+        set_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
     accuracy.yaxis.set_major_formatter(_percent)
     figure.legend(*accuracy.get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
     return figure
