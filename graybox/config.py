@@ -207,9 +207,12 @@ class TrainParams(Section):
     epochs: Annotated[int, Field(ge=1)]
     epochs_factor: Annotated[Real, Field(gt=0, le=1000)]
     batch_size: Annotated[int, Field(ge=2)]
+    optimizer: Literal["sgd", "muon"]
     learning_rate: Annotated[Real, Field(gt=0)]
     momentum: Annotated[Real, Field(ge=0, lt=1)]
     weight_decay: Annotated[Real, Field(ge=0)]
+    muon_learning_rate: Annotated[Real, Field(gt=0)]
+    muon_weight_decay: Annotated[Real, Field(ge=0)]
     warmup_fraction: Annotated[Real, Field(gt=0, lt=1)]
     gradient_clip: Annotated[Real, Field(gt=0)] | None
     schedule: Literal["one_cycle", "constant"]

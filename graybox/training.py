@@ -1,4 +1,4 @@
-"""Fit one network: SGD with momentum on a one-cycle schedule."""
+"""Fit one network: SGD or Muon on a one-cycle schedule."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.sgd import sgd
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
@@ -20,6 +19,7 @@ from graybox.config import ModelParams, TrainParams
 from graybox.errors import UserError
 from graybox.images import ImageSet
 from graybox.model import CNN, check_fits
+from graybox.optimizers import OPTIMIZERS
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def fit(
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     name: str = "train",
 ) -> Fit:
-    """Train a CNN with SGD (Nesterov momentum) on a one-cycle schedule (Smith & Topin 2018, arXiv:1708.07120).
+    """Train a CNN with `train.optimizer` on a one-cycle schedule (Smith & Topin 2018, arXiv:1708.07120).
 
     Args:
         on_epoch: called after each epoch, for logging.
@@ -110,18 +110,14 @@ def fit(
 
 
 class Step:
-    """One step of training: forward, loss, backward, clipped SGD, schedule, average of the weights.
-
-    PyTorch's SGD in its functional form: making an optimizer object imports torch._dynamo, which takes 1.7 s for every
-    variant and is not used here.
-    """
+    """One step of training: forward, loss, backward, clipped gradients, optimizer, schedule, average of the weights."""
 
     def __init__(self, model: CNN, params: TrainParams, steps_per_epoch: int, precision: torch.dtype) -> None:
         self.model, self.params, self.precision = model, params, precision
         self.loss = nn.CrossEntropyLoss(label_smoothing=params.label_smoothing)
         self.steps, self.taken = params.total_epochs * steps_per_epoch, 0
         self.weights = list(model.parameters())
-        self.momenta: list[Tensor | None] = [None] * len(self.weights)
+        self.optimizer = OPTIMIZERS[params.optimizer](self.weights, params)
         self.average: AveragedModel | None = None
         if params.weight_average:
             steps = params.weight_average * steps_per_epoch
@@ -155,19 +151,7 @@ class Step:
             norm = nn.utils.get_total_norm(gradients)
             scale = (self.params.gradient_clip / (norm + 1e-6)).clamp(max=1)
             gradients = [gradient * scale for gradient in gradients]
-        with torch.no_grad():
-            sgd(
-                self.weights,
-                gradients,
-                self.momenta,
-                fused=images.device.type in ("cpu", "cuda"),
-                lr=self.rate,
-                momentum=self.params.momentum,
-                nesterov=self.params.momentum > 0,
-                weight_decay=self.params.weight_decay,
-                dampening=0,
-                maximize=False,
-            )
+        self.optimizer.step(gradients, self.rate)
         self.taken += 1
         if self.average:
             self.average.update_parameters(self.model)
