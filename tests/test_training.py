@@ -207,7 +207,7 @@ def test_the_averaged_weights_are_pytorchs_moving_average(params):
     "change",
     [
         {"weight_average": 1.0}, {"schedule": "constant"}, {"zoom": 1.3}, {"color_jitter": 0.2}, {"cutout": 0.2},
-        {"mixup": 0.2}, {"start_size": 0.5},
+        {"mixup": 0.2}, {"start_size": 0.5}, {"optimizer": "muon"},
     ],
 )  # fmt: skip
 def test_it_learns_with_every_addition(settings, change):
