@@ -39,7 +39,7 @@ CHANGES: dict[str, dict[str, dict]] = {
     "rate 0.06": {"train": {"learning_rate": 0.06}},
     "batches of 32, rate 0.03": {"train": {"batch_size": 32, "learning_rate": 0.03}},
     "batches of 256, rate 0.16": {"train": {"batch_size": 256, "learning_rate": 0.16}},
-    "muon, batches of 256": {"train": {"optimizer": "muon", "batch_size": 256}},
+    "muon, batches of 256, rate 0.16": {"train": {"optimizer": "muon", "batch_size": 256, "learning_rate": 0.16}},
     "zoom 1.25": {"train": {"zoom": 1.25}},
     "color_jitter 0.3": {"train": {"color_jitter": 0.3}},
     "cutout 0.25": {"train": {"cutout": 0.25}},

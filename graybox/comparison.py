@@ -292,9 +292,10 @@ def _settings(model: ModelParams, train: TrainParams) -> dict[str, Any]:
     if model.max_pool and model.pool_stride not in (None, model.max_pool):
         pool += f" by {model.pool_stride}"
     everywhere = " everywhere" * (model.stride > 1 and model.stride_layers == "all")
-    if model.max_pool and model.pool_every != 1:
+    if model.pool_every != 1 and (model.max_pool or isinstance(model.filters, int)):
         listed = isinstance(model.pool_every, list)
-        pool += f" after {', '.join(map(str, model.block_ends))}" if listed else f" after every {model.pool_every}"
+        ends = f"after {', '.join(map(str, model.block_ends))}" if listed else f"after every {model.pool_every}"
+        pool += f" {ends}" if model.max_pool else f", growth {ends}"
     filters = model.filters if isinstance(model.filters, int) else "-".join(map(str, model.filters))
     if isinstance(model.filters, int) and model.filter_growth != 2:
         filters = f"{filters}, growth {model.filter_growth:g}"

@@ -7,6 +7,21 @@ from torch import Tensor, nn
 from torch.optim.sgd import sgd
 
 from graybox.config import TrainParams
+from graybox.model import CNN
+
+
+def optimizer_of(model: CNN, params: TrainParams) -> SGD | Muon:
+    """The optimizer that `train.optimizer` names, for a network's weights in the order of `model.parameters()`.
+
+    Muon has the filters and matrices of the layers between the first, which reads the pixels, and the last, which gives
+    the class scores; biases, batch norm and these two are SGD's, as Jordan recommends.
+    """
+    weights = list(model.parameters())
+    if params.optimizer == "sgd":
+        return SGD(weights, params)
+    ends = {id(weight) for layer in (model.features[0], model.head[-1]) for weight in layer.parameters()}
+    hidden = [place for place, weight in enumerate(weights) if weight.dim() > 1 and id(weight) not in ends]
+    return Muon(weights, hidden, params)
 
 
 class SGD:
@@ -40,25 +55,26 @@ class SGD:
 class Muon:
     """Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) for the hidden layers' weights, SGD for the rest.
 
-    Each layer's momentum is brought near the closest matrix with orthonormal rows, a filter to a row, so that a step
-    changes what every filter does about equally, and not mostly along the few directions that dominate the gradient.
-    As there, the first and the last layer, biases and batch norm are left to SGD.
+    A weight is taken as a matrix with a filter to a row, and its momentum brought near the closest one with orthonormal
+    rows (or columns, whichever are fewer): a step then changes all filters about equally, and not mostly along the few
+    directions that dominate the gradient. PyTorch does so in bf16, whatever the network's precision.
     """
 
     # As in Jordan's airbench94_muon. The post has five; these were not compared here.
     NEWTON_SCHULZ_STEPS = 3
 
-    def __init__(self, weights: list[Tensor], params: TrainParams) -> None:
-        self.params = params
-        matrices = [place for place, weight in enumerate(weights) if weight.dim() > 1]
-        self.hidden = matrices[1:-1]
-        self.others = [place for place in range(len(weights)) if place not in self.hidden]
+    def __init__(self, weights: list[Tensor], hidden: list[int], params: TrainParams) -> None:
+        """Args:
+        weights: all of a network's. `hidden`: the places among them of those that Muon moves.
+        """
+        self.params, self.hidden = params, hidden
+        self.others = [place for place in range(len(weights)) if place not in hidden]
         self.sgd = SGD([weights[place] for place in self.others], params)
-        self.orders = [memory_order(weights[place]) for place in self.hidden]
+        self.orders = [memory_order(weights[place]) for place in hidden]
         # Views: what is written to a row is written to its filter.
         self.rows = [
             nn.Parameter(weights[place].detach().permute(order).view(len(weights[place]), -1))
-            for place, order in zip(self.hidden, self.orders)
+            for place, order in zip(hidden, self.orders)
         ]
         settings = {"weight_decay": params.muon_weight_decay, "ns_steps": self.NEWTON_SCHULZ_STEPS}
         settings |= {"momentum": params.momentum, "nesterov": params.momentum > 0}
@@ -80,6 +96,3 @@ def memory_order(weight: Tensor) -> list[int]:
     In this order a filter's taps are a row without being copied. Muon's step is the same whatever their order.
     """
     return sorted(range(weight.dim()), key=weight.stride, reverse=True)
-
-
-OPTIMIZERS = {"sgd": SGD, "muon": Muon}

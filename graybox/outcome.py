@@ -16,6 +16,7 @@ from graybox.intervals import share
 # What makes training pictures, or the network that is scored, something else than what training accuracy is of: where
 # two variants differ in one of these, their training accuracies can't be compared.
 NOT_COMPARABLE = (
+    "dropout",
     "flip", "shift", "zoom", "color_jitter", "cutout", "mixup", "start_size", "full_size_from", "weight_average",
 )  # fmt: skip
 
@@ -58,12 +59,16 @@ def sentences(
         return found
     winner = frame.set_index("variant").loc[single]
     lost = winner[f"{split}_accuracy"] - row[f"{split}_accuracy"]
-    result = f"combined is {100 * lost:.1f} points of {split} accuracy behind {single}, so it lost"
+    behind = f"combined is {100 * lost:.1f} points of {split} accuracy behind {single}"
+    result = f"{behind}, so it lost"
     if lost == 0:
         sooner = "earlier of the two" if winner[f"{split}_loss"] == row[f"{split}_loss"] else "one with the lower loss"
         result = f"combined is no better than {single} on {split}, so the {sooner} is taken"
     if same == single or lost == 0:
         return [*found, f"{result}."]
+    noise = _noise(winner["validation_accuracy"], choice["validation_images"])
+    if lost <= noise if split == "validation" else said.startswith("no difference found"):
+        return [*found, f"{behind}, which may be luck, and {single} is taken."]
     reasons = _reasons(params, frame, curves, choice, single)
     why = "; ".join(reasons) if reasons else "nothing in the figures says why"
     return [*found, f"{result}. Why it may have: {why}."]
@@ -110,6 +115,7 @@ def _reasons(
     taken, unsure = _taken(choice), _unsure(choice)
     rows = frame.set_index("variant")
     accuracy, epochs = rows.loc[single, "validation_accuracy"], int(rows.loc[COMBINED, "epochs"])
+    noise = _noise(accuracy, choice["validation_images"])
     if unsure:
         reasons.append(
             f"luck in the choice: {len(unsure)} of its {len(taken)} levels ({_listed(unsure)}) "
@@ -124,7 +130,7 @@ def _reasons(
             f"interactions: the parameters were tried one at a time, where they gained {alone} points on validation; "
             f"together they gained {100 * together:+.1f}, less than the lower ends of their intervals add up to"
         )
-    if params.select.split == "test" and rows.loc[COMBINED, "validation_accuracy"] >= accuracy:
+    if params.select.split == "test" and rows.loc[COMBINED, "validation_accuracy"] > accuracy + noise:
         reasons.append(
             f"the splits disagree: on validation, by which its levels were chosen, combined has "
             f"{rows.loc[COMBINED, 'validation_accuracy']:.1%} and {single} {accuracy:.1%}"
@@ -132,12 +138,12 @@ def _reasons(
     others = len(frame) - 1
     if params.select.split == "test" and others > 1:
         reasons.append(f"{single} is the best of {others} on these very test images, which flatters it")
-    mine, theirs = (params.variant(name)[1].model_dump() for name in (COMBINED, single))
+    mine, theirs = (
+        {key: value for section in params.variant(name) for key, value in section.model_dump().items()}
+        for name in (COMBINED, single)
+    )
     if any(mine[key] != theirs[key] for key in NOT_COMPARABLE):
         return reasons
-    images = choice["validation_images"]
-    interval = share(round(accuracy * images), images)
-    noise = (interval.high - interval.low) / 2  # what validation can't resolve is no reason
     ahead, last = comparison.overfitting(curves), curves.groupby("variant").last()["train_accuracy"]
     if ahead[COMBINED] - ahead[single] > noise:
         reasons.append(
@@ -150,6 +156,12 @@ def _reasons(
             f"{last[COMBINED]:.1%} of the augmented training images, {single} on {last[single]:.1%}"
         )
     return reasons
+
+
+def _noise(accuracy: float, images: int) -> float:
+    """What so many images can't resolve, and what therefore is no reason: half of the accuracy's 95% interval."""
+    interval = share(round(accuracy * images), images)
+    return (interval.high - interval.low) / 2
 
 
 def _listed(items: list[str]) -> str:

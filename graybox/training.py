@@ -19,7 +19,7 @@ from graybox.config import ModelParams, TrainParams
 from graybox.errors import UserError
 from graybox.images import ImageSet
 from graybox.model import CNN, check_fits
-from graybox.optimizers import OPTIMIZERS
+from graybox.optimizers import optimizer_of
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,11 @@ def fit(
                 )
             )
             if not np.isfinite(curve[-1].train_loss):
+                rates = ["learning_rate", *["muon_learning_rate"] * (train_params.optimizer == "muon")]
+                now = [f"a smaller train.{rate} (now {getattr(train_params, rate)})" for rate in rates]
                 raise UserError(
-                    f"{name}: training diverged in epoch {number}; allowed: a smaller train.learning_rate "
-                    f"(now {train_params.learning_rate}) or a smaller train.gradient_clip"
+                    f"{name}: training diverged in epoch {number}; allowed: {' or '.join(now)}, "
+                    f"or a smaller train.gradient_clip"
                 )
             bar.set_postfix(loss=f"{curve[-1].train_loss:.3f}", val_acc=f"{curve[-1].validation_accuracy:.1%}")
             on_epoch(curve[-1])
@@ -117,7 +119,7 @@ class Step:
         self.loss = nn.CrossEntropyLoss(label_smoothing=params.label_smoothing)
         self.steps, self.taken = params.total_epochs * steps_per_epoch, 0
         self.weights = list(model.parameters())
-        self.optimizer = OPTIMIZERS[params.optimizer](self.weights, params)
+        self.optimizer = optimizer_of(model, params)
         self.average: AveragedModel | None = None
         if params.weight_average:
             steps = params.weight_average * steps_per_epoch

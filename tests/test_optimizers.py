@@ -25,18 +25,22 @@ def trained(model, params, steps=5, **changes):
     return {name: weight.detach().clone() for name, weight in model.named_parameters()}
 
 
-def hidden(model):
-    """The names of the weights that Muon moves."""
-    return [name for name, weight in model.named_parameters() if weight.dim() > 1][1:-1]
-
-
-@pytest.mark.parametrize("change", [{}, {"residual": True}, {"conv_layers": 1, "fc_layers": 3}])
-def test_hidden_layers_step_as_pytorchs_muon_and_the_rest_as_its_sgd(params, change):
+@pytest.mark.parametrize(
+    "change, names",
+    [
+        ({}, ["features.4.weight", "features.8.weight", "head.1.weight"]),
+        (
+            {"residual": True, "fc_layers": 1},
+            [f"features.{layer}.{part}.0.weight" for layer in (3, 6) for part in ("conv", "shortcut")],
+        ),
+        ({"conv_layers": 1, "fc_layers": 3, "batch_norm": False}, ["head.1.weight", "head.3.weight"]),
+    ],
+)
+def test_hidden_layers_step_as_pytorchs_muon_and_the_rest_as_its_sgd(params, change, names):
     start = network(params, **change)
     schedule = params.train.model_copy(update={"muon_learning_rate": 0.05, "muon_weight_decay": 0.5})
     found = trained(copy.deepcopy(start), params, **schedule.model_dump(exclude={"epochs", "optimizer"}))
 
-    names = hidden(start)
     weights = dict(start.named_parameters())
     flat = {name: torch.nn.Parameter(weights[name].detach().flatten(1).clone()) for name in names}
     muon = torch.optim.Muon(flat.values(), weight_decay=0.5, momentum=0.9, ns_steps=3)
@@ -57,7 +61,6 @@ def test_hidden_layers_step_as_pytorchs_muon_and_the_rest_as_its_sgd(params, cha
         with torch.no_grad():
             for name in names:
                 weights[name].copy_(flat[name].view_as(weights[name]))
-    assert names
     for name, weight in weights.items():
         torch.testing.assert_close(found[name], weight.detach(), rtol=1e-3, atol=1e-4)
 
@@ -65,7 +68,7 @@ def test_hidden_layers_step_as_pytorchs_muon_and_the_rest_as_its_sgd(params, cha
 def test_a_step_is_near_the_orthonormal_factor_of_the_gradient(params):
     """Its singular values are all about one, whatever the gradient's are, so no direction is left behind."""
     model = network(params)
-    name = hidden(model)[0]
+    name = "features.4.weight"
     before = dict(model.named_parameters())[name].detach().clone()
     rate = training.one_cycle(0, 1, 1.0, params.train.warmup_fraction)
     images, labels = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(1)), torch.arange(8) % 2
@@ -94,8 +97,9 @@ def test_the_memorys_order_changes_nothing(params, change):
         torch.testing.assert_close(first[name], second[name], rtol=2e-2, atol=2e-3)
 
 
-def test_without_hidden_layers_muon_is_sgd(params):
-    small = {"conv_layers": 1, "fc_layers": 1}
+@pytest.mark.parametrize("residual", [False, True])
+def test_without_hidden_layers_muon_is_sgd(params, residual):
+    small = {"conv_layers": 1, "fc_layers": 1, "residual": residual}
     first = trained(network(params, **small), params)
     second = trained(network(params, **small), params, optimizer="sgd")
     assert all(torch.equal(first[name], second[name]) for name in first)

@@ -94,6 +94,30 @@ def test_training_accuracies_on_other_pictures_are_not_compared(said, params):
     assert "it lost" in text and "overfitting" not in text and "too short" not in text
 
 
+def test_training_accuracies_with_and_without_dropout_are_not_compared(said, params):
+    """Training accuracy is counted with units dropped."""
+    params.variants["pool-3"]["model"]["dropout"] = 0.5
+    losing = {"combined": 0.65, "pool-3": 0.7, "fc-1": 0.75}
+    text = said(losing, LEVELS, combined=(0.5, 0.65), fc_1=(0.99, 0.6))
+    assert "it lost" in text and "overfitting" not in text and "too short" not in text
+
+
+@pytest.mark.parametrize("split", ["test", "validation"])
+def test_a_loss_that_may_be_luck_is_given_no_cause(said, params, split):
+    params.__dict__["select"] = params.select.model_copy(update={"split": split})
+    scores = {"fc-1": 0.6, "pool-3": 0.7, "combined": 0.698}
+    text = said(scores, scores, combined=(0.9, 0.698))
+    assert text.endswith(
+        f"combined is 0.2 points of {split} accuracy behind pool-3, which may be luck, and pool-3 is taken."
+    )
+    assert "it lost" not in text
+
+
+def test_splits_that_differ_within_the_noise_do_not_disagree(said):
+    text = said({"combined": 0.6, "pool-3": 0.7}, LEVELS | {"combined": 0.71})
+    assert "it lost" in text and "disagree" not in text
+
+
 def test_a_small_difference_is_not_claimed(said):
     text = said({"combined": 0.701, "pool-3": 0.7}, LEVELS)
     assert "variant on test: no difference found, +0.1 points (95% CI -0.1 to 0.3; p = 1.000, not corrected)" in text

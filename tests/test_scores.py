@@ -132,11 +132,13 @@ def test_levels_can_be_told_apart_and_other_parameters_have_a_sentence_too(raw_p
         "uneven": {"model": {"pool_every": [1, 2]}},
         "sparse": {"model": {"dropout": 0.5}},
         "again": {"train": {"seed": 1}},
+        "without": {"model": {"max_pool": None}},
+        "without-late": {"model": {"max_pool": None, "pool_every": 2}},
     }
     params = config.load(write_params(raw_params))
     correct = {name: np.arange(400) < 200 + 40 * place for place, name in enumerate(params.variants)}
     table = table_of(params, correct)
-    assert len(table.drop_duplicates(["filters", "max_pooling"])) == 4  # the baseline, even, late and uneven
+    assert len(table.drop_duplicates(["filters", "max_pooling"])) == 6  # all but sparse and again
     said = comparison.sentences(params, table)
     assert [sentence.split(" (")[0] for sentence in said] == [
         "filters, against 32: 32, growth 1: +10.0 points",
@@ -144,6 +146,7 @@ def test_levels_can_be_told_apart_and_other_parameters_have_a_sentence_too(raw_p
         "dropout, against the baseline's: sparse: +30.0 points",
     ]
     assert "; 2x2 after 1, 3: +40.0 points" in said[1]
+    assert "; none: +40.0 points" in said[1] and "; none, growth after every 2: +40.0 points" in said[1]
 
 
 def test_a_small_difference_is_claimed_alone_but_not_among_many(params):

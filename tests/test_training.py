@@ -74,10 +74,20 @@ def test_batches_reach_the_network_in_channels_last():
     assert batch.shape == (2, 3, 8, 8) and batch.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_divergence_is_an_error_not_a_result(settings):
+@pytest.mark.parametrize(
+    "change, named",
+    [
+        ({"learning_rate": 1e30}, r"a smaller train\.learning_rate \(now 1e\+30\), or"),
+        (
+            {"optimizer": "muon", "muon_learning_rate": 1e38},
+            r"or a smaller train\.muon_learning_rate \(now 1e\+38\), or",
+        ),
+    ],
+)
+def test_divergence_is_an_error_not_a_result(settings, change, named):
     network, schedule = settings
-    wild = schedule.model_copy(update={"learning_rate": 1e30, "gradient_clip": None})
-    with pytest.raises(UserError, match=r"diverged in epoch 1.*learning_rate"):
+    wild = schedule.model_copy(update={"gradient_clip": None, **change})
+    with pytest.raises(UserError, match=r"diverged in epoch 1; allowed: .*" + named):
         training.fit(network, wild, image_set(64), image_set(16))
 
 
