@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter, LogFormatter, MaxNLocator, PercentFormatter
+from matplotlib.transforms import Bbox
 
 from graybox.images import ImageSet
 
@@ -96,7 +97,7 @@ def costs(table: pd.DataFrame, fronts: Mapping[str, pd.Series], overfitting: pd.
         fronts: "macs" and "train_seconds" -> which rows of `table` are on the front, bool.
         overfitting: by variant, training less validation accuracy, -1..1.
     """
-    figure = Figure(figsize=(14, 4.6), layout="constrained")
+    figure = Figure(figsize=(14, 5.2), layout="constrained")
     *scatters, gaps = figure.subplots(1, 3)
     names = {"macs": "multiply-accumulates per image", "train_seconds": "seconds of training"}
     for axes, (cost, front) in zip(scatters, fronts.items()):
@@ -105,10 +106,6 @@ def costs(table: pd.DataFrame, fronts: Mapping[str, pd.Series], overfitting: pd.
         axes.scatter(table[cost], table["test_accuracy"], c=[BASELINE if best else VARIANT for best in front], s=36)
         best = table[front].sort_values(cost)
         axes.step(best[cost], best["test_accuracy"], where="post", color=BASELINE, alpha=0.5)
-        for _, row in table.iterrows():
-            axes.annotate(
-                row["variant"], (row[cost], row["test_accuracy"]), (5, 4), textcoords="offset points", fontsize=7
-            )
         axes.set(xlabel=names[cost], ylabel="test accuracy", title=f"accuracy against {names[cost]}")
         if cost == "macs":
             axes.set_xscale("log")
@@ -125,7 +122,29 @@ def costs(table: pd.DataFrame, fronts: Mapping[str, pd.Series], overfitting: pd.
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
     figure.supxlabel("orange: no other variant is both cheaper and better (Pareto front)", fontsize=9)
+    figure.draw_without_rendering()  # from here on it is known where the points lie
+    for axes, cost in zip(scatters, fronts):
+        _name_points(axes, table[cost], table["test_accuracy"], table["variant"])
     return figure
+
+
+def _name_points(axes: Axes, x: pd.Series, y: pd.Series, names: pd.Series) -> None:
+    """Write each point's name beside it: where it covers neither a point nor another name, or as few as can be."""
+    points = axes.transData.transform(np.column_stack([x, y]))
+    taken = [Bbox.from_bounds(across - 4, up - 4, 8, 8) for across, up in points]
+    beside = [(6, 4, "left"), (6, -9, "left"), (-6, 4, "right"), (-6, -9, "right")]
+    places = [*beside, (0, 9, "center"), (0, -15, "center"), (6, 14, "left"), (6, -19, "left")]
+    for name, point in zip(names, zip(x, y)):
+        tries = [
+            axes.annotate(name, point, (across, up), textcoords="offset points", fontsize=7, ha=side)
+            for across, up, side in places
+        ]
+        boxes = [text.get_window_extent() for text in tries]
+        outside = [box.x1 > axes.bbox.x1 or box.x0 < axes.bbox.x0 for box in boxes]
+        best = min(range(len(tries)), key=lambda place: (outside[place], boxes[place].count_overlaps(taken)))
+        taken.append(boxes[best])
+        for text in (*tries[:best], *tries[best + 1 :]):
+            text.remove()
 
 
 def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
