@@ -157,14 +157,19 @@ def in_words(row: Mapping[str, float], note: str = "") -> str:
         note: stands behind the p-value.
     """
     value, interval = _difference(row).rstrip(")").split(" (")
-    doubt = (
-        "" if row["p_value"] < 0.05 and row["difference_low"] * row["difference_high"] > 0 else "no difference found, "
-    )
     if over_seeds := _over_seeds(row):
         interval += f" over test images, {over_seeds} over seeds"
-        if not doubt and row["seeds_low"] * row["seeds_high"] <= 0:
-            doubt = "no difference found over seeds, "
-    return f"{doubt}{value} points (95% CI {interval}; p {paired.p_words(row['p_value'], equals='= ')}{note})"
+    unsure = f"{doubt(row)}, " if doubt(row) else ""
+    return f"{unsure}{value} points (95% CI {interval}; p {paired.p_words(row['p_value'], equals='= ')}{note})"
+
+
+def doubt(row: Mapping[str, float]) -> str:
+    """What keeps a difference, a row as for `in_words`, from being claimed, in words; empty if nothing does."""
+    if not (row["p_value"] < 0.05 and row["difference_low"] * row["difference_high"] > 0):  # NaN is no evidence
+        return "no difference found"
+    if _over_seeds(row) and row["seeds_low"] * row["seeds_high"] <= 0:
+        return "no difference found over seeds"
+    return ""
 
 
 def method(params: Params) -> str:

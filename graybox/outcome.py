@@ -59,19 +59,18 @@ def sentences(
         return found
     winner = frame.set_index("variant").loc[single]
     lost = winner[f"{split}_accuracy"] - row[f"{split}_accuracy"]
-    behind = f"combined is {100 * lost:.1f} points of {split} accuracy behind {single}"
-    result = f"{behind}, so it lost"
     if lost == 0:
         sooner = "earlier of the two" if winner[f"{split}_loss"] == row[f"{split}_loss"] else "one with the lower loss"
-        result = f"combined is no better than {single} on {split}, so the {sooner} is taken"
-    if same == single or lost == 0:
-        return [*found, f"{result}."]
+        return [*found, f"combined is no better than {single} on {split}, so the {sooner} is taken."]
+    behind = f"combined is {100 * lost:.1f} points of {split} accuracy behind {single}"
+    if same == single:
+        return [*found, f"{behind}, so it lost."]
     noise = _noise(winner["validation_accuracy"], choice["validation_images"])
-    if lost <= noise if split == "validation" else said.startswith("no difference found"):
+    if lost <= noise if split == "validation" else comparison.doubt(against):
         return [*found, f"{behind}, which may be luck, and {single} is taken."]
-    reasons = _reasons(params, frame, curves, choice, single)
+    reasons = _reasons(params, frame, curves, choice, single, noise)
     why = "; ".join(reasons) if reasons else "nothing in the figures says why"
-    return [*found, f"{result}. Why it may have: {why}."]
+    return [*found, f"{behind}, so it lost. Why it may have: {why}."]
 
 
 def _made_of(choice: Mapping[str, Any]) -> str:
@@ -108,14 +107,13 @@ def _unsure(choice: Mapping[str, Any]) -> list[str]:
 
 
 def _reasons(
-    params: Params, frame: pd.DataFrame, curves: pd.DataFrame, choice: Mapping[str, Any], single: str
+    params: Params, frame: pd.DataFrame, curves: pd.DataFrame, choice: Mapping[str, Any], single: str, noise: float
 ) -> list[str]:
-    """Why `combined` may have lost to `single`: only what the study's figures speak for."""
+    """Why `combined` may have lost to `single`: only what the study's figures speak for, beyond validation's noise."""
     reasons = []
     taken, unsure = _taken(choice), _unsure(choice)
     rows = frame.set_index("variant")
     accuracy, epochs = rows.loc[single, "validation_accuracy"], int(rows.loc[COMBINED, "epochs"])
-    noise = _noise(accuracy, choice["validation_images"])
     if unsure:
         reasons.append(
             f"luck in the choice: {len(unsure)} of its {len(taken)} levels ({_listed(unsure)}) "
