@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from graybox import config, images, inference, paired, training
+from graybox import config, images, inference, training
 from graybox.config import ModelParams, TrainParams
+from graybox.statistics import paired
 
 NETWORK = {
     "conv_layers": 4, "filters": [16, 48, 96, 192], "max_pool": 3, "pool_stride": 2, "fc_layers": 1,

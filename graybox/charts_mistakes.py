@@ -13,8 +13,8 @@ from matplotlib.ticker import PercentFormatter
 
 from graybox.figures import BASELINE, BOX, VARIANT, short
 from graybox.images import ImageSet
-from graybox.paired import p_words
 from graybox.reasons_table import CORRECT
+from graybox.statistics.paired import p_words
 
 CARD_WIDTH, CARD_HEIGHT, PICTURE, THUMB = 5.4, 1.86, 1.36, 0.7  # inches
 NEIGHBOURS_SHOWN = 5

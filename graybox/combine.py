@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from graybox import comparison, model, paired
+from graybox import comparison, model
 from graybox.comparison import FACTORS
 from graybox.config import COMBINED, Params
 from graybox.errors import UserError
+from graybox.statistics import paired
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from graybox.evidence import FLAT, MapEvidence
-from graybox.intervals import percent
+from graybox.statistics.intervals import percent
 from graybox.verdicts import BOTH, CONTEXT, MIXED, OBJECT
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from graybox import paired, tables
 from graybox.config import COMBINED, ModelParams, Params, TrainParams
-from graybox.intervals import share
+from graybox.statistics import paired, tables
+from graybox.statistics.intervals import share
 
 # The six parameters that the study is about, in the order of its charts: name -> the keys that set it.
 # A variant belongs to the first of them that it changes, so `max_pool: null` with strides in its place is pooling.

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graybox import paired
-from graybox.intervals import Estimate, percentiles, resampled_means, share
+from graybox.statistics import paired
+from graybox.statistics.intervals import Estimate, percentiles, resampled_means, share
 
 if TYPE_CHECKING:
     from graybox.occlusion import OcclusionMap

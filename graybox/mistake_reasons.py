@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest, fisher_exact
 
-from graybox import paired
-from graybox.intervals import percent, share
 from graybox.mistake_traits import KINDS, LABEL, PICTURE, TRAITS, Trait
 from graybox.reasons_table import CORRECT
+from graybox.statistics import paired
+from graybox.statistics.intervals import percent, share
 
 if TYPE_CHECKING:  # only its figures are needed here
     from graybox.label_suspects import LabelSuspects

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from graybox.intervals import percent
+from graybox.statistics.intervals import percent
 
 TAIL = 0.05
 """A picture is unusual in what less than this share of the training pictures exceed, of its class and of all."""

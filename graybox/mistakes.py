@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from graybox import scores
 from graybox.images import ImageSet
+from graybox.statistics import scores
 
 
 def confused_pairs(images: ImageSet, predicted: np.ndarray, count: int) -> pd.DataFrame:

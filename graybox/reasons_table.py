@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from graybox.paired import p_words
+from graybox.statistics.paired import p_words
 
 CORRECT = "the correctly classified"
 

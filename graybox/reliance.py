@@ -13,8 +13,8 @@ import numpy as np
 from statsmodels.stats.proportion import proportion_confint
 
 from graybox.evidence import FLAT, MapEvidence, MapFigures, summarize
-from graybox.intervals import Estimate, percentiles, resampled_means, share
 from graybox.interventions import NAMES, Interventions
+from graybox.statistics.intervals import Estimate, percentiles, resampled_means, share
 from graybox.verdicts import (
     BOTH,
     CANNOT_TELL,

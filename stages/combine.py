@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from graybox import combine, config, errors, images, scores
+from graybox import combine, config, errors, images
+from graybox.statistics import scores
 
 
 def main() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from graybox import config, errors, images, inference, model, scores
+from graybox import config, errors, images, inference, model
+from graybox.statistics import scores
 
 
 def main(variant: str) -> None:

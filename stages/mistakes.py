@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from graybox import charts_mistakes, config, errors, figures, images, inference, mistakes, model, reasons_table, scores
+from graybox import charts_mistakes, config, errors, figures, images, inference, mistakes, model, reasons_table
 from graybox.mistake_analysis import analyse
-from graybox.tables import read
+from graybox.statistics import scores
+from graybox.statistics.tables import read
 
 
 def main() -> None:

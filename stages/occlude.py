@@ -7,8 +7,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from graybox import config, errors, experiment, feature_maps, figures, images, inference, model, occlusion, panels
+from graybox.statistics.tables import read
 from graybox.strip import sliding_strip
-from graybox.tables import read
 
 
 def main() -> None:

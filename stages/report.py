@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from graybox import comparison, config, errors, figures, images, report, tables
+from graybox import comparison, config, errors, figures, images, report
+from graybox.statistics import tables
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, ttest_1samp
 
-from graybox import paired
+from graybox.statistics import paired
 
 
 def test_only_the_images_on_which_they_disagree_count():

@@ -124,7 +124,7 @@ def test_a_missing_archive_is_named(clean):
 
 def test_an_experiment_elsewhere_runs_the_code_it_was_started_with(clean):
     """`--temp` runs in a copy of the repository, which must import its own graybox and not the installed one."""
-    module = clean.folder / "graybox/scores.py"
+    module = clean.folder / "graybox/statistics/scores.py"
     module.write_text(module.read_text().replace("float((rank < 5).mean())", "0.123"))
     clean.dvc("exp", "run", "--temp", "-n", "elsewhere")
     rows = json.loads(clean.dvc("metrics", "diff", "HEAD", "elsewhere", "--json"))

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from conftest import image_set
 
-from graybox import comparison, config, figures, intervals, mistakes, paired, scores, timing
-from graybox.intervals import share
+from graybox import comparison, config, figures, mistakes, timing
+from graybox.statistics import intervals, paired, scores
+from graybox.statistics.intervals import share
 
 
 def test_known_scores():

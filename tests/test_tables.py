@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from graybox import tables
+from graybox.statistics import tables
 
 
 def test_names_stay_names_and_only_what_is_empty_is_missing(tmp_path):

@@ -1,0 +1,1 @@
+"""Figures about figures: scores, intervals, paired comparisons, and the tables that stages leave for one another."""
