@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from graybox import config, images, inference, training
+from graybox import config, inference, training
 from graybox.config import ModelParams, TrainParams
+from graybox.data import images
 from graybox.statistics import paired
 
 NETWORK = {

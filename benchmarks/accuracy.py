@@ -22,9 +22,10 @@ import torch
 import torchvision
 from torch import nn
 
-from graybox import augmentation, config, images, inference, model, training
+from graybox import augmentation, config, inference, model, training
 from graybox.config import TrainParams
-from graybox.images import ImageSet
+from graybox.data import images
+from graybox.data.images import ImageSet
 
 
 class Normalised(nn.Module):

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from graybox import config, inference, training
-from graybox.images import ImageSet
+from graybox.data.images import ImageSet
+from graybox.data.scenes import NEUTRAL, OBJECTS, World, draw
 from graybox.model import CNN
-from graybox.sources.scenes import NEUTRAL, OBJECTS, World, draw
 from graybox.verdicts import BOTH, CANNOT_TELL, CONTEXT, LEAST_SKILL, MIXED, OBJECT, kept, skill
 
 ROOT = Path(__file__).parent.parent

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from graybox import comparison, config, images, inference, interventions, model, verdicts
-from graybox.images import ImageSet
+from graybox import comparison, config, inference, interventions, model, verdicts
+from graybox.data import images
+from graybox.data.images import ImageSet
+from graybox.data.scenes import NEUTRAL, OBJECTS, World, draw
 from graybox.mistake_analysis import analyse
-from graybox.sources.scenes import NEUTRAL, OBJECTS, World, draw
 
 CLASSES = 10
 

@@ -24,9 +24,10 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
-from graybox import augmentation, config, images, inference, training
+from graybox import augmentation, config, inference, training
 from graybox.config import ModelParams, TrainParams
-from graybox.images import ImageSet
+from graybox.data import images
+from graybox.data.images import ImageSet
 from graybox.model import CNN
 
 

@@ -32,9 +32,9 @@ import torch
 
 from benchmarks.known_networks import QUICK, WORLDS, Size, Truth, network, pictures, truth, world_of
 from graybox import inference
+from graybox.data.images import ImageSet
 from graybox.evidence import MapEvidence, MapFigures, centres_inside, map_evidence, summarize
 from graybox.fills import FILLS, fill_picture
-from graybox.images import ImageSet
 from graybox.interventions import intervene
 from graybox.model import CNN
 from graybox.occlusion import choose_images, occlusion_map

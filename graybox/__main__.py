@@ -9,8 +9,8 @@ import numpy as np
 from tqdm import tqdm
 
 from graybox import errors
+from graybox.data.sources.catalogue import UnreadableError
 from graybox.errors import UserError
-from graybox.sources.catalogue import UnreadableError
 
 
 def main(*arguments: str) -> None:
@@ -38,7 +38,8 @@ def main(*arguments: str) -> None:
 def occlude(options: argparse.Namespace) -> None:
     """Draw one image's panel, and say what it shows."""
     # Here and not above: `--help` should not take seconds.
-    from graybox import config, experiment, feature_maps, figures, images, inference, model, panels
+    from graybox import config, experiment, feature_maps, figures, inference, model, panels
+    from graybox.data import images
 
     params = config.load()
     output = options.output or Path(f"{options.image.stem}-occlusion.png")
@@ -73,7 +74,7 @@ def occlude(options: argparse.Namespace) -> None:
 
 def _square(path: Path, box: list[float] | None, size: int) -> tuple[np.ndarray, np.ndarray]:
     """The picture as the model wants it, and the box in its pixels; the same steps as for a data set."""
-    from graybox.sources import decode
+    from graybox.data.sources import decode
 
     try:
         image = decode.open_image(path.read_bytes())
@@ -86,7 +87,7 @@ def _square(path: Path, box: list[float] | None, size: int) -> tuple[np.ndarray,
 
 def _interventions(network, picture: np.ndarray, label: int, box: np.ndarray, settings) -> dict[str, object] | None:
     from graybox import verdicts
-    from graybox.images import ImageSet
+    from graybox.data.images import ImageSet
     from graybox.interventions import intervene
 
     alone = ImageSet(picture[None], np.array([label]), network.class_names, ("",), box[None])

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from graybox.config import TrainParams
-from graybox.images import ImageSet
+from graybox.data.images import ImageSet
 from graybox.inference import to_float
 
 LUMA = (0.2989, 0.587, 0.114)

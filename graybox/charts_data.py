@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from graybox.data.images import ImageSet
 from graybox.figures import colours, draw_box, short
-from graybox.images import ImageSet
 
 MOST_CLASSES_SHOWN = 25
 
@@ -43,7 +43,7 @@ def counts_chart(summary: Mapping[str, Any]) -> Figure:
     """Images of each class by split, and the other facts beside them.
 
     Args:
-        summary: what `graybox.data_summary.write` wrote.
+        summary: what `graybox.data.summary.write` wrote.
     """
     counts = pd.DataFrame.from_dict(summary["images_per_class"], orient="index")
     figure = Figure(figsize=(11, 3.8), layout="constrained")

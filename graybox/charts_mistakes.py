@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter
 
+from graybox.data.images import ImageSet
 from graybox.figures import BASELINE, BOX, VARIANT, short
-from graybox.images import ImageSet
 from graybox.reasons_table import CORRECT
 from graybox.statistics.paired import p_words
 

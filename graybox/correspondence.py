@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from graybox.consistency import EXCHANGED, OWN, RANDOM, distances, reading, summarize
+from graybox.data.images import ImageSet
 from graybox.fills import Fill, fill_picture
-from graybox.images import ImageSet
 from graybox.model import CNN
 
 # Parts of the object box, each a third of its width and height: small as the paper's eyes and noses, all of one size,

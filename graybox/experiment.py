@@ -10,10 +10,10 @@ import pandas as pd
 
 from graybox import feature_maps, occlusion
 from graybox.commentary import commentary
+from graybox.data.images import ImageSet
 from graybox.evidence import MapEvidence, map_evidence
 from graybox.feature_maps import Peaks
 from graybox.fills import Fill, fill_picture
-from graybox.images import ImageSet
 from graybox.model import CNN
 from graybox.occlusion import OcclusionMap
 

@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter, LogFormatter, MaxNLocator, PercentFormatter
 from matplotlib.transforms import Bbox
 
-from graybox.images import ImageSet
+from graybox.data.images import ImageSet
 
 BASELINE, VARIANT, BOX = "#d95f02", "#1b6ca8", "#e7298a"
 

@@ -16,8 +16,8 @@ import numpy as np
 from torch import nn
 
 from graybox import inference
+from graybox.data.images import ImageSet
 from graybox.fills import Fill, fill_picture
-from graybox.images import ImageSet
 
 NAMES = ("as_is", "box_hidden", "context_hidden", "control")
 """The interventions, the image as it is among them."""

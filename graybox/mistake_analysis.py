@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from graybox import mistake_evidence, mistake_reasons
-from graybox.images import ImageSet
+from graybox.data.images import ImageSet
 from graybox.label_suspects import LabelSuspects, recalibrated, suspects, temperature
 from graybox.model import CNN
 from graybox.neighbours import Neighbours, answers_and_features, nearest

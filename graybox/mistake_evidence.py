@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import entropy
 
-from graybox.images import ImageSet
+from graybox.data.images import ImageSet
 from graybox.picture_measures import MEASURES, measure, ordinary, place
 
 if TYPE_CHECKING:  # evidence needs no network, only what one said

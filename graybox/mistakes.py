@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from graybox.images import ImageSet
+from graybox.data.images import ImageSet
 from graybox.statistics import scores
 
 

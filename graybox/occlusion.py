@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from graybox import incremental
+from graybox.data.images import ImageSet
 from graybox.errors import UserError
-from graybox.images import ImageSet
 from graybox.model import CNN
 
 

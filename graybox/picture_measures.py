@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import laplace
 
-from graybox.images import ImageSet
+from graybox.data.images import ImageSet
 from graybox.interventions import box_mask
 
 LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)  # ITU-R BT.709, section 3.2
@@ -20,7 +20,7 @@ def measure(images: ImageSet) -> pd.DataFrame:
     """The figures of each of N pictures.
 
     Whether there are several objects is not known: an ImageSet has at most one box per image, as the sources that
-    find several keep one (`graybox.sources.boxes`).
+    find several keep one (`graybox.data.sources.boxes`).
 
     Returns:
         N rows. Columns, NaN where there is no box (or, in the last, nothing inside or outside it):

@@ -16,8 +16,8 @@ from tqdm import tqdm
 from graybox import inference
 from graybox.augmentation import Batches
 from graybox.config import ModelParams, TrainParams
+from graybox.data.images import ImageSet
 from graybox.errors import UserError
-from graybox.images import ImageSet
 from graybox.model import CNN, check_fits
 from graybox.optimizers import optimizer_of
 

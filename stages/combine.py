@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from graybox import combine, config, errors, images
+from graybox import combine, config, errors
+from graybox.data import images
 from graybox.statistics import scores
 
 

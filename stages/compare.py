@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from graybox import comparison, config, errors, figures, images, outcome
+from graybox import comparison, config, errors, figures, outcome
+from graybox.data import images
 
 
 def main() -> None:

@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from graybox import charts_correspondence, config, correspondence, errors, figures, images, inference, model
+from graybox import charts_correspondence, config, correspondence, errors, figures, inference, model
+from graybox.data import images
 
 
 def main() -> None:

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from graybox import config, errors, sources
+from graybox import config, errors
+from graybox.data import sources
 
 
 def main() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from graybox import config, errors, images, inference, model
+from graybox import config, errors, inference, model
+from graybox.data import images
 from graybox.statistics import scores
 
 

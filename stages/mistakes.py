@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from graybox import charts_mistakes, config, errors, figures, images, inference, mistakes, model, reasons_table
+from graybox import charts_mistakes, config, errors, figures, inference, mistakes, model, reasons_table
+from graybox.data import images
 from graybox.mistake_analysis import analyse
 from graybox.statistics import scores
 from graybox.statistics.tables import read

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from graybox import config, errors, experiment, feature_maps, figures, images, inference, model, occlusion, panels
+from graybox import config, errors, experiment, feature_maps, figures, inference, model, occlusion, panels
+from graybox.data import images
 from graybox.statistics.tables import read
 from graybox.strip import sliding_strip
 

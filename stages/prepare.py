@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from graybox import config, errors, sources
-from graybox.prepare import prepare
+from graybox import config, errors
+from graybox.data import sources
+from graybox.data.prepare import prepare
 
 
 def main() -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from graybox import config, errors, evidence, figures, images, inference, interventions, model, occlusion, verdicts
+from graybox import config, errors, evidence, figures, inference, interventions, model, occlusion, verdicts
 from graybox.charts_reliance import reliance_chart
+from graybox.data import images
 from graybox.fills import fill_picture
 from graybox.reliance import judge
 

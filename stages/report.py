@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from graybox import comparison, config, errors, figures, images, report
+from graybox import comparison, config, errors, figures, report
+from graybox.data import images
 from graybox.statistics import tables
 
 

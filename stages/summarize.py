@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from graybox import charts_data, errors, figures, images
+from graybox import charts_data, errors, figures
+from graybox.data import images
 
 
 def main() -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from dvclive import Live
 
-from graybox import config, errors, images, model, timing, training
+from graybox import config, errors, model, timing, training
+from graybox.data import images
 
 
 def main(variant: str) -> None:

@@ -12,7 +12,7 @@ import yaml
 from loopback import Server, served
 
 from graybox import config
-from graybox.images import ImageSet
+from graybox.data.images import ImageSet
 
 ROOT = Path(__file__).parent.parent
 

@@ -6,8 +6,8 @@ import pytest
 from conftest import image_set
 
 from benchmarks import ablation, accuracy
-from graybox import images
-from graybox.images import BOX_COLUMNS, SPLITS
+from graybox.data import images
+from graybox.data.images import BOX_COLUMNS, SPLITS
 
 
 @pytest.fixture

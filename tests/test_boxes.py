@@ -13,11 +13,12 @@ from PIL import Image
 from test_prepare import params
 from test_sources import encoded, everything, make_tar, make_zip, plain, write_files
 
-from graybox import config, images, sources
+from graybox import config
+from graybox.data import images, sources
+from graybox.data.prepare import prepare
+from graybox.data.sources import boxes
+from graybox.data.sources.box_matching import match
 from graybox.errors import UserError
-from graybox.prepare import prepare
-from graybox.sources import boxes
-from graybox.sources.box_matching import match
 
 KEY = "sources.folder.boxes"
 

@@ -16,10 +16,11 @@ from conftest import ROOT
 from PIL import Image
 from python2_pickles import python2
 
-from graybox import config, sources
+from graybox import config
+from graybox.data import sources
+from graybox.data.prepare import prepare
+from graybox.data.sources import archives, classic, tiny_imagenet
 from graybox.errors import UserError
-from graybox.prepare import prepare
-from graybox.sources import archives, classic, tiny_imagenet
 
 REAL_ZIP = Path(os.environ.get("GRAYBOX_TINY_IMAGENET", ROOT.parent / "shared/data/tiny-imagenet-25.zip"))
 WNIDS = {"train": ["n03", "n01", "n05"], "val": ["n04"], "test": ["n02", "n06"]}

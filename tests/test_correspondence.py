@@ -14,7 +14,7 @@ from torch import nn
 from graybox import consistency, correspondence
 from graybox.charts_correspondence import correspondence_chart
 from graybox.config import ModelParams
-from graybox.images import ImageSet
+from graybox.data.images import ImageSet
 from graybox.model import CNN
 
 SIZE, CLASSES, PER_CLASS = 32, 6, 8

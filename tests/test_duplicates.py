@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from test_prepare import bytes_of, params
 
-from graybox import duplicates, images
+from graybox.data import duplicates, images
+from graybox.data.prepare import prepare
+from graybox.data.sources import Catalogue, UnreadableError
 from graybox.errors import UserError
-from graybox.prepare import prepare
-from graybox.sources import Catalogue, UnreadableError
 
 
 @dataclass(frozen=True)

@@ -53,8 +53,8 @@ def test_deps_are_exactly_the_modules_that_the_stage_reaches(name):
         if dep.startswith(("graybox/", "stages/")):
             declared |= set(path.rglob("*.py")) if path.is_dir() else {path}
     needed = reached(ROOT / f"stages/{script}.py")
-    if "graybox/sources" in stage["deps"]:  # which source is imported is only known from the parameters
-        needed |= set((ROOT / "graybox/sources").rglob("*.py"))
+    if "graybox/data/sources" in stage["deps"]:  # which source is imported is only known from the parameters
+        needed |= set((ROOT / "graybox/data/sources").rglob("*.py"))
     assert {p for p in declared if p.suffix == ".py"} == needed
 
 

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from test_sources import NO_BOX, encoded
 
+from graybox.data.sources import UnreadableError, archives, boxes, decode, fetch
+from graybox.data.sources.decode import open_image, square
 from graybox.errors import UserError
-from graybox.sources import UnreadableError, archives, boxes, decode, fetch
-from graybox.sources.decode import open_image, square
 
 EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", 60))
 pytestmark = pytest.mark.filterwarnings("ignore")  # Pillow's, about what is broken

@@ -23,10 +23,11 @@ from conftest import ROOT
 from loopback import Fault, Server, served
 from PIL import Image
 
-from graybox import config, images, sources
+from graybox import config
+from graybox.data import images, sources
+from graybox.data.prepare import prepare
+from graybox.data.sources import UnreadableError, hub, mini_imagenet, shards
 from graybox.errors import UserError
-from graybox.prepare import prepare
-from graybox.sources import UnreadableError, hub, mini_imagenet, shards
 
 REPOSITORY = "someone/mini-imagenet"
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -223,7 +224,7 @@ def test_an_interrupted_download_goes_on_with_the_shards_that_are_there(server, 
 KILLED = """
 import os, pathlib, sys
 from graybox import config, sources
-from graybox.sources import hub
+from graybox.data.sources import hub
 
 fetch = hub._fetch
 def fetch_until(options, shard, folder, bar, before):
@@ -459,7 +460,7 @@ def test_a_preparation_reads_each_row_group_once_and_holds_a_batch(two_shards, t
             pass
 
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", watched)
-    monkeypatch.setattr("graybox.prepare.ProcessPoolExecutor", Here)
+    monkeypatch.setattr("graybox.data.prepare.ProcessPoolExecutor", Here)
     data = params.data.model_copy(update={"images_per_class": None, "classes": 2})
     prepared = prepare(shards.catalogue(two_shards), data, 24, tmp_path)
     assert len(prepared.table) == 40
@@ -469,7 +470,7 @@ def test_a_preparation_reads_each_row_group_once_and_holds_a_batch(two_shards, t
 PEAK = """
 import re, sys
 from pathlib import Path
-from graybox.sources import shards
+from graybox.data.sources import shards
 
 def peak():
     "In MiB. getrusage's would start from the parent's, which made the shards."

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from graybox import images
-from graybox.images import BOX_COLUMNS, SPLITS
+from graybox.data import images
+from graybox.data.images import BOX_COLUMNS, SPLITS
 
 CLASSES = ['a "quoted", name', "null", "нож"]
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from graybox.images import ImageSet
+from graybox.data.images import ImageSet
 from graybox.interventions import SIDES, box_mask, context_masks, hide, intervene
 
 boxes = st.tuples(st.integers(0, 11), st.integers(0, 8), st.integers(1, 12), st.integers(1, 9)).map(

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from test_classic import csv_contents, options
 
-from graybox import sources
+from graybox.data import sources
+from graybox.data.sources.mini_imagenet import open as open_source
 from graybox.errors import UserError
-from graybox.sources.mini_imagenet import open as open_source
 
 
 def classic_folder(root):

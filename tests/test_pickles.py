@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from python2_pickles import python2
 
+from graybox.data.sources import pickle_arrays, pickles
 from graybox.errors import UserError
-from graybox.sources import pickle_arrays, pickles
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 84, 84, 3), dtype=np.uint8)
 CACHE = {"image_data": IMAGES, "class_dict": {"n01532829": [0, 2, 4], "n01558993": [1, 3, 5]}}
@@ -409,7 +409,7 @@ def test_random_opcodes_are_read_or_refused(parts):
 FUZZ_IN_LITTLE_MEMORY = """
 import random, resource, sys
 from graybox.errors import UserError
-from graybox.sources import pickles
+from graybox.data.sources import pickles
 from test_pickles import CODES, HOSTILE, SEEDS
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + (400 << 20),) * 2)

@@ -19,11 +19,12 @@ from conftest import ROOT
 from PIL import Image
 from test_sources import REAL_ZIP, everything, needs_real_zip, tiny_contents, write_files
 
-from graybox import config, images, sources
+from graybox import config
+from graybox.data import images, sources
+from graybox.data.prepare import CHUNK, choose, choose_classes, prepare
+from graybox.data.sources import Catalogue, UnreadableError, folder
+from graybox.data.sources.archives import FolderFiles
 from graybox.errors import UserError
-from graybox.prepare import CHUNK, choose, choose_classes, prepare
-from graybox.sources import Catalogue, UnreadableError, folder
-from graybox.sources.archives import FolderFiles
 
 DEFAULTS = {"source": "folder", "validation_fraction": 0.15, "test_fraction": 0.2, "classes": None}
 DEFAULTS |= {"images_per_class": None, "max_unreadable": 0, "seed": 0}
@@ -388,6 +389,6 @@ def test_the_stages_turn_a_folder_into_a_prepared_set(tmp_path, raw_params):
 
 
 def test_preparing_does_not_wait_for_torch():
-    program = "import sys, graybox.prepare, graybox.sources; print('torch' in sys.modules)"
+    program = "import sys, graybox.data.prepare, graybox.data.sources; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image, ImageOps
 from test_sources import NO_BOX, box_of, encoded, plain
 
-from graybox.sources.catalogue import UnreadableError
-from graybox.sources.decode import _reduce, open_image, square
-from graybox.sources.scenes import World, draw
+from graybox.data.scenes import World, draw
+from graybox.data.sources.catalogue import UnreadableError
+from graybox.data.sources.decode import _reduce, open_image, square
 
 
 def smooth(width: int, height: int, seed: int = 0) -> Image.Image:

@@ -11,8 +11,8 @@ from test_interventions import Patch, coded
 
 from graybox import training
 from graybox.config import ModelParams
+from graybox.data.images import ImageSet
 from graybox.evidence import MapEvidence
-from graybox.images import ImageSet
 from graybox.interventions import Interventions, intervene
 from graybox.reliance import judge
 from graybox.verdicts import (

@@ -17,9 +17,10 @@ import pytest
 import test_sources
 from test_sources import CONTENTS, download, everything, make_tar, make_zip
 
-from graybox import config, sources
+from graybox import config
+from graybox.data import sources
+from graybox.data.sources import UnreadableError, archives, downloads, limited, tars
 from graybox.errors import UserError
-from graybox.sources import UnreadableError, archives, downloads, limited, tars
 
 archive_bytes, raw, server = test_sources.archive_bytes, test_sources.raw, test_sources.server
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from graybox.sources.scenes import BACKGROUNDS, NEUTRAL, OBJECTS, Scene, World, draw
+from graybox.data.scenes import BACKGROUNDS, NEUTRAL, OBJECTS, Scene, World, draw
 
 CALM = World(noise=(0, 0), hidden=0, clutter=(0, 0))
 ALL_OBJECTS = (NEUTRAL, *range(10))

@@ -23,11 +23,12 @@ import pytest
 from conftest import ROOT
 from PIL import Image, ImageOps
 
-from graybox import config, sources
+from graybox import config
+from graybox.data import sources
+from graybox.data.scenes import OBJECTS, draw
+from graybox.data.sources import UnreadableError, archives, downloads, fetch, folder, generated, tiny_imagenet, wordnet
+from graybox.data.sources.decode import open_image, square
 from graybox.errors import UserError
-from graybox.sources import UnreadableError, archives, downloads, fetch, folder, generated, tiny_imagenet, wordnet
-from graybox.sources.decode import open_image, square
-from graybox.sources.scenes import OBJECTS, draw
 
 NO_BOX = np.full(4, np.nan, np.float32)
 REAL_ZIP = Path(os.environ.get("GRAYBOX_TINY_IMAGENET", ROOT.parent / "shared/data/tiny-imagenet-25.zip"))

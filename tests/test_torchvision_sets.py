@@ -15,10 +15,11 @@ import pytest
 from python2_pickles import python2
 from torchvision import datasets
 
-from graybox import config, sources
+from graybox import config
+from graybox.data import sources
+from graybox.data.prepare import prepare
+from graybox.data.sources import downloads, torchvision_sets
 from graybox.errors import UserError
-from graybox.prepare import prepare
-from graybox.sources import downloads, torchvision_sets
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 PIXELS = np.random.default_rng(0).integers(0, 256, (60, 32, 32, 3), dtype=np.uint8)

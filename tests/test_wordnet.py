@@ -7,8 +7,8 @@ import zipfile
 
 from test_sources import REAL_ZIP, InMemory, needs_real_zip
 
-from graybox.sources import folder
-from graybox.sources.wordnet import WORDS, readable_names
+from graybox.data.sources import folder
+from graybox.data.sources.wordnet import WORDS, readable_names
 
 
 def test_there_are_a_hundred_ids_with_a_word_each():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
-from graybox.sources.decode import EXTENSIONS
+from graybox.data.sources.decode import EXTENSIONS
 
 _SEVERAL = -1
 

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 from graybox.config import MiniImagenetParams
+from graybox.data.sources import archives, arrays, fetch
+from graybox.data.sources.archives import Files, is_hidden
+from graybox.data.sources.catalogue import Catalogue, UnreadableError
+from graybox.data.sources.classic_pickles import convert
+from graybox.data.sources.decode import EXTENSIONS, FileLoader
+from graybox.data.sources.wordnet import readable_names
 from graybox.errors import UserError
-from graybox.sources import archives, arrays, fetch
-from graybox.sources.archives import Files, is_hidden
-from graybox.sources.catalogue import Catalogue, UnreadableError
-from graybox.sources.classic_pickles import convert
-from graybox.sources.decode import EXTENSIONS, FileLoader
-from graybox.sources.wordnet import readable_names
 
 KEY = "sources.mini_imagenet.path"
 PARTS = ("train", "val", "test")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from graybox.images import SPLITS
+from graybox.data.images import SPLITS
 
 
 @dataclass(frozen=True)

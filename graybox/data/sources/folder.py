@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from graybox.config import FolderParams
+from graybox.data.sources import boxes, fetch
+from graybox.data.sources.archives import Files, is_hidden
+from graybox.data.sources.catalogue import Catalogue
+from graybox.data.sources.decode import EXTENSIONS, FileLoader
+from graybox.data.sources.wordnet import readable_names
 from graybox.errors import UserError
-from graybox.sources import boxes, fetch
-from graybox.sources.archives import Files, is_hidden
-from graybox.sources.catalogue import Catalogue
-from graybox.sources.decode import EXTENSIONS, FileLoader
-from graybox.sources.wordnet import readable_names
 
 SPLIT_FOLDERS = {"train": "train", "test": "test"} | dict.fromkeys(("val", "valid", "validation"), "validation")
 

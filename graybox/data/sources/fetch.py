@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from graybox.data.sources import archives, downloads
 from graybox.errors import UserError
-from graybox.sources import archives, downloads
 
 ALLOWED = "the path of a folder, a zip or a tar, or the http(s) URL of a zip or a tar"
 ARCHIVE = "archive.zip"

@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 from tqdm import tqdm
 
 from graybox.config import MiniImagenetParams
+from graybox.data.sources import shards
+from graybox.data.sources.catalogue import Catalogue
 from graybox.errors import UserError
-from graybox.sources import shards
-from graybox.sources.catalogue import Catalogue
 
 # The client reads these when it is imported. Xet is a second way to download, with faults of its own.
 os.environ["HF_HUB_DISABLE_XET"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"

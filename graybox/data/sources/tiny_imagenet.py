@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from graybox.config import TinyImagenetParams
+from graybox.data.sources import fetch
+from graybox.data.sources.archives import Files, is_hidden
+from graybox.data.sources.catalogue import Catalogue, UnreadableError
+from graybox.data.sources.decode import FileLoader
+from graybox.data.sources.wordnet import readable_names
 from graybox.errors import UserError
-from graybox.sources import fetch
-from graybox.sources.archives import Files, is_hidden
-from graybox.sources.catalogue import Catalogue, UnreadableError
-from graybox.sources.decode import FileLoader
-from graybox.sources.wordnet import readable_names
 
 _TRAIN = re.compile(r"((?:[^/]+/)?)train/([^/]+)/images/([^/]+\.JPEG)")
 _NO_BOX = (np.nan,) * 4

@@ -1,4 +1,4 @@
-"""How NumPy's arrays, scalars and dtypes are spelled in a pickle, for graybox.sources.pickles.
+"""How NumPy's arrays, scalars and dtypes are spelled in a pickle, for graybox.data.sources.pickles.
 
 Nothing here is looked up by the name that a file gives: the few spellings are compared with, and all else is refused.
 """

@@ -6,8 +6,8 @@ guessed, what a classifier could have learnt from; and the same picture can be d
 or another background.
 """
 
-from graybox.sources.scenes.backgrounds import BACKGROUNDS
-from graybox.sources.scenes.objects import OBJECTS
-from graybox.sources.scenes.world import NEUTRAL, Scene, World, draw
+from graybox.data.scenes.backgrounds import BACKGROUNDS
+from graybox.data.scenes.objects import OBJECTS
+from graybox.data.scenes.world import NEUTRAL, Scene, World, draw
 
 __all__ = ["BACKGROUNDS", "NEUTRAL", "OBJECTS", "Scene", "World", "draw"]

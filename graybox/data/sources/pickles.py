@@ -16,8 +16,8 @@ import struct
 from pathlib import Path
 from typing import Any, NoReturn
 
+from graybox.data.sources.pickle_arrays import Dtype, Global, Pending, Refused, Text, reduced
 from graybox.errors import UserError
-from graybox.sources.pickle_arrays import Dtype, Global, Pending, Refused, Text, reduced
 
 MAX_BYTES = 4 << 30
 MAX_STEPS = 1_000_000  # opcodes, each of which makes at most one small object

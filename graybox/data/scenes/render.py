@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from graybox.sources.scenes.backgrounds import Ground
-from graybox.sources.scenes.objects import FORM, OCCLUDERS, Painter
-from graybox.sources.scenes.paint import Ink, Pen, fraction, hsv
+from graybox.data.scenes.backgrounds import Ground
+from graybox.data.scenes.objects import FORM, OCCLUDERS, Painter
+from graybox.data.scenes.paint import Ink, Pen, fraction, hsv
 
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1, half-open
 

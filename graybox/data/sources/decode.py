@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from graybox.data.sources.archives import Files
+from graybox.data.sources.catalogue import UnreadableError
 from graybox.errors import UserError
-from graybox.sources.archives import Files
-from graybox.sources.catalogue import UnreadableError
 
 # Named, because Pillow would otherwise try every format it knows, Ghostscript's included.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")

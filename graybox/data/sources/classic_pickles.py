@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from graybox.data.sources import archives, arrays, pickles
 from graybox.errors import UserError
-from graybox.sources import archives, arrays, pickles
 
 
 class Class(NamedTuple):
@@ -23,7 +23,7 @@ class Class(NamedTuple):
 
 
 def convert(files: archives.Files, pickled: dict[str, str], raw: Path, partial: Path) -> None:
-    """Keep the pictures of the pickles in `raw`, as graybox.sources.arrays has them.
+    """Keep the pictures of the pickles in `raw`, as graybox.data.sources.arrays has them.
 
     Args:
         pickled: part ("train", "val", "test") -> its file.

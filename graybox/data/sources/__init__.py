@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 from graybox.config import Section
+from graybox.data.sources import folder, generated, mini_imagenet, tiny_imagenet, torchvision_sets
+from graybox.data.sources.catalogue import Catalogue, UnreadableError
 from graybox.errors import UserError
-from graybox.sources import folder, generated, mini_imagenet, tiny_imagenet, torchvision_sets
-from graybox.sources.catalogue import Catalogue, UnreadableError
 
 __all__ = ["Catalogue", "UnreadableError", "download", "open"]
 

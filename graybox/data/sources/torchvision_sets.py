@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graybox.config import TorchvisionParams
+from graybox.data.sources import arrays, downloads, pickles
+from graybox.data.sources.catalogue import Catalogue
 from graybox.errors import UserError
-from graybox.sources import arrays, downloads, pickles
-from graybox.sources.catalogue import Catalogue
 
 MAX_FILE_BYTES = 256 << 20  # CIFAR-100's training pickle has 155 MB
 SIDE = 32  # of CIFAR's images, in pixels

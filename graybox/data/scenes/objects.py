@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from graybox.sources.scenes.paint import Ink, Pen, arc, smooth
+from graybox.data.scenes.paint import Ink, Pen, arc, smooth
 
 FORM = 8
 

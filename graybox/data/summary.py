@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from graybox.images import BOX_COLUMNS, SPLITS
+from graybox.data.images import BOX_COLUMNS, SPLITS
 
 
 def write(

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from graybox.data.sources.catalogue import Catalogue, UnreadableError
+from graybox.data.sources.decode import open_image
+from graybox.data.sources.wordnet import readable_names
 from graybox.errors import UserError
-from graybox.sources.catalogue import Catalogue, UnreadableError
-from graybox.sources.decode import open_image
-from graybox.sources.wordnet import readable_names
 
 BATCH = 16  # pictures in memory at a time: a full-size photograph has about 0.1 MB
 _BYTES = "image.bytes"

@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image
 
 from graybox.config import MiniImagenetParams
+from graybox.data.sources import boxes, classic, hub
+from graybox.data.sources.catalogue import Catalogue, Load
+from graybox.data.sources.decode import check_box
 from graybox.errors import UserError
-from graybox.sources import boxes, classic, hub
-from graybox.sources.catalogue import Catalogue, Load
-from graybox.sources.decode import check_box
 
 KEY = "sources.mini_imagenet.boxes"
 

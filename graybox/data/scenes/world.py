@@ -12,9 +12,9 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from graybox.sources.scenes.backgrounds import BACKGROUNDS, GROUNDS, plain
-from graybox.sources.scenes.objects import OBJECTS, PAINTERS, blob
-from graybox.sources.scenes.render import (
+from graybox.data.scenes.backgrounds import BACKGROUNDS, GROUNDS, plain
+from graybox.data.scenes.objects import OBJECTS, PAINTERS, blob
+from graybox.data.scenes.render import (
     box_of,
     draw_light,
     draw_look,

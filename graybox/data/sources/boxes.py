@@ -24,10 +24,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from graybox.data.sources import archives, fetch
+from graybox.data.sources.box_matching import match
+from graybox.data.sources.catalogue import UnreadableError
 from graybox.errors import UserError
-from graybox.sources import archives, fetch
-from graybox.sources.box_matching import match
-from graybox.sources.catalogue import UnreadableError
 
 ALLOWED = (
     "null, a CSV file with the columns file, x0, y0, x1, y1, or a folder, a zip or a tar of PASCAL VOC's XML files"

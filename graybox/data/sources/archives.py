@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+from graybox.data.sources import tars
+from graybox.data.sources.catalogue import UnreadableError
+from graybox.data.sources.limited import Limited, max_unpacked, unpacks_to_too_much
 from graybox.errors import UserError
-from graybox.sources import tars
-from graybox.sources.catalogue import UnreadableError
-from graybox.sources.limited import Limited, max_unpacked, unpacks_to_too_much
 
 MAX_FILE_BYTES = 64 << 20
 MAX_ENTRIES = 2_000_000

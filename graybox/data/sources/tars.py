@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from graybox.data.sources.limited import Limited, TooFarError, max_unpacked, unpacks_to_too_much
 from graybox.errors import UserError
-from graybox.sources.limited import Limited, TooFarError, max_unpacked, unpacks_to_too_much
 
 MAX_HEADER_BYTES = 1 << 20  # of a long name or other extended header
 BLOCK = 1 << 16

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw
 
-from graybox.sources.scenes.paint import fraction, hsv, inks, noise, ramp, step
+from graybox.data.scenes.paint import fraction, hsv, inks, noise, ramp, step
 
 
 def wood(side: int, rng: np.random.Generator) -> np.ndarray:

@@ -19,12 +19,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from graybox import data_summary, duplicates, images
 from graybox.config import DataParams
+from graybox.data import duplicates, images, summary
+from graybox.data.images import BOX_COLUMNS, SPLITS
+from graybox.data.sources.catalogue import Catalogue, Load, UnreadableError
+from graybox.data.sources.decode import square
 from graybox.errors import UserError
-from graybox.images import BOX_COLUMNS, SPLITS
-from graybox.sources.catalogue import Catalogue, Load, UnreadableError
-from graybox.sources.decode import square
 
 CHUNK = 64  # images for a worker at a time
 MAX_SHOWN = 50  # unreadable files in a message
@@ -142,7 +142,7 @@ def _prepare(
         folder / "duplicates.txt",
         [f"{files[row]} ({splits[row]}): as {files[other]} ({splits[other]})" for row, other in twice.items()],
     )
-    data_summary.write(
+    summary.write(
         folder,
         table,
         class_names,

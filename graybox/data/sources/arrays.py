@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from graybox.data.sources.catalogue import Catalogue
 from graybox.errors import UserError
-from graybox.sources.catalogue import Catalogue
 
 IMAGES, PICTURES = "images.npy", "pictures.json"
 

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from graybox.config import ScenesParams
-from graybox.sources.catalogue import Catalogue
-from graybox.sources.scenes import OBJECTS, World, draw
+from graybox.data.scenes import OBJECTS, World, draw
+from graybox.data.sources.catalogue import Catalogue
 
 
 @dataclass(frozen=True)
