@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from graybox import config, inference, training
+from graybox import config
 from graybox.config import ModelParams, TrainParams
 from graybox.data import images
+from graybox.network import inference, training
 from graybox.statistics import paired
 
 NETWORK = {

@@ -22,10 +22,11 @@ import torch
 import torchvision
 from torch import nn
 
-from graybox import augmentation, config, inference, model, training
+from graybox import config
 from graybox.config import TrainParams
 from graybox.data import images
 from graybox.data.images import ImageSet
+from graybox.network import augmentation, cnn, inference, training
 
 
 class Normalised(nn.Module):
@@ -95,7 +96,7 @@ def main(arguments: list[str] | None = None) -> None:
     train = parts["train"]
 
     ours = training.fit(network, schedule, train, parts["validation"], name=options.variant)
-    macs = model.multiply_accumulates(network, train.size, len(train.class_names))
+    macs = cnn.multiply_accumulates(network, train.size, len(train.class_names))
     name = f"ours, {options.variant} ({macs / 1e6:,.0f} M MACs, {ours.model.parameter_count / 1e6:.1f} M weights)"
     rows = [row(name, ours.model, parts, ours.seconds, len(ours.curve))]
     for peak in options.rates:

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from graybox import config, inference, training
+from graybox import config
 from graybox.data.images import ImageSet
 from graybox.data.scenes import NEUTRAL, OBJECTS, World, draw
-from graybox.model import CNN
+from graybox.network import inference, training
+from graybox.network.cnn import CNN
 from graybox.verdicts import BOTH, CANNOT_TELL, CONTEXT, LEAST_SKILL, MIXED, OBJECT, kept, skill
 
 ROOT = Path(__file__).parent.parent

@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from graybox import comparison, config, inference, interventions, model, verdicts
+from graybox import comparison, config, interventions, verdicts
 from graybox.data import images
 from graybox.data.images import ImageSet
 from graybox.data.scenes import NEUTRAL, OBJECTS, World, draw
 from graybox.mistake_analysis import analyse
+from graybox.network import cnn, inference
 
 CLASSES = 10
 
@@ -65,8 +66,8 @@ def main() -> None:
         name: sorted(Path(f"models/variants/{name}").glob("*.safetensors"))
         for name in comparison.read("report/comparison.csv")["variant"]
     }
-    networks = {name: model.load(found[0], device) for name, found in files.items()}
-    best = model.load("models/best.safetensors", device)
+    networks = {name: cnn.load(found[0], device) for name, found in files.items()}
+    best = cnn.load("models/best.safetensors", device)
     splits = {name: images.load("data/prepared", name) for name in images.SPLITS}
     test = splits["test"]
     for reason, planted in faults(world(params), options.planted).items():
@@ -97,7 +98,7 @@ def main() -> None:
             _redrawn(best, world(params), test, found.evidence)
 
 
-def _redrawn(best: model.CNN, of: World, test: ImageSet, evidence) -> None:
+def _redrawn(best: cnn.CNN, of: World, test: ImageSet, evidence) -> None:
     """Is the context to blame? The same test pictures on a plain ground, hiding nothing, tell."""
     plain = [draw(of, "test", int(file.split("/")[-1][:-4]), label, background=NEUTRAL).image
              for file, label in zip(test.files, test.labels)]  # fmt: skip

@@ -27,10 +27,11 @@ import torch
 from captum.attr import Occlusion
 from torch import Tensor, nn
 
-from graybox import inference, occlusion
+from graybox import occlusion
 from graybox.config import ModelParams
 from graybox.incremental import job_of
-from graybox.model import CNN
+from graybox.network import inference
+from graybox.network.cnn import CNN
 from graybox.receptive import window_work
 
 PIXELS, WINDOWS, CLASSES, GRAY = (64, 84, 128), (9, 11, 13, 15), 10, 0.5

@@ -24,11 +24,12 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
-from graybox import augmentation, config, inference, training
+from graybox import config
 from graybox.config import ModelParams, TrainParams
 from graybox.data import images
 from graybox.data.images import ImageSet
-from graybox.model import CNN
+from graybox.network import augmentation, inference, training
+from graybox.network.cnn import CNN
 
 
 def ours(network: CNN, schedule: TrainParams, train: ImageSet, precision: torch.dtype) -> Callable[[], int]:

@@ -38,14 +38,15 @@ def main(*arguments: str) -> None:
 def occlude(options: argparse.Namespace) -> None:
     """Draw one image's panel, and say what it shows."""
     # Here and not above: `--help` should not take seconds.
-    from graybox import config, experiment, feature_maps, figures, inference, model, panels
+    from graybox import config, experiment, feature_maps, figures, panels
     from graybox.data import images
+    from graybox.network import cnn, inference
 
     params = config.load()
     output = options.output or Path(f"{options.image.stem}-occlusion.png")
     if output.suffix.lower() != ".png" or not output.parent.is_dir():
         raise UserError(f"--output is {output}; allowed: a .png file in a folder that is there")
-    network = model.load(options.model, inference.pick_device(params.train.device))
+    network = cnn.load(options.model, inference.pick_device(params.train.device))
     size = network.image_size
     picture, box = _square(options.image, options.box, size)
     if options.box and np.isnan(box).any():
@@ -96,7 +97,7 @@ def _interventions(network, picture: np.ndarray, label: int, box: np.ndarray, se
 
 
 def _label(name: str | None, network, picture: np.ndarray) -> int:
-    from graybox import inference
+    from graybox.network import inference
 
     if name is None:
         return int(inference.class_scores(network, picture[None])[0].argmax())

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from graybox import comparison, model
+from graybox import comparison
 from graybox.comparison import FACTORS
 from graybox.config import COMBINED, Params
 from graybox.errors import UserError
+from graybox.network import cnn
 from graybox.statistics import paired
 
 
@@ -136,7 +137,7 @@ def _misfit(params: Params, overrides: dict[str, dict[str, Any]]) -> str:
     """Why no such network can be built for these images, in words; empty if it can."""
     try:
         network, schedule = params.with_variant(COMBINED, overrides).variant(COMBINED)
-        model.check_fits(network, schedule, params.image_size)
+        cnn.check_fits(network, schedule, params.image_size)
     except UserError as error:
         why = str(error)
         for where in ("params.yaml: ", f"variants.{COMBINED}.", f"variants.{COMBINED}: ", "model: "):

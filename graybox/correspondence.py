@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from graybox.consistency import EXCHANGED, OWN, RANDOM, distances, reading, summarize
 from graybox.data.images import ImageSet
 from graybox.fills import Fill, fill_picture
-from graybox.model import CNN
+from graybox.network.cnn import CNN
 
 # Parts of the object box, each a third of its width and height: small as the paper's eyes and noses, all of one size,
 # and none chosen by hand. Where each lies in the room that it has: 0 is at the top or left, 1 at the bottom or right.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from graybox.model import CNN, Residual, folded
+from graybox.network.cnn import CNN, Residual, folded
 from graybox.receptive import Slide, Spans, slides
 
 

@@ -14,7 +14,7 @@ from graybox.data.images import ImageSet
 from graybox.evidence import MapEvidence, map_evidence
 from graybox.feature_maps import Peaks
 from graybox.fills import Fill, fill_picture
-from graybox.model import CNN
+from graybox.network.cnn import CNN
 from graybox.occlusion import OcclusionMap
 
 PATCHES = 9

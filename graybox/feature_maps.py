@@ -14,8 +14,8 @@ import torch
 from captum.attr import Deconvolution, GuidedBackprop
 from torch import Tensor, nn
 
-from graybox.inference import to_float
-from graybox.model import CNN
+from graybox.network.cnn import CNN
+from graybox.network.inference import to_float
 from graybox.receptive import receptive_fields
 
 Method = Literal["guided", "deconvnet"]

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from graybox.difference import ConvLayer, Framed, Unoccluded, convolve_difference, fold, rectify_difference
-from graybox.model import CNN
+from graybox.network.cnn import CNN
 from graybox.plan import PRICES, Job
 from graybox.receptive import Spans
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
-from graybox import inference
 from graybox.data.images import ImageSet
 from graybox.fills import Fill, fill_picture
+from graybox.network import inference
 
 NAMES = ("as_is", "box_hidden", "context_hidden", "control")
 """The interventions, the image as it is among them."""
@@ -161,7 +161,7 @@ def intervene(
         model: takes float [B, 3, H, W] in 0..1 and gives class scores; computed on its own device.
         images: a split; its images may be memory-mapped.
         fill, gray: what shows where something is hidden, as for `graybox.fills.fill_picture`.
-        options: batch_size and precision, as for `graybox.inference.class_scores`.
+        options: batch_size and precision, as for `graybox.network.inference.class_scores`.
     """
     height, width = images.images.shape[1:3]
     masks = (box_mask(box, height, width) for box in images.boxes)

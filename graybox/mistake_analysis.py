@@ -11,8 +11,8 @@ import pandas as pd
 from graybox import mistake_evidence, mistake_reasons
 from graybox.data.images import ImageSet
 from graybox.label_suspects import LabelSuspects, recalibrated, suspects, temperature
-from graybox.model import CNN
 from graybox.neighbours import Neighbours, answers_and_features, nearest
+from graybox.network.cnn import CNN
 
 NEIGHBOURS = 10
 UNUSUAL, AGREEING = 0.25, 0.5

@@ -9,8 +9,8 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor, nn
 
-from graybox import inference
-from graybox.model import CNN
+from graybox.network import inference
+from graybox.network.cnn import CNN
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from graybox import incremental
 from graybox.data.images import ImageSet
 from graybox.errors import UserError
-from graybox.model import CNN
+from graybox.network.cnn import CNN
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ def _is_incremental(engine: str, model: nn.Module, pixels: Tensor, rows: range, 
         raise ValueError(f"engine is {engine!r}; allowed: auto, plain, incremental")
     able = isinstance(model, CNN) and all(weight.dtype == torch.float32 for weight in model.parameters())
     if engine == "incremental" and not able:
-        raise ValueError("the incremental engine needs a graybox.model.CNN in float32; allowed here: auto, plain")
+        raise ValueError("the incremental engine needs a graybox.network.cnn.CNN in float32; allowed here: auto, plain")
     if engine != "auto" or not able:
         return engine == "incremental"
     return incremental.job_of(model, pixels.shape[1:], rows, columns, window).cheapest() > 0

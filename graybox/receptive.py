@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from graybox.config import ModelParams
-from graybox.model import conv_stride, layer_sizes, pools_after
+from graybox.network.cnn import conv_stride, layer_sizes, pools_after
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class LayerWork:
     """Multiply-accumulates of one layer for all positions of the window together.
 
     Attributes:
-        name: as `graybox.model.layer_sizes` has it.
+        name: as `graybox.network.cnn.layer_sizes` has it.
         full: of the whole layer, for every position.
         recomputed: of the outputs that may change, each computed anew from all of its inputs.
         changed: of the inputs that may change, each with the outputs that see it. The least of the three: a sum

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from graybox import config, errors, model
+from graybox import config, errors
+from graybox.network import cnn
 
 
 def main() -> None:
@@ -10,7 +11,7 @@ def main() -> None:
     for name in params.variants:
         network, schedule = params.variant(name)
         try:
-            model.check_fits(network, schedule, params.image_size)
+            cnn.check_fits(network, schedule, params.image_size)
         except errors.UserError as error:
             raise errors.UserError(f"params.yaml: variants.{name}: {error}") from error
     Path("data").mkdir(exist_ok=True)

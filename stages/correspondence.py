@@ -3,15 +3,16 @@
 import json
 from pathlib import Path
 
-from graybox import charts_correspondence, config, correspondence, errors, figures, inference, model
+from graybox import charts_correspondence, config, correspondence, errors, figures
 from graybox.data import images
+from graybox.network import cnn, inference
 
 
 def main() -> None:
     params = config.load()
     settings = params.correspondence
     test = images.load("data/prepared", "test")
-    network = model.load("models/best.safetensors", inference.pick_device(params.train.device))
+    network = cnn.load("models/best.safetensors", inference.pick_device(params.train.device))
     predicted = inference.class_scores(network, test.images).argmax(1).numpy()
     found = correspondence.measure(
         network, test, predicted, fill=params.occlusion.fill, gray=params.occlusion.gray,

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from graybox import config, errors, inference, model
+from graybox import config, errors
 from graybox.data import images
+from graybox.network import cnn, inference
 from graybox.statistics import scores
 
 
@@ -19,7 +20,7 @@ def main(variant: str) -> None:
     files = {int(file.stem.split("-")[1]): file for file in Path(f"models/variants/{variant}").glob("*.safetensors")}
     if not files:
         raise errors.UserError(f"models/variants/{variant}: there are no weights; allowed: a variant that was trained")
-    networks = {seed: model.load(files[seed], device) for seed in sorted(files)}
+    networks = {seed: cnn.load(files[seed], device) for seed in sorted(files)}
     by_seed: dict[int, dict[str, float]] = {seed: {} for seed in networks}
     answers = {}
     for split in ("test", "validation"):
@@ -31,7 +32,7 @@ def main(variant: str) -> None:
     row = {name: round(value, 6) for name, value in scores.over_seeds(by_seed).items()}
     network = next(iter(networks.values()))
     row["parameters"] = network.parameter_count
-    row["macs"] = model.multiply_accumulates(network.params, network.image_size, len(network.class_names))
+    row["macs"] = cnn.multiply_accumulates(network.params, network.image_size, len(network.class_names))
 
     # Stage combine depends on the folder of the others: in there it would depend on what it leads to.
     predictions = Path("data/combined.npz" if variant == config.COMBINED else f"data/predictions/{variant}.npz")

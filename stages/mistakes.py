@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from graybox import charts_mistakes, config, errors, figures, inference, mistakes, model, reasons_table
+from graybox import charts_mistakes, config, errors, figures, mistakes, reasons_table
 from graybox.data import images
 from graybox.mistake_analysis import analyse
+from graybox.network import cnn, inference
 from graybox.statistics import scores
 from graybox.statistics.tables import read
 
@@ -17,7 +18,7 @@ from graybox.statistics.tables import read
 def main() -> None:
     params = config.load()
     wanted, splits = params.mistakes, {split: images.load("data/prepared", split) for split in images.SPLITS}
-    test, network = splits["test"], model.load("models/best.safetensors", inference.pick_device(params.train.device))
+    test, network = splits["test"], cnn.load("models/best.safetensors", inference.pick_device(params.train.device))
     files = {name: f"data/predictions/{name}.npz" for name in params.variants} | {config.COMBINED: "data/combined.npz"}
     networks = {name: np.load(file)["test"] for name, file in files.items()}
     found = analyse(network, splits, networks, read("report/reliance.csv"), **params.evaluate.model_dump())

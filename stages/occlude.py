@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from graybox import config, errors, experiment, feature_maps, figures, inference, model, occlusion, panels
+from graybox import config, errors, experiment, feature_maps, figures, occlusion, panels
 from graybox.data import images
+from graybox.network import cnn, inference
 from graybox.statistics.tables import read
 from graybox.strip import sliding_strip
 
@@ -16,7 +17,7 @@ def main() -> None:
     params = config.load()
     settings = experiment.Settings(**params.occlusion.model_dump(exclude={"images"}))
     test = images.load("data/prepared", "test")
-    network = model.load("models/best.safetensors", inference.pick_device(params.train.device))
+    network = cnn.load("models/best.safetensors", inference.pick_device(params.train.device))
     predicted = inference.class_scores(network, test.images).argmax(1).numpy()
     rows = occlusion.choose_images(test, predicted, params.occlusion.images)
     peaks = feature_maps.map_peaks(network, test.images)

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from graybox import config, errors, evidence, figures, inference, interventions, model, occlusion, verdicts
+from graybox import config, errors, evidence, figures, interventions, occlusion, verdicts
 from graybox.charts_reliance import reliance_chart
 from graybox.data import images
 from graybox.fills import fill_picture
+from graybox.network import cnn, inference
 from graybox.reliance import judge
 
 
@@ -17,7 +18,7 @@ def main() -> None:
     params = config.load()
     window, wanted = params.occlusion, params.reliance
     test = images.load("data/prepared", "test")
-    network = model.load("models/best.safetensors", inference.pick_device(params.train.device))
+    network = cnn.load("models/best.safetensors", inference.pick_device(params.train.device))
     hidden = interventions.intervene(network, test, fill=window.fill, gray=window.gray)
 
     maps = {}

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from dvclive import Live
 
-from graybox import config, errors, model, timing, training
+from graybox import config, errors
 from graybox.data import images
+from graybox.network import cnn, timing, training
 
 
 def main(variant: str) -> None:
@@ -37,7 +38,7 @@ def main(variant: str) -> None:
             name = variant if schedule.seeds == 1 else f"{variant}, seed {seed}"
             fitted = training.fit(network, one, train, validation, log, name=name)
         files.append(weights / f"seed-{seed}.safetensors")
-        model.save(fitted.model, files[-1])
+        cnn.save(fitted.model, files[-1])
         seconds.append(fitted.seconds)
     timing.record(Path(f"models/timing/{variant}.json"), files, float(np.mean(seconds)), fitted.device)
 

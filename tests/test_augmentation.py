@@ -6,7 +6,7 @@ import torch
 from conftest import image_set
 from torchvision.transforms import functional as vision
 
-from graybox import augmentation, inference
+from graybox.network import augmentation, inference
 
 OFF = {
     "flip": False, "shift": 0, "zoom": 1.0, "color_jitter": 0.0, "cutout": 0.0, "mixup": 0.0, "batch_size": 16,

@@ -15,7 +15,7 @@ from graybox import consistency, correspondence
 from graybox.charts_correspondence import correspondence_chart
 from graybox.config import ModelParams
 from graybox.data.images import ImageSet
-from graybox.model import CNN
+from graybox.network.cnn import CNN
 
 SIZE, CLASSES, PER_CLASS = 32, 6, 8
 

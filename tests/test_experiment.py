@@ -15,12 +15,13 @@ from conftest import ROOT, image_set
 from PIL import Image, ImageSequence
 
 from graybox import __main__ as command
-from graybox import experiment, feature_maps, model, panels, strip, verdicts
+from graybox import experiment, feature_maps, panels, strip, verdicts
 from graybox.config import ModelParams
 from graybox.errors import UserError
 from graybox.experiment import Settings
 from graybox.interventions import intervene
-from graybox.model import CNN
+from graybox.network import cnn
+from graybox.network.cnn import CNN
 
 SETTINGS = Settings(window=5, stride=2, other_windows=(3, 9), other_stride=4)
 
@@ -118,7 +119,7 @@ def folder(network, tmp_path, monkeypatch):
     """A folder with a model, the parameters and a photo in it; the working directory."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models").mkdir()
-    model.save(network, tmp_path / "models/best.safetensors")
+    cnn.save(network, tmp_path / "models/best.safetensors")
     text = (ROOT / "params.yaml").read_text()
     (tmp_path / "params.yaml").write_text(text.replace("other_windows: [5, 15, 21]", "other_windows: [3]"))
     pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)

@@ -11,7 +11,7 @@ from torch import nn
 
 from graybox import feature_maps, occlusion
 from graybox.config import ModelParams
-from graybox.model import CNN
+from graybox.network.cnn import CNN
 
 SHAPES = {
     "plain": {},

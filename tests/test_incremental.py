@@ -12,7 +12,7 @@ from torch import nn
 from graybox import incremental, occlusion
 from graybox.config import ModelParams
 from graybox.errors import UserError
-from graybox.model import CNN
+from graybox.network.cnn import CNN
 from graybox.plan import PRICES, Job
 from graybox.receptive import Slide, Spans, window_work
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
-from graybox import model as models
 from graybox.config import ModelParams
 from graybox.errors import UserError
+from graybox.network import cnn as models
 
 BASE = {
     "conv_layers": 4, "filters": 32, "filter_growth": 2, "kernel_size": 3, "stride": 1, "stride_layers": "first",

@@ -10,7 +10,7 @@ from torch import nn
 from graybox import occlusion
 from graybox.config import ModelParams
 from graybox.errors import UserError
-from graybox.model import CNN
+from graybox.network.cnn import CNN
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 
-from graybox import training
-from graybox.model import CNN
+from graybox.network import training
+from graybox.network.cnn import CNN
 
 NETWORK = {"filters": 6, "conv_layers": 3, "fc_units": 8}
 

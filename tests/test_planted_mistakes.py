@@ -16,12 +16,13 @@ from conftest import ROOT
 from scipy.ndimage import gaussian_filter
 from scipy.stats import fisher_exact
 
-from graybox import config, inference, interventions, training, verdicts
+from graybox import config, interventions, verdicts
 from graybox.data.images import ImageSet
 from graybox.data.scenes import OBJECTS, World, draw
 from graybox.mistake_analysis import Analysis, analyse
 from graybox.mistake_reasons import BY_NATURE, MINOR, SUPPORTED, UNKNOWN, UNSUPPORTED
 from graybox.mistake_traits import TRAITS
+from graybox.network import inference, training
 
 CLASSES, CLEAN, PLANTED = 4, 240, 80
 WORLD = World(image_size=32, classes=CLASSES, object_size=(0.6, 0.85), hidden=0.0, seed=3)

@@ -9,11 +9,11 @@ import pytest
 import torch
 from test_interventions import Patch, coded
 
-from graybox import training
 from graybox.config import ModelParams
 from graybox.data.images import ImageSet
 from graybox.evidence import MapEvidence
 from graybox.interventions import Interventions, intervene
+from graybox.network import training
 from graybox.reliance import judge
 from graybox.verdicts import (
     BOTH,

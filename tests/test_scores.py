@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from conftest import image_set
 
-from graybox import comparison, config, figures, mistakes, timing
+from graybox import comparison, config, figures, mistakes
+from graybox.network import timing
 from graybox.statistics import intervals, paired, scores
 from graybox.statistics.intervals import share
 

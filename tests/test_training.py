@@ -8,10 +8,10 @@ import torch
 from conftest import image_set
 from torchvision.transforms import functional as vision
 
-from graybox import inference, training
 from graybox.config import ModelParams
 from graybox.errors import UserError
-from graybox.model import CNN
+from graybox.network import inference, training
+from graybox.network.cnn import CNN
 
 SMALL = {"conv_layers": 2, "filters": 8, "fc_layers": 1}
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.optim.sgd import sgd
 
 from graybox.config import TrainParams
-from graybox.model import CNN
+from graybox.network.cnn import CNN
 
 
 def optimizer_of(model: CNN, params: TrainParams) -> SGD | Muon:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from graybox.config import TrainParams
 from graybox.data.images import ImageSet
-from graybox.inference import to_float
+from graybox.network.inference import to_float
 
 LUMA = (0.2989, 0.587, 0.114)
 """What red, green and blue add to the brightness (ITU-R BT.601)."""

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from graybox import inference
-from graybox.augmentation import Batches
 from graybox.config import ModelParams, TrainParams
 from graybox.data.images import ImageSet
 from graybox.errors import UserError
-from graybox.model import CNN, check_fits
-from graybox.optimizers import optimizer_of
+from graybox.network import inference
+from graybox.network.augmentation import Batches
+from graybox.network.cnn import CNN, check_fits
+from graybox.network.optimizers import optimizer_of
 
 
 @dataclass(frozen=True)

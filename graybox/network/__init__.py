@@ -1,0 +1,1 @@
+"""The parametric CNN and its training: layers and their costs, augmentation, optimizers, answers."""
