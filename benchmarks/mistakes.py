@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from graybox import comparison, config, interventions, verdicts
+from graybox import config, interventions, verdicts
 from graybox.data import images
 from graybox.data.images import ImageSet
 from graybox.data.scenes import NEUTRAL, OBJECTS, World, draw
 from graybox.mistake_analysis import analyse
 from graybox.network import cnn, inference
+from graybox.study import comparison
 
 CLASSES = 10
 

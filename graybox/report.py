@@ -13,8 +13,9 @@ import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 
-from graybox import comparison, reasons_table
+from graybox import reasons_table
 from graybox.config import Params
+from graybox.study import comparison
 
 SHOWN = {
     "gray": "gray, {level:g} of full brightness",

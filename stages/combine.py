@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from graybox import combine, config, errors
+from graybox import config, errors
 from graybox.data import images
 from graybox.statistics import scores
+from graybox.study import combine
 
 
 def main() -> None:

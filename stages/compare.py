@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from graybox import comparison, config, errors, figures, outcome
+from graybox import config, errors, figures
 from graybox.data import images
+from graybox.study import comparison, outcome
 
 
 def main() -> None:

@@ -3,9 +3,10 @@
 import json
 from pathlib import Path
 
-from graybox import comparison, config, errors, figures, report
+from graybox import config, errors, figures, report
 from graybox.data import images
 from graybox.statistics import tables
+from graybox.study import comparison
 
 
 def main() -> None:

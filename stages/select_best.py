@@ -7,7 +7,8 @@ import json
 import shutil
 from pathlib import Path
 
-from graybox import comparison, config, errors
+from graybox import config, errors
+from graybox.study import comparison
 
 
 def main() -> None:

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from graybox import combine, comparison, config
+from graybox import config
 from graybox.errors import UserError
+from graybox.study import combine, comparison
 
 
 def scored(params, accuracies: dict[str, float], losses: dict[str, float] | None = None) -> dict[str, combine.Scored]:

@@ -145,7 +145,7 @@ def test_small_images_need_a_network_that_averages_its_maps(raw_params, write_pa
 
 
 def test_every_parameter_of_the_study_has_two_levels_beside_the_baseline(params):
-    from graybox.comparison import FACTORS, parameter_of
+    from graybox.study.comparison import FACTORS, parameter_of
 
     counts = dict.fromkeys(FACTORS, 0)
     for name in params.variants:

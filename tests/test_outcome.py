@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from graybox import combine, comparison, outcome
+from graybox.study import combine, comparison, outcome
 
 IMAGES = 1000
 

@@ -24,7 +24,7 @@ def test_an_edit_of_a_late_module_retrains_nothing(clean):
 
 
 def test_the_combination_is_trained_again_only_if_another_is_chosen(clean):
-    rule = clean.folder / "graybox/combine.py"
+    rule = clean.folder / "graybox/study/combine.py"
     rule.write_text(rule.read_text() + "\n# edited\n")
     assert clean.repro() == ["combine"]
     before = json.loads((clean.folder / "report/combined.json").read_text())

@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 from conftest import image_set
 
-from graybox import comparison, config, figures, mistakes
+from graybox import config, figures, mistakes
 from graybox.network import timing
 from graybox.statistics import intervals, paired, scores
 from graybox.statistics.intervals import share
+from graybox.study import comparison
 
 
 def test_known_scores():

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from graybox import comparison
 from graybox.config import COMBINED, Params
 from graybox.statistics import paired
 from graybox.statistics.intervals import share
+from graybox.study import comparison
 
 # What makes training pictures, or the network that is scored, something else than what training accuracy is of: where
 # two variants differ in one of these, their training accuracies can't be compared.

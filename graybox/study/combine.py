@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from graybox import comparison
-from graybox.comparison import FACTORS
 from graybox.config import COMBINED, Params
 from graybox.errors import UserError
 from graybox.network import cnn
 from graybox.statistics import paired
+from graybox.study import comparison
+from graybox.study.comparison import FACTORS
 
 
 @dataclass(frozen=True)
