@@ -27,12 +27,12 @@ import torch
 from captum.attr import Occlusion
 from torch import Tensor, nn
 
-from graybox import occlusion
 from graybox.config import ModelParams
-from graybox.incremental import job_of
 from graybox.network import inference
 from graybox.network.cnn import CNN
-from graybox.receptive import window_work
+from graybox.occlusion import maps
+from graybox.occlusion.incremental.engine import job_of
+from graybox.occlusion.incremental.receptive import window_work
 
 PIXELS, WINDOWS, CLASSES, GRAY = (64, 84, 128), (9, 11, 13, 15), 10, 0.5
 NETWORK = ModelParams(
@@ -58,7 +58,7 @@ class Counting(nn.Module):
 
 def ours(network: CNN, image: np.ndarray, window: int, engine: str, stride: int = 1) -> Contender:
     def run() -> int:
-        found = occlusion.window_scores(network, image, window=window, stride=stride, fill=GRAY, engine=engine)
+        found = maps.window_scores(network, image, window=window, stride=stride, fill=GRAY, engine=engine)
         return found.probabilities.cpu()[..., 0].numel()
 
     return run
@@ -200,7 +200,7 @@ def ten_images(device: torch.device) -> float:
     network, image = network_for(48, device)
     started = time.perf_counter()
     for number in range(10):
-        occlusion.occlusion_map(network, np.roll(image, number, axis=0), 0, window=11)
+        maps.occlusion_map(network, np.roll(image, number, axis=0), 0, window=11)
     return time.perf_counter() - started
 
 

@@ -6,14 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from graybox.evidence import FLAT, MapEvidence
+from graybox.occlusion.evidence import FLAT, MapEvidence
 from graybox.statistics.intervals import percent
 from graybox.verdicts import BOTH, CONTEXT, MIXED, OBJECT
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from graybox.occlusion import OcclusionMap
+    from graybox.occlusion.maps import OcclusionMap
 
 PLACES = (("upper left", "top", "upper right"), ("left", "middle", "right"), ("lower left", "bottom", "lower right"))
 VERDICT = {
@@ -34,7 +34,7 @@ def commentary(
     """What to say under an image's panel.
 
     Args:
-        evidence: `graybox.evidence.map_evidence` of the same map.
+        evidence: `graybox.occlusion.evidence.map_evidence` of the same map.
         interventions: the image's row of `graybox.verdicts.per_image`; None where it has no usable box.
     """
     said = [_answer(found, class_names), _map(found, evidence, class_names)]

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from graybox.consistency import EXCHANGED, OWN, RANDOM, distances, reading, summarize
 from graybox.data.images import ImageSet
-from graybox.fills import Fill, fill_picture
 from graybox.network.cnn import CNN
+from graybox.occlusion.fills import Fill, fill_picture
 
 # Parts of the object box, each a third of its width and height: small as the paper's eyes and noses, all of one size,
 # and none chosen by hand. Where each lies in the room that it has: 0 is at the top or left, 1 at the bottom or right.
@@ -108,7 +108,7 @@ def measure(
         images_per_class: images of each class at most, drawn from the correctly classified ones whose object box lies
             in the image and is at least 3 pixels wide and high; a class with fewer than 5 (or than this) is left out.
         random_draws: random regions for each image.
-        fill: what hides a region, as for `graybox.fills.fill_picture`. `gray`: the gray level, 0..1.
+        fill: what hides a region, as for `graybox.occlusion.fills.fill_picture`. `gray`: the gray level, 0..1.
         seed: of the images drawn and of the random regions.
         features: gives the features to compare, by layer.
     """

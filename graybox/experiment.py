@@ -8,14 +8,15 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from graybox import feature_maps, occlusion
+from graybox import feature_maps
 from graybox.commentary import commentary
 from graybox.data.images import ImageSet
-from graybox.evidence import MapEvidence, map_evidence
 from graybox.feature_maps import Peaks
-from graybox.fills import Fill, fill_picture
 from graybox.network.cnn import CNN
-from graybox.occlusion import OcclusionMap
+from graybox.occlusion import maps as occlusion
+from graybox.occlusion.evidence import MapEvidence, map_evidence
+from graybox.occlusion.fills import Fill, fill_picture
+from graybox.occlusion.maps import OcclusionMap
 
 PATCHES = 9
 
@@ -27,7 +28,7 @@ class Settings:
     Attributes:
         window: N of the N x N window of the main map, odd, in pixels. `stride`: pixels between its centres.
         other_windows: further N, to see what the choice of N changes. `other_stride`: pixels between their centres.
-        fill, gray: what the window shows, as for `graybox.fills.fill_picture`.
+        fill, gray: what the window shows, as for `graybox.occlusion.fills.fill_picture`.
     """
 
     window: int

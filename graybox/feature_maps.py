@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from graybox.network.cnn import CNN
 from graybox.network.inference import to_float
-from graybox.receptive import receptive_fields
+from graybox.occlusion.incremental.receptive import receptive_fields
 
 Method = Literal["guided", "deconvnet"]
 
@@ -35,7 +35,7 @@ def last_maps(model: CNN, image: np.ndarray) -> np.ndarray:
 def strongest_map(maps: np.ndarray) -> int:
     """The map of the last conv layer with the largest total activation, after pooling and ReLU.
 
-    The one whose total `graybox.occlusion.window_scores` records as the window slides (Zeiler & Fergus 2014,
+    The one whose total `graybox.occlusion.maps.window_scores` records as the window slides (Zeiler & Fergus 2014,
     figure 7(b): "the layer 5 map with the strongest activation in the unoccluded image").
 
     Args:

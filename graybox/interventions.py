@@ -16,8 +16,8 @@ import numpy as np
 from torch import nn
 
 from graybox.data.images import ImageSet
-from graybox.fills import Fill, fill_picture
 from graybox.network import inference
+from graybox.occlusion.fills import Fill, fill_picture
 
 NAMES = ("as_is", "box_hidden", "context_hidden", "control")
 """The interventions, the image as it is among them."""
@@ -160,7 +160,7 @@ def intervene(
     Args:
         model: takes float [B, 3, H, W] in 0..1 and gives class scores; computed on its own device.
         images: a split; its images may be memory-mapped.
-        fill, gray: what shows where something is hidden, as for `graybox.fills.fill_picture`.
+        fill, gray: what shows where something is hidden, as for `graybox.occlusion.fills.fill_picture`.
         options: batch_size and precision, as for `graybox.network.inference.class_scores`.
     """
     height, width = images.images.shape[1:3]

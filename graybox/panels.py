@@ -16,7 +16,7 @@ from graybox.figures import colours, draw_box, short
 
 if TYPE_CHECKING:  # a picture needs no network, only what one said
     from graybox.experiment import Experiment
-    from graybox.occlusion import OcclusionMap
+    from graybox.occlusion.maps import OcclusionMap
 
 MOST_CLASSES_NAMED = 7
 

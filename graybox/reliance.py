@@ -12,8 +12,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from statsmodels.stats.proportion import proportion_confint
 
-from graybox.evidence import FLAT, MapEvidence, MapFigures, summarize
 from graybox.interventions import NAMES, Interventions
+from graybox.occlusion.evidence import FLAT, MapEvidence, MapFigures, summarize
 from graybox.statistics.intervals import Estimate, percentiles, resampled_means, share
 from graybox.verdicts import (
     BOTH,

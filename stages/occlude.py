@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from graybox import config, errors, experiment, feature_maps, figures, occlusion, panels
+from graybox import config, errors, experiment, feature_maps, figures, panels
 from graybox.data import images
 from graybox.network import cnn, inference
+from graybox.occlusion import maps
 from graybox.statistics.tables import read
 from graybox.strip import sliding_strip
 
@@ -19,7 +20,7 @@ def main() -> None:
     test = images.load("data/prepared", "test")
     network = cnn.load("models/best.safetensors", inference.pick_device(params.train.device))
     predicted = inference.class_scores(network, test.images).argmax(1).numpy()
-    rows = occlusion.choose_images(test, predicted, params.occlusion.images)
+    rows = maps.choose_images(test, predicted, params.occlusion.images)
     peaks = feature_maps.map_peaks(network, test.images)
     judged = read("report/reliance.csv")
 

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from graybox import config, errors, evidence, figures, interventions, occlusion, verdicts
+from graybox import config, errors, figures, interventions, verdicts
 from graybox.charts_reliance import reliance_chart
 from graybox.data import images
-from graybox.fills import fill_picture
 from graybox.network import cnn, inference
+from graybox.occlusion import evidence
+from graybox.occlusion import maps as occlusion
+from graybox.occlusion.fills import fill_picture
 from graybox.reliance import judge
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from graybox.commentary import commentary, place
-from graybox.evidence import map_evidence
-from graybox.occlusion import OcclusionMap
+from graybox.occlusion.evidence import map_evidence
+from graybox.occlusion.maps import OcclusionMap
 
 NAMES = ("mug", "fish", "boat")
 BOX = [0, 0, 8, 8]

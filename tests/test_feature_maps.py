@@ -9,9 +9,10 @@ import torch
 from conftest import image_set
 from torch import nn
 
-from graybox import feature_maps, occlusion
+from graybox import feature_maps
 from graybox.config import ModelParams
 from graybox.network.cnn import CNN
+from graybox.occlusion import maps as occlusion
 
 SHAPES = {
     "plain": {},

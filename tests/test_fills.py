@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from graybox.fills import FILLS, fill_picture
+from graybox.occlusion.fills import FILLS, fill_picture
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (24, 20, 3), dtype=np.uint8)
 

@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from graybox import incremental, occlusion
 from graybox.config import ModelParams
 from graybox.errors import UserError
 from graybox.network.cnn import CNN
-from graybox.plan import PRICES, Job
-from graybox.receptive import Slide, Spans, window_work
+from graybox.occlusion import maps
+from graybox.occlusion.incremental import engine as incremental
+from graybox.occlusion.incremental.plan import PRICES, Job
+from graybox.occlusion.incremental.receptive import Slide, Spans, window_work
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 BASE = PARAMS["model"]
@@ -46,7 +47,7 @@ def image(height: int, width: int | None = None, seed: int = 0) -> np.ndarray:
 
 def assert_same(net: CNN, picture: np.ndarray, depth: int | None = None, **options) -> None:
     feature_map = net.params.filters_per_layer[-1] - 1
-    plain = occlusion.window_scores(net, picture, engine="plain", feature_map=feature_map, **options)
+    plain = maps.window_scores(net, picture, engine="plain", feature_map=feature_map, **options)
     pixels = torch.tensor(picture).permute(2, 0, 1).float() / 255
     stride = options.pop("stride", 1)
     rows, columns = (range(0, size, stride) for size in picture.shape[:2])
@@ -136,7 +137,7 @@ def test_positions_are_cut_into_bands_without_a_trace(monkeypatch):
     job = incremental.job_of(net, (24, 24), range(24), range(24), 5)
     assert job.band(2) == 8  # rows of positions, of which every second lies alike: a chunk is 4 x 12 positions
     assert_same(net, image(24), 2, window=5)
-    monkeypatch.setattr("graybox.plan.PATCHES_AT_ONCE", 1)
+    monkeypatch.setattr("graybox.occlusion.incremental.plan.PATCHES_AT_ONCE", 1)
     assert job.band(2) == 1
     assert_same(net, image(24), 2, window=5)
 
@@ -147,8 +148,8 @@ def test_the_map_is_the_same_whatever_the_engine(engine):
     with torch.no_grad():
         net.head[-1].weight.mul_(20)  # an untrained network hardly notices the window
     picture = image(24)
-    plain = occlusion.occlusion_map(net, picture, 3, window=7, engine="plain", batch_size=50)
-    found = occlusion.occlusion_map(net, picture, 3, window=7, engine=engine)
+    plain = maps.occlusion_map(net, picture, 3, window=7, engine="plain", batch_size=50)
+    found = maps.occlusion_map(net, picture, 3, window=7, engine=engine)
     np.testing.assert_allclose(found.confidence, plain.confidence, atol=1e-5, rtol=0)
     np.testing.assert_allclose(found.unoccluded, plain.unoccluded, atol=1e-6)
     assert (found.predicted == plain.predicted).mean() > 0.99  # a tie may fall either way
@@ -159,7 +160,7 @@ def test_what_is_recorded_of_a_feature_map_is_its_sum_in_the_plain_forward():
     net = network(20, conv_layers=2, filters=4)
     picture = image(20)
     for engine in ("plain", "incremental"):
-        found = occlusion.window_scores(net, picture, window=5, stride=3, fill=0.25, feature_map=6, engine=engine)
+        found = maps.window_scores(net, picture, window=5, stride=3, fill=0.25, feature_map=6, engine=engine)
         for row, column in [(0, 0), (3, 5), (6, 6)]:
             hidden = torch.tensor(picture).permute(2, 0, 1)[None].float() / 255
             top, left = 3 * row, 3 * column
@@ -175,11 +176,11 @@ def test_what_is_recorded_of_a_feature_map_is_its_sum_in_the_plain_forward():
 def test_what_is_not_allowed_is_named():
     net = network(16, conv_layers=1, filters=2)
     with pytest.raises(ValueError, match="engine is 'fast'; allowed: auto, plain, incremental"):
-        occlusion.window_scores(net, image(16), window=3, engine="fast")
+        maps.window_scores(net, image(16), window=3, engine="fast")
     with pytest.raises(ValueError, match="window is 4; it should be odd"):
-        occlusion.window_scores(net, image(16), window=4)
+        maps.window_scores(net, image(16), window=4)
     with pytest.raises(ValueError, match="float32"):
-        occlusion.window_scores(net.bfloat16(), image(16), window=3, engine="incremental")
+        maps.window_scores(net.bfloat16(), image(16), window=3, engine="incremental")
 
 
 @pytest.mark.parametrize("engine", ["plain", "incremental"])
@@ -194,7 +195,7 @@ def test_float32_is_not_rounded_on_a_gpu(engine, monkeypatch):
 
     net = network(16, conv_layers=1, filters=2)
     monkeypatch.setattr(nn.functional, "conv2d", watched)
-    occlusion.window_scores(net, image(16), window=3, engine=engine)
+    maps.window_scores(net, image(16), window=3, engine=engine)
     assert set(seen) == {("ieee", "ieee")}
     assert conv.fp32_precision == before != "ieee"
 
@@ -217,7 +218,7 @@ def test_predicted_work_is_what_a_window_reaches(changes, image_size, window, st
     counted = np.zeros((len(net.features) + len(net.head), 2), dtype=np.int64)
     layers = [*net.features, *net.head]
     for centre in torch.cartesian_prod(*[torch.arange(0, image_size, stride)] * 2):
-        x = occlusion.occluded(torch.ones(3, image_size, image_size), centre[None], window, torch.nan)
+        x = maps.occluded(torch.ones(3, image_size, image_size), centre[None], window, torch.nan)
         for number, module in enumerate(layers):
             reached = x[0, :1].isnan().double()
             x = module(x)
@@ -239,7 +240,7 @@ def test_the_first_fully_connected_layer_needs_the_changed_features_only():
     net = network(20, conv_layers=2, filters=4, fc_layers=2, fc_units=9)
     reached = 0
     for centre in torch.cartesian_prod(*[torch.arange(20)] * 2):
-        hidden = occlusion.occluded(torch.ones(3, 20, 20), centre[None], 3, torch.nan)
+        hidden = maps.occluded(torch.ones(3, 20, 20), centre[None], 3, torch.nan)
         reached += int(net.features(hidden).isnan().sum())
     first, last = window_work(net.params, 20, 5, 3)[2:]
     assert first.changed == reached * 9

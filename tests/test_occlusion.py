@@ -7,10 +7,10 @@ from captum.attr import Occlusion
 from conftest import image_set
 from torch import nn
 
-from graybox import occlusion
 from graybox.config import ModelParams
 from graybox.errors import UserError
 from graybox.network.cnn import CNN
+from graybox.occlusion import maps
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def network(params) -> CNN:
 @pytest.mark.parametrize("window", [1, 3, 7, 15])
 def test_each_value_is_the_answer_to_one_occluded_image(network, window):
     image = image_set(1).images[0]
-    found = occlusion.occlusion_map(network, image, 2, window=window, fill=0.3, batch_size=37)
+    found = maps.occlusion_map(network, image, 2, window=window, fill=0.3, batch_size=37)
     assert found.confidence.shape == found.predicted.shape == (16, 16)
     for row, column in [(0, 0), (0, 9), (8, 8), (15, 15), (15, 1), (4, 12)]:
         hidden = image.astype(np.float32) / 255
@@ -36,8 +36,8 @@ def test_each_value_is_the_answer_to_one_occluded_image(network, window):
 
 def test_stride_takes_every_so_manieth_centre_of_the_full_map(network):
     image = image_set(1).images[0]
-    full = occlusion.occlusion_map(network, image, 1, window=5)
-    some = occlusion.occlusion_map(network, image, 1, window=5, stride=3)
+    full = maps.occlusion_map(network, image, 1, window=5)
+    some = maps.occlusion_map(network, image, 1, window=5, stride=3)
     np.testing.assert_array_equal(some.rows, [0, 3, 6, 9, 12, 15])
     np.testing.assert_allclose(some.confidence, full.confidence[::3, ::3], atol=1e-6)
 
@@ -47,7 +47,7 @@ def test_captums_attributions_can_be_computed_from_the_map(network, window):
     """Captum gives each pixel the mean drop over all windows that cover it and lie inside the image."""
     image = image_set(1, seed=4).images[0]
     size, half = 16, window // 2
-    found = occlusion.occlusion_map(network, image, 1, window=window, fill=0.5)
+    found = maps.occlusion_map(network, image, 1, window=window, fill=0.5)
     pixels = torch.tensor(image).permute(2, 0, 1)[None].float() / 255
     theirs = Occlusion(lambda x: network(x).softmax(1)).attribute(
         pixels, sliding_window_shapes=(3, window, window), target=1, baselines=0.5, perturbations_per_eval=32
@@ -64,7 +64,7 @@ def test_captums_attributions_can_be_computed_from_the_map(network, window):
 @pytest.mark.parametrize("engine", ["plain", "incremental"])
 def test_progress_counts_every_window_once_and_the_feature_map_is_kept(network, engine):
     counts = []
-    found = occlusion.occlusion_map(
+    found = maps.occlusion_map(
         network, image_set(1).images[0], 0, window=5, stride=3, feature_map=4, engine=engine, on_windows=counts.append
     )
     assert sum(counts) == found.confidence.size == 36
@@ -89,7 +89,7 @@ class Brightness(nn.Module):
 
 def test_the_confidence_falls_exactly_where_the_window_touches_what_counts():
     image = np.full((20, 20, 3), 255, np.uint8)
-    found = occlusion.occlusion_map(Brightness(slice(12, 16), slice(3, 7)), image, 1, window=5, fill=0.0)
+    found = maps.occlusion_map(Brightness(slice(12, 16), slice(3, 7)), image, 1, window=5, fill=0.0)
     touches = np.zeros((20, 20), bool)
     touches[12 - 2 : 16 + 2, 3 - 2 : 7 + 2] = True
     np.testing.assert_array_equal(found.drop > 1e-6, touches)
@@ -103,15 +103,15 @@ def test_the_images_are_spread_over_the_classes_and_correct_where_possible():
     predicted = images.labels.copy()
     predicted[[0, 4]] = 3  # the first two of class 0 are misclassified
     predicted[images.labels == 2] = 0  # class 2 is never right
-    rows = occlusion.choose_images(images, predicted, 4)
+    rows = maps.choose_images(images, predicted, 4)
     assert rows.tolist() == [8, 1, 2, 3]
-    assert sorted(images.labels[occlusion.choose_images(images, predicted, 8)]) == [0, 0, 1, 1, 2, 2, 3, 3]
-    assert len(set(images.labels[occlusion.choose_images(images, predicted, 3)])) == 3
-    assert sorted(occlusion.choose_images(images, predicted, 99)) == list(range(40))
+    assert sorted(images.labels[maps.choose_images(images, predicted, 8)]) == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert len(set(images.labels[maps.choose_images(images, predicted, 3)])) == 3
+    assert sorted(maps.choose_images(images, predicted, 99)) == list(range(40))
 
 
 def test_listed_images_are_taken_and_an_unknown_one_is_named():
     images = image_set(10)
-    assert occlusion.choose_images(images, images.labels, ["007.png", "002.png"]).tolist() == [7, 2]
+    assert maps.choose_images(images, images.labels, ["007.png", "002.png"]).tolist() == [7, 2]
     with pytest.raises(UserError, match=r"occlusion\.images lists 'cat\.png'.*000\.png"):
-        occlusion.choose_images(images, images.labels, ["007.png", "cat.png"])
+        maps.choose_images(images, images.labels, ["007.png", "cat.png"])

@@ -11,9 +11,9 @@ from test_interventions import Patch, coded
 
 from graybox.config import ModelParams
 from graybox.data.images import ImageSet
-from graybox.evidence import MapEvidence
 from graybox.interventions import Interventions, intervene
 from graybox.network import training
+from graybox.occlusion.evidence import MapEvidence
 from graybox.reliance import judge
 from graybox.verdicts import (
     BOTH,

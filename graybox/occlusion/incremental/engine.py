@@ -1,12 +1,12 @@
 """The incremental engine: of every layer, compute only what the gray window changes.
 
 What the window changes is a small patch of each layer's map. The patch is carried from layer to layer as a difference
-from the unoccluded map (`graybox.difference`); what is left at the end is added to the unoccluded features, or rather
+from the unoccluded map (`graybox.occlusion.incremental.difference`); what is left at the end is added to the unoccluded features, or rather
 to what the first fully connected layer makes of them.
 
 Window positions whose patches lie alike on every layer's grid of strides are computed together: the unoccluded values
 around them are then evenly spaced in memory, a view that nobody has to copy. Whether all of this pays, and through how
-many layers, `graybox.plan` predicts.
+many layers, `graybox.occlusion.incremental.plan` predicts.
 """
 
 from __future__ import annotations
@@ -19,10 +19,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from graybox.difference import ConvLayer, Framed, Unoccluded, convolve_difference, fold, rectify_difference
 from graybox.network.cnn import CNN
-from graybox.plan import PRICES, Job
-from graybox.receptive import Spans
+from graybox.occlusion.incremental.difference import (
+    ConvLayer,
+    Framed,
+    Unoccluded,
+    convolve_difference,
+    fold,
+    rectify_difference,
+)
+from graybox.occlusion.incremental.plan import PRICES, Job
+from graybox.occlusion.incremental.receptive import Spans
 
 
 @dataclass(frozen=True)

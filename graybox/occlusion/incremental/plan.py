@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from graybox.config import ModelParams
-from graybox.receptive import Extents, extents, slides
+from graybox.occlusion.incremental.receptive import Extents, extents, slides
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from graybox import incremental
 from graybox.data.images import ImageSet
 from graybox.errors import UserError
 from graybox.network.cnn import CNN
+from graybox.occlusion.incremental import engine as incremental
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def window_scores(
         window: N of the N x N window, odd, in pixels; it is clipped at the image's border.
         stride: pixels between window centres, from pixel (0, 0) on.
         fill: what the window shows, 0..1: one gray level, or a float picture [H, W, 3] that shows through the window
-            (`graybox.fills`).
+            (`graybox.occlusion.fills`).
         feature_map: a map of the last conv layer, to record its total activation, as Zeiler & Fergus do in figure 7b.
         engine: "plain" computes every occluded image from its pixels, "incremental" only what the window changes, in
             float32; they agree to about 1e-6. "auto" takes the one that is predicted to need less time.

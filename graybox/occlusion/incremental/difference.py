@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from graybox.network.cnn import CNN, Residual, folded
-from graybox.receptive import Slide, Spans, slides
+from graybox.occlusion.incremental.receptive import Slide, Spans, slides
 
 
 @dataclass(frozen=True)
