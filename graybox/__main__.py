@@ -38,8 +38,9 @@ def main(*arguments: str) -> None:
 def occlude(options: argparse.Namespace) -> None:
     """Draw one image's panel, and say what it shows."""
     # Here and not above: `--help` should not take seconds.
-    from graybox import config, experiment, feature_maps, figures, panels
+    from graybox import config, experiment, figures, panels
     from graybox.data import images
+    from graybox.features import maps
     from graybox.network import cnn, inference
 
     params = config.load()
@@ -63,7 +64,7 @@ def occlude(options: argparse.Namespace) -> None:
     search = None
     if Path("data/prepared/table.csv").exists():
         test = images.load("data/prepared", "test").images
-        search = (test, feature_maps.map_peaks(network, test)) if test.shape[1] == size else None
+        search = (test, maps.map_peaks(network, test)) if test.shape[1] == size else None
     with tqdm(total=settings.positions(size), unit=" windows", unit_scale=True) as bar:
         found = experiment.examine(
             network, picture, label, settings, name=options.image.name, box=box, search=search, on_windows=bar.update,

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from graybox import feature_maps
 from graybox.commentary import commentary
 from graybox.data.images import ImageSet
-from graybox.feature_maps import Peaks
+from graybox.features import maps as feature_maps
+from graybox.features.maps import Peaks
 from graybox.network.cnn import CNN
 from graybox.occlusion import maps as occlusion
 from graybox.occlusion.evidence import MapEvidence, map_evidence

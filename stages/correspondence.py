@@ -3,8 +3,9 @@
 import json
 from pathlib import Path
 
-from graybox import charts_correspondence, config, correspondence, errors, figures
+from graybox import charts_correspondence, config, errors, figures
 from graybox.data import images
+from graybox.features import correspondence
 from graybox.network import cnn, inference
 
 

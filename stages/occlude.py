@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from graybox import config, errors, experiment, feature_maps, figures, panels
+from graybox import config, errors, experiment, figures, panels
 from graybox.data import images
+from graybox.features import maps
 from graybox.network import cnn, inference
 from graybox.occlusion import maps
 from graybox.statistics.tables import read
@@ -21,7 +22,7 @@ def main() -> None:
     network = cnn.load("models/best.safetensors", inference.pick_device(params.train.device))
     predicted = inference.class_scores(network, test.images).argmax(1).numpy()
     rows = maps.choose_images(test, predicted, params.occlusion.images)
-    peaks = feature_maps.map_peaks(network, test.images)
+    peaks = maps.map_peaks(network, test.images)
     judged = read("report/reliance.csv")
 
     windows = len(rows) * settings.positions(test.size)

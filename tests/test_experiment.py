@@ -15,10 +15,11 @@ from conftest import ROOT, image_set
 from PIL import Image, ImageSequence
 
 from graybox import __main__ as command
-from graybox import experiment, feature_maps, panels, strip, verdicts
+from graybox import experiment, panels, strip, verdicts
 from graybox.config import ModelParams
 from graybox.errors import UserError
 from graybox.experiment import Settings
+from graybox.features import maps
 from graybox.interventions import intervene
 from graybox.network import cnn
 from graybox.network.cnn import CNN
@@ -35,7 +36,7 @@ def network(params) -> CNN:
 
 def examined(network: CNN, row: int = 0, settings: Settings = SETTINGS, **options) -> experiment.Experiment:
     images = image_set(6)
-    peaks = feature_maps.map_peaks(network, images.images)
+    peaks = maps.map_peaks(network, images.images)
     judged = verdicts.per_image(intervene(network, images))
     return experiment.examine_row(network, images, row, settings, judged, peaks, **options)
 
@@ -47,7 +48,7 @@ def test_there_is_a_map_for_each_window_and_the_main_one_follows_the_strongest_m
     assert sum(counts) == SETTINGS.positions(16) == 8 * 8 + 2 * 4 * 4
     assert found.main.unoccluded_activation == pytest.approx(found.features.sum(), rel=1e-5)
     assert found.maps[3].activation is None
-    everything = [feature_maps.strongest_map(feature_maps.last_maps(network, found.image)), found.feature_map]
+    everything = [maps.strongest_map(maps.last_maps(network, found.image)), found.feature_map]
     assert everything[0] == everything[1]
 
 
@@ -61,7 +62,7 @@ def test_the_fill_is_what_the_window_shows(network):
 def test_patches_come_from_other_images_only(network):
     images = image_set(6)
     images.images[:] = images.images[0]  # the same picture six times: each would be its own best patch
-    peaks = feature_maps.map_peaks(network, images.images)
+    peaks = maps.map_peaks(network, images.images)
     found = experiment.examine(
         network, images.images[2], 2, SETTINGS, name="", search=(images.images, peaks), exclude=2
     )

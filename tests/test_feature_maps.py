@@ -9,8 +9,8 @@ import torch
 from conftest import image_set
 from torch import nn
 
-from graybox import feature_maps
 from graybox.config import ModelParams
+from graybox.features import maps as feature_maps
 from graybox.network.cnn import CNN
 from graybox.occlusion import maps as occlusion
 

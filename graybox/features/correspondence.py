@@ -13,8 +13,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from graybox.consistency import EXCHANGED, OWN, RANDOM, distances, reading, summarize
 from graybox.data.images import ImageSet
+from graybox.features.consistency import EXCHANGED, OWN, RANDOM, distances, reading, summarize
 from graybox.network.cnn import CNN
 from graybox.occlusion.fills import Fill, fill_picture
 
@@ -43,7 +43,7 @@ class Correspondence:
             draw 0, or "random". Distances are mean normalised Hamming distances over the pairs of images, 0 (always
             the same change) to 1: `distance` over all features, as in the paper, and `distance_of_changed` over those
             that change in at least one image of the pair. `changed` is the mean share of features that change, 0..1.
-        summary: means over the classes and their intervals, as `graybox.consistency.summarize` gives them.
+        summary: means over the classes and their intervals, as `graybox.features.consistency.summarize` gives them.
         sentence: what the figures allow one to say.
     """
 

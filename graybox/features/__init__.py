@@ -1,0 +1,1 @@
+"""What is inside the network: its last maps, the patches that excite them, and whether they correspond."""
