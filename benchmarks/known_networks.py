@@ -13,7 +13,7 @@ from graybox.data.images import ImageSet
 from graybox.data.scenes import NEUTRAL, OBJECTS, World, draw
 from graybox.network import inference, training
 from graybox.network.cnn import CNN
-from graybox.verdicts import BOTH, CANNOT_TELL, CONTEXT, LEAST_SKILL, MIXED, OBJECT, kept, skill
+from graybox.reliance.rule import BOTH, CANNOT_TELL, CONTEXT, LEAST_SKILL, MIXED, OBJECT, kept, skill
 
 ROOT = Path(__file__).parent.parent
 CLASSES = 10

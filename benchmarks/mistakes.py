@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from graybox import config, interventions, verdicts
+from graybox import config
 from graybox.data import images
 from graybox.data.images import ImageSet
 from graybox.data.scenes import NEUTRAL, OBJECTS, World, draw
 from graybox.mistake_analysis import analyse
 from graybox.network import cnn, inference
+from graybox.reliance import interventions, rule
 from graybox.study import comparison
 
 CLASSES = 10
@@ -77,7 +78,7 @@ def main() -> None:
         pixels, labels, boxes = joined
         both = ImageSet(pixels, labels, test.class_names, test.files + planted.files, boxes)
         said = {name: inference.probabilities(network, both.images) for name, network in networks.items()}
-        found = analyse(best, {**splits, "test": both}, said, verdicts.per_image(interventions.intervene(best, both)))
+        found = analyse(best, {**splits, "test": both}, said, rule.per_image(interventions.intervene(best, both)))
         rows, mistakes = found.reasons.set_index("reason"), found.mistakes
         mine, others = mistakes[mistakes["row"] >= len(test)], mistakes[mistakes["row"] < len(test)]
         print(f"\n{reason or 'nothing'} planted in {len(planted)}: {len(mine)} of them and {len(others)} others wrong")

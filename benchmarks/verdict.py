@@ -32,14 +32,14 @@ import torch
 
 from benchmarks.known_networks import QUICK, WORLDS, Size, Truth, network, pictures, truth, world_of
 from graybox.data.images import ImageSet
-from graybox.interventions import intervene
 from graybox.network import inference
 from graybox.network.cnn import CNN
 from graybox.occlusion.evidence import MapEvidence, MapFigures, centres_inside, map_evidence, summarize
 from graybox.occlusion.fills import FILLS, fill_picture
 from graybox.occlusion.maps import choose_images, occlusion_map
-from graybox.reliance import Reliance, judge
-from graybox.verdicts import CANNOT_TELL, OBJECT, VERDICTS
+from graybox.reliance.interventions import intervene
+from graybox.reliance.rule import CANNOT_TELL, OBJECT, VERDICTS
+from graybox.reliance.verdict import Reliance, judge
 
 WINDOW, MAP_STRIDE = 11, 3
 

@@ -38,10 +38,11 @@ def main(*arguments: str) -> None:
 def occlude(options: argparse.Namespace) -> None:
     """Draw one image's panel, and say what it shows."""
     # Here and not above: `--help` should not take seconds.
-    from graybox import config, experiment, figures, panels
+    from graybox import config, figures, panels
     from graybox.data import images
     from graybox.features import maps
     from graybox.network import cnn, inference
+    from graybox.reliance import experiment
 
     params = config.load()
     output = options.output or Path(f"{options.image.stem}-occlusion.png")
@@ -88,12 +89,12 @@ def _square(path: Path, box: list[float] | None, size: int) -> tuple[np.ndarray,
 
 
 def _interventions(network, picture: np.ndarray, label: int, box: np.ndarray, settings) -> dict[str, object] | None:
-    from graybox import verdicts
     from graybox.data.images import ImageSet
-    from graybox.interventions import intervene
+    from graybox.reliance import rule
+    from graybox.reliance.interventions import intervene
 
     alone = ImageSet(picture[None], np.array([label]), network.class_names, ("",), box[None])
-    found = verdicts.per_image(intervene(network, alone, fill=settings.fill, gray=settings.gray))
+    found = rule.per_image(intervene(network, alone, fill=settings.fill, gray=settings.gray))
     return None if found.empty else found.iloc[0].to_dict()
 
 

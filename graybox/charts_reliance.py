@@ -11,7 +11,7 @@ from matplotlib.ticker import PercentFormatter
 from graybox.figures import BASELINE, VARIANT
 
 if TYPE_CHECKING:  # a picture needs no network, only what one said
-    from graybox.reliance import Reliance
+    from graybox.reliance.verdict import Reliance
 
 INTERVENTIONS = {
     "as_is": "nothing hidden",

@@ -41,7 +41,7 @@ def gather(
         neighbours: each test image's nearest training images, in the network's features. `labels`: what is thought of
             the test images' labels.
         reliance: a row per image with a usable box: row, p, p_box_hidden, p_context_hidden, p_control (the true
-            class's probabilities, 0..1), from `graybox.verdicts.per_image`; may be empty.
+            class's probabilities, 0..1), from `graybox.reliance.rule.per_image`; may be empty.
 
     Returns:
         N rows, numbered as the test images. NaN (or "") where something is not known. The columns of `answers`,

@@ -15,8 +15,8 @@ from matplotlib.patches import Patch, Rectangle
 from graybox.figures import colours, draw_box, short
 
 if TYPE_CHECKING:  # a picture needs no network, only what one said
-    from graybox.experiment import Experiment
     from graybox.occlusion.maps import OcclusionMap
+    from graybox.reliance.experiment import Experiment
 
 MOST_CLASSES_NAMED = 7
 

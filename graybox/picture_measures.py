@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.ndimage import laplace
 
 from graybox.data.images import ImageSet
-from graybox.interventions import box_mask
+from graybox.reliance.interventions import box_mask
 
 LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)  # ITU-R BT.709, section 3.2
 LEVELS = np.linspace(0.03, 0.97, 17)

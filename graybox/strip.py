@@ -11,7 +11,7 @@ from matplotlib import colormaps
 from PIL import Image
 
 if TYPE_CHECKING:  # a picture needs no network, only what one said
-    from graybox.experiment import Experiment
+    from graybox.reliance.experiment import Experiment
 
 WIDTH, GAP = 1100, 4
 

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from graybox import config, errors, experiment, figures, panels
+from graybox import config, errors, figures, panels
 from graybox.data import images
 from graybox.features import maps
 from graybox.network import cnn, inference
 from graybox.occlusion import maps
+from graybox.reliance import experiment
 from graybox.statistics.tables import read
 from graybox.strip import sliding_strip
 

@@ -6,14 +6,15 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from graybox import config, errors, figures, interventions, verdicts
+from graybox import config, errors, figures
 from graybox.charts_reliance import reliance_chart
 from graybox.data import images
 from graybox.network import cnn, inference
 from graybox.occlusion import evidence
 from graybox.occlusion import maps as occlusion
 from graybox.occlusion.fills import fill_picture
-from graybox.reliance import judge
+from graybox.reliance import interventions, rule
+from graybox.reliance.verdict import judge
 
 
 def main() -> None:
@@ -34,7 +35,7 @@ def main() -> None:
     judged = judge(hidden, list(maps.values()))
 
     figures.save(reliance_chart(judged), "plots/reliance.png")
-    table = verdicts.per_image(hidden, maps)
+    table = rule.per_image(hidden, maps)
     table.insert(1, "file", [test.files[row] for row in table["row"]])
     table.round(6).to_csv("report/reliance.csv", index=False, lineterminator="\n")
     found, sentence = judged.metrics(), judged.sentence()

@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks import verdict
 from benchmarks.known_networks import Truth, pictures, world_of
-from graybox.verdicts import BOTH, CANNOT_TELL, CONTEXT, MIXED, OBJECT
+from graybox.reliance.rule import BOTH, CANNOT_TELL, CONTEXT, MIXED, OBJECT
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from graybox.commentary import commentary, place
 from graybox.occlusion.evidence import map_evidence
 from graybox.occlusion.maps import OcclusionMap
+from graybox.reliance.commentary import commentary, place
 
 NAMES = ("mug", "fish", "boat")
 BOX = [0, 0, 8, 8]

@@ -15,14 +15,15 @@ from conftest import ROOT, image_set
 from PIL import Image, ImageSequence
 
 from graybox import __main__ as command
-from graybox import experiment, panels, strip, verdicts
+from graybox import panels, strip
 from graybox.config import ModelParams
 from graybox.errors import UserError
-from graybox.experiment import Settings
 from graybox.features import maps
-from graybox.interventions import intervene
 from graybox.network import cnn
 from graybox.network.cnn import CNN
+from graybox.reliance import experiment, rule
+from graybox.reliance.experiment import Settings
+from graybox.reliance.interventions import intervene
 
 SETTINGS = Settings(window=5, stride=2, other_windows=(3, 9), other_stride=4)
 
@@ -37,7 +38,7 @@ def network(params) -> CNN:
 def examined(network: CNN, row: int = 0, settings: Settings = SETTINGS, **options) -> experiment.Experiment:
     images = image_set(6)
     peaks = maps.map_peaks(network, images.images)
-    judged = verdicts.per_image(intervene(network, images))
+    judged = rule.per_image(intervene(network, images))
     return experiment.examine_row(network, images, row, settings, judged, peaks, **options)
 
 

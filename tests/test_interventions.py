@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from graybox.data.images import ImageSet
-from graybox.interventions import SIDES, box_mask, context_masks, hide, intervene
+from graybox.reliance.interventions import SIDES, box_mask, context_masks, hide, intervene
 
 boxes = st.tuples(st.integers(0, 11), st.integers(0, 8), st.integers(1, 12), st.integers(1, 9)).map(
     lambda b: np.array([b[0], b[1], min(12, b[0] + b[2]), min(9, b[1] + b[3])], np.float32)

@@ -16,13 +16,14 @@ from conftest import ROOT
 from scipy.ndimage import gaussian_filter
 from scipy.stats import fisher_exact
 
-from graybox import config, interventions, verdicts
+from graybox import config
 from graybox.data.images import ImageSet
 from graybox.data.scenes import OBJECTS, World, draw
 from graybox.mistake_analysis import Analysis, analyse
 from graybox.mistake_reasons import BY_NATURE, MINOR, SUPPORTED, UNKNOWN, UNSUPPORTED
 from graybox.mistake_traits import TRAITS
 from graybox.network import inference, training
+from graybox.reliance import interventions, rule
 
 CLASSES, CLEAN, PLANTED = 4, 240, 80
 WORLD = World(image_size=32, classes=CLASSES, object_size=(0.6, 0.85), hidden=0.0, seed=3)
@@ -92,7 +93,7 @@ def together(*parts: ImageSet) -> ImageSet:
 
 
 def explained(network, test: ImageSet) -> Analysis:
-    reliance = verdicts.per_image(interventions.intervene(network, test))
+    reliance = rule.per_image(interventions.intervene(network, test))
     return analyse(network, {**splits(), "test": test}, {}, reliance)
 
 
@@ -168,7 +169,7 @@ def test_a_background_that_belongs_to_another_class_misleads():
     for other in (1, 0):  # another class's ground, and the own
         scenes = [draw(world, "test", n, n % CLASSES, background=(n + other) % CLASSES) for n in range(160)]
         test = replace(plain, images=np.stack([scene.image for scene in scenes]))
-        reliance = verdicts.per_image(interventions.intervene(model, test))
+        reliance = rule.per_image(interventions.intervene(model, test))
         given_back.append(finding(analyse(model, {**parts, "test": test}, {}, reliance), "misled_by_context"))
     misled, at_home = given_back
     assert misled["finding"] == SUPPORTED and misled["strength"] > 0.6
@@ -178,7 +179,7 @@ def test_a_background_that_belongs_to_another_class_misleads():
 
 def test_no_boxes_at_all(network, clean):
     bare = {name: replace(part, boxes=np.full_like(part.boxes, np.nan)) for name, part in splits().items()}
-    reliance = verdicts.per_image(interventions.intervene(network, bare["test"]))
+    reliance = rule.per_image(interventions.intervene(network, bare["test"]))
     found = analyse(network, bare, {}, reliance)
     table = found.reasons.set_index("reason")
     for reason in ("small_object", "faint_object", "object_cut_off", "misled_by_context", "object_not_recognised"):

@@ -11,11 +11,10 @@ from test_interventions import Patch, coded
 
 from graybox.config import ModelParams
 from graybox.data.images import ImageSet
-from graybox.interventions import Interventions, intervene
 from graybox.network import training
 from graybox.occlusion.evidence import MapEvidence
-from graybox.reliance import judge
-from graybox.verdicts import (
+from graybox.reliance.interventions import Interventions, intervene
+from graybox.reliance.rule import (
     BOTH,
     CANNOT_TELL,
     CONTEXT,
@@ -33,6 +32,7 @@ from graybox.verdicts import (
     per_image,
     rule,
 )
+from graybox.reliance.verdict import judge
 
 TINY = 1e-6
 

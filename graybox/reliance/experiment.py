@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from graybox.commentary import commentary
 from graybox.data.images import ImageSet
 from graybox.features import maps as feature_maps
 from graybox.features.maps import Peaks
@@ -17,6 +16,7 @@ from graybox.occlusion import maps as occlusion
 from graybox.occlusion.evidence import MapEvidence, map_evidence
 from graybox.occlusion.fills import Fill, fill_picture
 from graybox.occlusion.maps import OcclusionMap
+from graybox.reliance.commentary import commentary
 
 PATCHES = 9
 
@@ -54,7 +54,7 @@ class Experiment:
         shown: float32 [H, W, 3] in 0..1, what shows through the window.
         maps: one for each window size N, smallest first. `window`: N of the main one, which alone has `activation`.
         evidence: the main map in figures.
-        interventions: the image's row of `graybox.verdicts.per_image`: what hiding its object or its context does, and
+        interventions: the image's row of `graybox.reliance.rule.per_image`: what hiding its object or its context does, and
             the verdict; None where there is none.
         feature_map: number of the last conv layer's map with the largest total activation in the unoccluded image.
         features: float32 [h, w], that map, unoccluded.
@@ -111,7 +111,7 @@ def examine(
     Args:
         model: in evaluation mode. `image`: uint8 [H, W, 3], of the model's image size. `label`: the true class.
         name: what the image is called. `box`: its object box, float [4], or None.
-        interventions: the image's row of `graybox.verdicts.per_image`, if there is one.
+        interventions: the image's row of `graybox.reliance.rule.per_image`, if there is one.
         search: images, uint8 [N, H, W, 3], and their peaks, to find the feature map's top patches in; None = don't.
         exclude: the image's own row among those.
         on_windows: called with a number of windows whenever so many more are done, for a progress bar.
@@ -157,7 +157,7 @@ def examine_row(
     """`examine` for an image of a split.
 
     Args:
-        judged: what `graybox.verdicts.per_image` gave for the split; it has no row for an image without a usable box.
+        judged: what `graybox.reliance.rule.per_image` gave for the split; it has no row for an image without a usable box.
         peaks: of all of the split's images; the top patches are taken from the others.
     """
     own = judged[judged["row"] == row]

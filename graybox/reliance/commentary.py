@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from graybox.occlusion.evidence import FLAT, MapEvidence
+from graybox.reliance.rule import BOTH, CONTEXT, MIXED, OBJECT
 from graybox.statistics.intervals import percent
-from graybox.verdicts import BOTH, CONTEXT, MIXED, OBJECT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +35,7 @@ def commentary(
 
     Args:
         evidence: `graybox.occlusion.evidence.map_evidence` of the same map.
-        interventions: the image's row of `graybox.verdicts.per_image`; None where it has no usable box.
+        interventions: the image's row of `graybox.reliance.rule.per_image`; None where it has no usable box.
     """
     said = [_answer(found, class_names), _map(found, evidence, class_names)]
     if interventions is not None:

@@ -12,10 +12,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 from statsmodels.stats.proportion import proportion_confint
 
-from graybox.interventions import NAMES, Interventions
 from graybox.occlusion.evidence import FLAT, MapEvidence, MapFigures, summarize
-from graybox.statistics.intervals import Estimate, percentiles, resampled_means, share
-from graybox.verdicts import (
+from graybox.reliance.interventions import NAMES, Interventions
+from graybox.reliance.rule import (
     BOTH,
     CANNOT_TELL,
     CONTEXT,
@@ -28,6 +27,7 @@ from graybox.verdicts import (
     rule,
     skill,
 )
+from graybox.statistics.intervals import Estimate, percentiles, resampled_means, share
 
 CLOSE = 0.90
 """If fewer of the bootstrap resamples of the images give the same verdict, the sentence says so."""
@@ -48,7 +48,7 @@ class Reliance:
         images: how many images with a usable box it is about. `left_out`: how many have none.
         chance: the accuracy of the best constant answer.
         accuracy: of the image as it is, with the box hidden, the context hidden, and the control (by the names in
-            graybox.interventions.NAMES), 0..1, with Wilson's intervals.
+            graybox.reliance.interventions.NAMES), 0..1, with Wilson's intervals.
         probability: the mean of the true class's, likewise, with bootstrap intervals.
         object_alone, context_alone, control_kept: the share of the accuracy above chance that is left with everything
             but the box hidden, with the box hidden, and with an equal area of context hidden; paired bootstrap.

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from graybox.interventions import Interventions
 from graybox.occlusion.evidence import MapEvidence
+from graybox.reliance.interventions import Interventions
 
 OBJECT, CONTEXT, BOTH, MIXED, CANNOT_TELL = "object", "context", "both", "mixed", "cannot tell"
 VERDICTS = (OBJECT, CONTEXT, BOTH, MIXED, CANNOT_TELL)
