@@ -17,7 +17,7 @@ from graybox import config
 from graybox.data import images
 from graybox.data.images import ImageSet
 from graybox.data.scenes import NEUTRAL, OBJECTS, World, draw
-from graybox.mistake_analysis import analyse
+from graybox.mistakes.analysis import analyse
 from graybox.network import cnn, inference
 from graybox.reliance import interventions, rule
 from graybox.study import comparison

@@ -13,7 +13,7 @@ from matplotlib.ticker import PercentFormatter
 
 from graybox.data.images import ImageSet
 from graybox.figures import BASELINE, BOX, VARIANT, short
-from graybox.reasons_table import CORRECT
+from graybox.mistakes.reasons_table import CORRECT
 from graybox.statistics.paired import p_words
 
 CARD_WIDTH, CARD_HEIGHT, PICTURE, THUMB = 5.4, 1.86, 1.36, 0.7  # inches

@@ -13,8 +13,8 @@ import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 
-from graybox import reasons_table
 from graybox.config import Params
+from graybox.mistakes import reasons_table
 from graybox.study import comparison
 
 SHOWN = {

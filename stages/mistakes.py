@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from graybox import charts_mistakes, config, errors, figures, mistakes, reasons_table
+from graybox import charts_mistakes, config, errors, figures
 from graybox.data import images
-from graybox.mistake_analysis import analyse
+from graybox.mistakes import confusions, reasons_table
+from graybox.mistakes.analysis import analyse
 from graybox.network import cnn, inference
 from graybox.statistics import scores
 from graybox.statistics.tables import read
@@ -23,8 +24,8 @@ def main() -> None:
     networks = {name: np.load(file)["test"] for name, file in files.items()}
     found = analyse(network, splits, networks, read("report/reliance.csv"), **params.evaluate.model_dump())
     wrong, predicted = found.mistakes, found.probabilities.argmax(axis=1)
-    pairs = mistakes.confused_pairs(test, predicted, wanted.pairs)
-    bins, error = mistakes.calibration(found.probabilities, test.labels)
+    pairs = confusions.confused_pairs(test, predicted, wanted.pairs)
+    bins, error = confusions.calibration(found.probabilities, test.labels)
 
     names = np.array(test.class_names)
     answers = pd.DataFrame({"true class": names[test.labels], "predicted class": names[predicted]})

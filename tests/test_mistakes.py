@@ -10,10 +10,11 @@ import pytest
 from conftest import image_set
 from scipy.stats import fisher_exact
 
-from graybox import charts_mistakes, mistake_evidence, mistake_reasons, picture_measures, reasons_table
-from graybox.label_suspects import LabelSuspects, recalibrated, suspects, temperature
-from graybox.neighbours import Neighbours, nearest
-from graybox.picture_measures import measure, ordinary, place
+from graybox import charts_mistakes
+from graybox.mistakes import evidence, picture_measures, reasons, reasons_table
+from graybox.mistakes.label_suspects import LabelSuspects, recalibrated, suspects, temperature
+from graybox.mistakes.neighbours import Neighbours, nearest
+from graybox.mistakes.picture_measures import measure, ordinary, place
 
 
 def one_picture(image: np.ndarray, box=(np.nan,) * 4) -> pd.Series:
@@ -77,28 +78,28 @@ def three_classes(labels) -> object:
 
 
 def test_known_answers():
-    found = mistake_evidence.answers(three_classes([0, 1, 0, 1]), PROBABILITIES)
+    found = evidence.answers(three_classes([0, 1, 0, 1]), PROBABILITIES)
     assert found["correct"].tolist() == [True, False, False, False]
     assert found["margin"].tolist() == pytest.approx([0.5, -0.2, -0.7, 0])
     assert found["rank"].tolist() == [1, 2, 3, 2]  # ties count against the network
     assert (found.loc[found["correct"], "margin"] > 0).all()
-    even = mistake_evidence.answers(three_classes([0]), np.full((1, 3), 1 / 3))
+    even = evidence.answers(three_classes([0]), np.full((1, 3), 1 / 3))
     assert even["entropy"][0] == pytest.approx(1)
 
 
 def test_the_other_networks_are_counted_each_training_by_itself_and_the_network_itself_is_not():
     other = np.roll(PROBABILITIES, 1, axis=1)
     given = {"a": PROBABILITIES + 1e-6, "b": np.stack([other, PROBABILITIES, other])}
-    networks = mistake_evidence.each_network(given)
+    networks = evidence.each_network(given)
     assert list(networks) == ["a", "b 0", "b 1", "b 2"]
-    others = mistake_evidence.without(networks, PROBABILITIES)
+    others = evidence.without(networks, PROBABILITIES)
     assert list(others) == ["b 0", "b 2"]
-    found = mistake_evidence.agreement(PROBABILITIES, others, three_classes([1, 0, 2, 0]))
+    found = evidence.agreement(PROBABILITIES, others, three_classes([1, 0, 2, 0]))
     assert found["other_networks"].tolist() == [2] * 4
     assert found["others_right"].tolist() == [1, 0, 0, 0]
     assert found["others_wrong_class"].tolist() == ["", "class 1", "class 0", "class 1"]
     assert found["others_agree"].tolist() == [0, 0, 0, 0]
-    alone = mistake_evidence.agreement(PROBABILITIES, {}, three_classes([1, 0, 2, 0]))
+    alone = evidence.agreement(PROBABILITIES, {}, three_classes([1, 0, 2, 0]))
     assert alone["others_right"].isna().all() and (alone["other_networks"] == 0).all()
 
 
@@ -178,11 +179,11 @@ def test_a_trait_is_a_reason_only_if_it_is_more_frequent_among_the_mistakes():
     frame.loc[frame.index % 5 == 0, "brightness_place"] = 0.01  # as frequent where the network is right
     frame.loc[:39, "box_area_place"] = 0.01  # half of the mistakes
     frame.loc[100:104, "box_area_place"] = 0.01  # and few others
-    mistakes, table = mistake_reasons.explain(frame, NOBODY)
+    mistakes, table = reasons.explain(frame, NOBODY)
     rows = table.set_index("reason")
-    assert rows.loc["dark", "finding"] == mistake_reasons.UNSUPPORTED and rows.loc["dark", "named"] == 0
+    assert rows.loc["dark", "finding"] == reasons.UNSUPPORTED and rows.loc["dark", "named"] == 0
     small = rows.loc["small_object"]
-    assert small["finding"] == mistake_reasons.SUPPORTED and small["named"] == 40
+    assert small["finding"] == reasons.SUPPORTED and small["named"] == 40
     assert (small["mistakes"], small["known"], small["share"], small["correct_share"]) == (40, 80, 0.5, 5 / 320)
     assert small["failing"] == pytest.approx(40 / 45) and small["failing_without"] == pytest.approx(40 / 355)
     assert small["strength"] == pytest.approx(1 - (40 / 355) / (40 / 45))
@@ -200,9 +201,9 @@ def test_more_frequent_is_not_enough_if_most_would_fail_without_it():
     frame = evidence(wrong=200)
     frame.loc[:59, "brightness_place"] = 0.01
     frame.loc[200:219, "brightness_place"] = 0.01  # 75% fail with it, and 44% without
-    mistakes, table = mistake_reasons.explain(frame, NOBODY)
+    mistakes, table = reasons.explain(frame, NOBODY)
     row = table.set_index("reason").loc["dark"]
-    assert row["finding"] == mistake_reasons.MINOR and row["named"] == 0 and row["strength"] < 0.5
+    assert row["finding"] == reasons.MINOR and row["named"] == 0 and row["strength"] < 0.5
     assert (mistakes.set_index("row").sort_index()["other_reasons"].loc[:59] == "dark picture").all()
 
 
@@ -213,7 +214,7 @@ def test_the_label_comes_first_then_the_strongest_and_the_rest_is_listed():
     frame.loc[100:109, "contrast_place"] = 0.01
     frame.loc[:4, "label_suspect"] = True
     labels = replace(NOBODY, suspect=frame["label_suspect"].to_numpy(), expected=0.1, p_value=1e-8)
-    mistakes, table = mistake_reasons.explain(frame, labels)
+    mistakes, table = reasons.explain(frame, labels)
     rows = mistakes.set_index("row").sort_index()
     assert (rows.loc[:4, "reason"] == "label_suspect").all()
     assert (rows.loc[5:29, "reason"] == "small_object").all()
@@ -228,38 +229,38 @@ def test_what_the_networks_say_describes_and_is_marked_so():
     frame.loc[10:19, "others_right"] = 0.8
     frame.loc[20:29, "others_right"] = 0.0
     frame["p_context_hidden"] = 0.4
-    mistakes, table = mistake_reasons.explain(frame, NOBODY)
+    mistakes, table = reasons.explain(frame, NOBODY)
     named = mistakes.set_index("row").sort_index()["reason"]
     assert set(named.loc[:9]) == {"looks_like_another"} and set(named.loc[10:19]) == {"quirk"}
     assert set(named.loc[20:29]) == {"hard_for_all"} and set(named.loc[30:]) == {"no_reason"}
     rows = table.set_index("reason")
-    assert rows.loc["looks_like_another", "finding"] == rows.loc["quirk", "finding"] == mistake_reasons.BY_NATURE
+    assert rows.loc["looks_like_another", "finding"] == rows.loc["quirk", "finding"] == reasons.BY_NATURE
     assert np.isnan(rows.loc["quirk", "p_value"]) and rows.loc["hard_for_all", "p_value"] < 0.001
     frame["other_networks"] = 1  # one other's opinion isn't everybody's
-    rows = mistake_reasons.explain(frame, NOBODY)[1].set_index("reason")
-    assert rows.loc["hard_for_all", "finding"] == mistake_reasons.UNKNOWN
+    rows = reasons.explain(frame, NOBODY)[1].set_index("reason")
+    assert rows.loc["hard_for_all", "finding"] == reasons.UNKNOWN
 
 
 def test_context_misleads_if_hiding_it_gives_back_what_hiding_a_part_of_it_does_not():
     frame = evidence()
     frame.loc[:19, "p_context_hidden"] = 0.9
-    assert _finding(frame, "misled_by_context")["finding"] == mistake_reasons.SUPPORTED
+    assert _finding(frame, "misled_by_context")["finding"] == reasons.SUPPORTED
     frame.loc[:17, "p_control"] = 0.9  # a part of the context, wherever it lies, does as much
-    assert _finding(frame, "misled_by_context")["finding"] == mistake_reasons.UNSUPPORTED
+    assert _finding(frame, "misled_by_context")["finding"] == reasons.UNSUPPORTED
 
 
 def _finding(frame: pd.DataFrame, reason: str) -> pd.Series:
     frame = frame.copy()
     frame.loc[~frame["correct"] & (frame["p_context_hidden"] < 0.9), "p_context_hidden"] *= 0.5
-    return mistake_reasons.explain(frame, NOBODY)[1].set_index("reason").loc[reason]
+    return reasons.explain(frame, NOBODY)[1].set_index("reason").loc[reason]
 
 
 @pytest.mark.parametrize("wrong", [0, 400])
 def test_all_right_or_all_wrong(wrong, tmp_path):
     frame = evidence(wrong=wrong)
-    mistakes, table = mistake_reasons.explain(frame, NOBODY)
+    mistakes, table = reasons.explain(frame, NOBODY)
     assert len(mistakes) == wrong == table["named"].sum()
-    assert (table["finding"] != mistake_reasons.SUPPORTED).all()
+    assert (table["finding"] != reasons.SUPPORTED).all()
     table.to_csv(tmp_path / "reasons.csv", index=False)  # as the report reads it
     readable = reasons_table.readable(pd.read_csv(tmp_path / "reasons.csv"))
     assert len(readable) == len(table) and not readable.isna().any().any()
@@ -270,7 +271,7 @@ def test_all_right_or_all_wrong(wrong, tmp_path):
 def test_the_shares_of_the_metrics_are_all_of_the_mistakes():
     frame = evidence()
     frame.loc[:39, "box_area_place"] = 0.01
-    found = reasons_table.metrics(mistake_reasons.explain(frame, NOBODY)[1], 80, 0.12345678)
+    found = reasons_table.metrics(reasons.explain(frame, NOBODY)[1], 80, 0.12345678)
     assert found["calibration_error"] == 0.123457 and found["with_a_cause"] == 0.5
     assert found["with_a_cause"] + found["described"] + found["no_reason"] == pytest.approx(1)
 
@@ -280,11 +281,11 @@ def test_mistakes_are_ordered_by_confidence_and_a_class_that_is_never_right_is_n
     probabilities = np.tile(np.array([[0.7, 0.2, 0.1], [0.5, 0.3, 0.2], [0.6, 0.1, 0.3], [0.9, 0.1, 0.0]]), (10, 1))
     labels = suspects(probabilities, images.labels, probabilities)
     neighbours = Neighbours(np.zeros((40, 2), int), np.zeros((40, 2), int), np.ones((40, 2)))
-    measures = mistake_evidence.pictures(images, images, probabilities.argmax(axis=1) == images.labels)
+    measures = evidence.pictures(images, images, probabilities.argmax(axis=1) == images.labels)
     reliance = pd.DataFrame(columns=["row", "p", "p_box_hidden", "p_context_hidden", "p_control"])
-    alone = mistake_evidence.agreement(probabilities, {}, images)
-    found = mistake_evidence.gather(images, probabilities, alone, neighbours, labels, measures, reliance)
-    mistakes, _ = mistake_reasons.explain(found, labels)
+    alone = evidence.agreement(probabilities, {}, images)
+    found = evidence.gather(images, probabilities, alone, neighbours, labels, measures, reliance)
+    mistakes, _ = reasons.explain(found, labels)
     assert mistakes["row"].tolist() == [*range(3, 40, 4), *range(1, 40, 4)]
     assert (mistakes["true_class"] == "class 1").all() and (mistakes["reason"] == "looks_like_another").all()
 
@@ -293,7 +294,7 @@ def test_the_pages_are_drawn(tmp_path):
     images = image_set(8)
     frame = evidence(8, 6).assign(correct=[False] * 6 + [True] * 2)
     frame["true_class"], frame["predicted_class"] = "class 0", "class 1"
-    mistakes, table = mistake_reasons.explain(frame, replace(NOBODY, suspect=np.zeros(8, bool)))
+    mistakes, table = reasons.explain(frame, replace(NOBODY, suspect=np.zeros(8, bool)))
     headline = charts_mistakes.headline(table.iloc[-1], len(mistakes))
     for shown in (mistakes, mistakes.head(0)):
         page = charts_mistakes.reason_page(images, images, shown, np.zeros((8, 5), int), headline, most=4)

@@ -19,9 +19,9 @@ from scipy.stats import fisher_exact
 from graybox import config
 from graybox.data.images import ImageSet
 from graybox.data.scenes import OBJECTS, World, draw
-from graybox.mistake_analysis import Analysis, analyse
-from graybox.mistake_reasons import BY_NATURE, MINOR, SUPPORTED, UNKNOWN, UNSUPPORTED
-from graybox.mistake_traits import TRAITS
+from graybox.mistakes.analysis import Analysis, analyse
+from graybox.mistakes.reasons import BY_NATURE, MINOR, SUPPORTED, UNKNOWN, UNSUPPORTED
+from graybox.mistakes.traits import TRAITS
 from graybox.network import inference, training
 from graybox.reliance import interventions, rule
 

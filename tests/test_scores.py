@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from conftest import image_set
 
-from graybox import config, figures, mistakes
+from graybox import config, figures
+from graybox.mistakes import confusions
 from graybox.network import timing
 from graybox.statistics import intervals, paired, scores
 from graybox.statistics.intervals import share
@@ -42,21 +43,21 @@ def test_confused_pairs_count_both_ways():
     predicted[[0, 3, 6]] = 1
     predicted[1] = 0
     predicted[2] = 0
-    pairs = mistakes.confused_pairs(images, predicted, 5)
+    pairs = confusions.confused_pairs(images, predicted, 5)
     assert pairs.values.tolist() == [["class 0", "class 1", 3, 1, 4], ["class 0", "class 2", 0, 1, 1]]
-    assert len(mistakes.confused_pairs(images, images.labels, 5)) == 0
+    assert len(confusions.confused_pairs(images, images.labels, 5)) == 0
 
 
 def test_calibration_is_the_gap_between_being_sure_and_being_right():
     sure = np.array([0.95] * 10 + [0.65] * 10)
     probabilities = np.column_stack([sure, 1 - sure])
     labels = np.array([0] * 8 + [1] * 2 + [0] * 7 + [1] * 3)
-    bins, error = mistakes.calibration(probabilities, labels)
+    bins, error = confusions.calibration(probabilities, labels)
     assert bins["count"].tolist() == [0] * 6 + [10, 0, 0, 10]
     assert bins.loc[9, ["confidence", "accuracy"]].tolist() == pytest.approx([0.95, 0.8])
     assert bins["accuracy"].isna().sum() == 8
     assert error == pytest.approx((0.15 + 0.05) / 2)
-    assert mistakes.calibration(np.eye(3), np.arange(3))[1] == 0  # sure and right: the last bin holds 1
+    assert confusions.calibration(np.eye(3), np.arange(3))[1] == 0  # sure and right: the last bin holds 1
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ import pandas as pd
 from scipy.stats import entropy
 
 from graybox.data.images import ImageSet
-from graybox.picture_measures import MEASURES, measure, ordinary, place
+from graybox.mistakes.picture_measures import MEASURES, measure, ordinary, place
 
 if TYPE_CHECKING:  # evidence needs no network, only what one said
-    from graybox.label_suspects import LabelSuspects
-    from graybox.neighbours import Neighbours
+    from graybox.mistakes.label_suspects import LabelSuspects
+    from graybox.mistakes.neighbours import Neighbours
 
 HIDDEN = ("p_as_is", "p_box_hidden", "p_context_hidden", "p_control")
 REFERENCE_PER_CLASS = 200

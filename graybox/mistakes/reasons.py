@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest, fisher_exact
 
-from graybox.mistake_traits import KINDS, LABEL, PICTURE, TRAITS, Trait
-from graybox.reasons_table import CORRECT
+from graybox.mistakes.reasons_table import CORRECT
+from graybox.mistakes.traits import KINDS, LABEL, PICTURE, TRAITS, Trait
 from graybox.statistics import paired
 from graybox.statistics.intervals import percent, share
 
 if TYPE_CHECKING:  # only its figures are needed here
-    from graybox.label_suspects import LabelSuspects
+    from graybox.mistakes.label_suspects import LabelSuspects
 
 NONE, NONE_TITLE = "no_reason", "no reason found"
 SIGNIFICANT, MOST = 0.05, 0.5

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from graybox import mistake_evidence, mistake_reasons
 from graybox.data.images import ImageSet
-from graybox.label_suspects import LabelSuspects, recalibrated, suspects, temperature
-from graybox.neighbours import Neighbours, answers_and_features, nearest
+from graybox.mistakes import evidence as mistake_evidence
+from graybox.mistakes import reasons as mistake_reasons
+from graybox.mistakes.label_suspects import LabelSuspects, recalibrated, suspects, temperature
+from graybox.mistakes.neighbours import Neighbours, answers_and_features, nearest
 from graybox.network.cnn import CNN
 
 NEIGHBOURS = 10

@@ -1,0 +1,1 @@
+"""What the best network gets wrong, and why: evidence, traits, reasons, confusions."""
