@@ -38,9 +38,10 @@ def main(*arguments: str) -> None:
 def occlude(options: argparse.Namespace) -> None:
     """Draw one image's panel, and say what it shows."""
     # Here and not above: `--help` should not take seconds.
-    from graybox import config, figures, panels
+    from graybox import config
     from graybox.data import images
     from graybox.features import maps
+    from graybox.figures import panels, study
     from graybox.network import cnn, inference
     from graybox.reliance import experiment
 
@@ -71,7 +72,7 @@ def occlude(options: argparse.Namespace) -> None:
             network, picture, label, settings, name=options.image.name, box=box, search=search, on_windows=bar.update,
             interventions=_interventions(network, picture, label, box, settings),
         )  # fmt: skip
-    figures.save(panels.occlusion_panel(found), output)
+    study.save(panels.occlusion_panel(found), output)
     print(f"{found.commentary}\n{output}")
 
 

@@ -3,9 +3,10 @@
 import json
 from pathlib import Path
 
-from graybox import charts_correspondence, config, errors, figures
+from graybox import config, errors
 from graybox.data import images
 from graybox.features import correspondence
+from graybox.figures import correspondence, study
 from graybox.network import cnn, inference
 
 
@@ -22,7 +23,7 @@ def main() -> None:
 
     found.summary.round(6).to_csv("report/correspondence.csv", index=False, lineterminator="\n")
     Path("report/correspondence.json").write_text(json.dumps({"sentence": found.sentence}, indent=1) + "\n", "utf-8")
-    figures.save(charts_correspondence.correspondence_chart(found.summary), "plots/correspondence.png")
+    study.save(correspondence.correspondence_chart(found.summary), "plots/correspondence.png")
     print(found.sentence)
 
 

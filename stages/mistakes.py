@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from graybox import charts_mistakes, config, errors, figures
+from graybox import config, errors
 from graybox.data import images
+from graybox.figures import mistakes, study
 from graybox.mistakes import confusions, reasons_table
 from graybox.mistakes.analysis import analyse
 from graybox.network import cnn, inference
@@ -36,23 +37,23 @@ def main() -> None:
     Path("report/mistakes.json").write_text(json.dumps(row, indent=1) + "\n")
 
     matrix = scores.confusion(test.labels, predicted, len(names))
-    figures.save(figures.confusion_matrix(matrix, test.class_names), "plots/confusion.png")
-    figures.save(figures.mistakes_gallery(test, wrong.head(wanted.gallery)), "plots/mistakes.png")
-    figures.save(figures.reliability_diagram(bins, error), "plots/calibration.png")
-    figures.save(charts_mistakes.reasons_chart(found.reasons), "plots/reasons.png")
+    study.save(study.confusion_matrix(matrix, test.class_names), "plots/confusion.png")
+    study.save(study.mistakes_gallery(test, wrong.head(wanted.gallery)), "plots/mistakes.png")
+    study.save(study.reliability_diagram(bins, error), "plots/calibration.png")
+    study.save(mistakes.reasons_chart(found.reasons), "plots/reasons.png")
     sure = found.probabilities.max(axis=1)
-    figures.save(charts_mistakes.confused_pairs_chart(test, predicted, sure, pairs), "plots/confused_pairs.png")
+    study.save(mistakes.confused_pairs_chart(test, predicted, sure, pairs), "plots/confused_pairs.png")
     folder = Path("plots/reasons")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for _, finding in found.reasons.iterrows():
         # The last one's page is there even if it is empty, as a folder of plots without a picture can't be shown.
         if finding["named"] or finding["reason"] == found.reasons["reason"].iloc[-1]:
-            page = charts_mistakes.reason_page(
+            page = mistakes.reason_page(
                 test, splits["train"], wrong[wrong["reason"] == finding["reason"]], found.neighbours.rows,
-                charts_mistakes.headline(finding, len(wrong)), wanted.per_reason,
+                mistakes.headline(finding, len(wrong)), wanted.per_reason,
             )  # fmt: skip
-            figures.save(page, folder / f"{finding['reason']}.png")
+            study.save(page, folder / f"{finding['reason']}.png")
     print(f"{len(wrong)} of {len(test)} test images are misclassified; " + reasons_table.sentence(found.reasons))
 
 

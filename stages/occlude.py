@@ -6,14 +6,15 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from graybox import config, errors, figures, panels
+from graybox import config, errors
 from graybox.data import images
 from graybox.features import maps
+from graybox.figures import panels, study
+from graybox.figures.strip import sliding_strip
 from graybox.network import cnn, inference
 from graybox.occlusion import maps
 from graybox.reliance import experiment
 from graybox.statistics.tables import read
-from graybox.strip import sliding_strip
 
 
 def main() -> None:
@@ -34,8 +35,8 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     digits = max(2, len(str(len(found) - 1)))  # the order of the names is that of report/occlusion.csv
     for number, one in enumerate(found):
-        figures.save(panels.occlusion_panel(one), folder / f"{number:0{digits}d}.png", dpi=90)
-    figures.save(panels.windows_chart(found), "plots/occlusion_windows.png", dpi=90)
+        study.save(panels.occlusion_panel(one), folder / f"{number:0{digits}d}.png", dpi=90)
+    study.save(panels.windows_chart(found), "plots/occlusion_windows.png", dpi=90)
     Path("plots/occlusion.gif").write_bytes(sliding_strip(found))
     np.savez("data/occlusion.npz", **experiment.arrays(found))
     summary = pd.DataFrame([one.summary() for one in found])

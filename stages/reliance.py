@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from graybox import config, errors, figures
-from graybox.charts_reliance import reliance_chart
+from graybox import config, errors
 from graybox.data import images
+from graybox.figures import study
+from graybox.figures.reliance import reliance_chart
 from graybox.network import cnn, inference
 from graybox.occlusion import evidence
 from graybox.occlusion import maps as occlusion
@@ -34,7 +35,7 @@ def main() -> None:
         maps[int(row)] = evidence.map_evidence(found, test.boxes[row])
     judged = judge(hidden, list(maps.values()))
 
-    figures.save(reliance_chart(judged), "plots/reliance.png")
+    study.save(reliance_chart(judged), "plots/reliance.png")
     table = rule.per_image(hidden, maps)
     table.insert(1, "file", [test.files[row] for row in table["row"]])
     table.round(6).to_csv("report/reliance.csv", index=False, lineterminator="\n")

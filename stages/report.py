@@ -3,8 +3,9 @@
 import json
 from pathlib import Path
 
-from graybox import config, errors, figures, report
+from graybox import config, errors, report
 from graybox.data import images
+from graybox.figures import study
 from graybox.statistics import tables
 from graybox.study import comparison
 
@@ -37,7 +38,7 @@ def main() -> None:
             "costs": Path("plots/costs.png"),
             "data": Path("plots/data.png"),
             "parameters": Path("plots/accuracy_by_parameter.png"),
-            "curves": figures.learning_curves(tables.read("plots/curves.csv")),
+            "curves": study.learning_curves(tables.read("plots/curves.csv")),
             "confusion": Path("plots/confusion.png"),
             "mistakes": Path("plots/mistakes.png"),
             "reasons": Path("plots/reasons.png"),

@@ -3,14 +3,15 @@
 import json
 from pathlib import Path
 
-from graybox import charts_data, errors, figures
+from graybox import errors
 from graybox.data import images
+from graybox.figures import data, study
 
 
 def main() -> None:
     summary = json.loads(Path("data/prepared/summary.json").read_text("utf-8"))
-    figures.save(charts_data.contact_sheet(images.load("data/prepared", "train")), "plots/contact_sheet.png", dpi=75)
-    figures.save(charts_data.counts_chart(summary), "plots/data.png")
+    study.save(data.contact_sheet(images.load("data/prepared", "train")), "plots/contact_sheet.png", dpi=75)
+    study.save(data.counts_chart(summary), "plots/data.png")
     row = {"classes": len(summary["images_per_class"])}
     row |= {f"{split}_images": count for split, count in summary["images_per_split"].items()}
     row |= {"duplicates": sum(summary["duplicates"].values()), "unreadable": summary["unreadable"]}

@@ -5,7 +5,7 @@ import io
 import numpy as np
 from conftest import image_set
 
-from graybox import charts_data
+from graybox.figures import data
 
 SUMMARY = {
     "images": 12,
@@ -22,17 +22,17 @@ SUMMARY = {
 
 
 def test_the_facts_name_what_there_is_and_leave_out_what_there_is_not():
-    facts = charts_data.facts(SUMMARY)
+    facts = data.facts(SUMMARY)
     assert facts["size"] == "16 x 16, from 20 x 30 to 500 x 375 (median 40 x 30)"
     assert facts["with an object box"] == "6 train, 3 test"
     assert facts["the same pixels twice"] == "1 in train and test"
     assert facts["passed over"] == "4 hidden" and facts["can't be decoded"] == "2"
-    same = charts_data.facts({**SUMMARY, "original_size": dict.fromkeys(("smallest", "median", "largest"), (16, 16))})
+    same = data.facts({**SUMMARY, "original_size": dict.fromkeys(("smallest", "median", "largest"), (16, 16))})
     assert same["size"] == "16 x 16, from 16 x 16"
 
 
 def test_the_bars_stack_up_to_every_classs_images():
-    figure = charts_data.counts_chart(SUMMARY)
+    figure = data.counts_chart(SUMMARY)
     tops = [bar.get_y() + bar.get_height() for bar in figure.axes[0].patches]
     assert sorted(tops) == [2] * 3 + [3] * 3 + [4] * 3
     figure.savefig(io.BytesIO(), format="png")
@@ -40,7 +40,7 @@ def test_the_bars_stack_up_to_every_classs_images():
 
 def test_the_contact_sheet_shows_each_class_with_its_own_images():
     images = image_set(40)
-    figure = charts_data.contact_sheet(images, each=3)
+    figure = data.contact_sheet(images, each=3)
     for number, axes in enumerate(figure.axes):
         label, place = divmod(number, 3)
         own = images.images[np.flatnonzero(images.labels == label)[place]]
@@ -52,7 +52,7 @@ def test_of_many_classes_some_are_shown_the_first_and_last_among_them():
     many = images.__class__(
         images.images, np.arange(120) % 60, tuple(f"class {label}" for label in range(60)), images.files, images.boxes
     )
-    figure = charts_data.contact_sheet(many, each=2)
+    figure = data.contact_sheet(many, each=2)
     shown = [axes.get_ylabel() for axes in figure.axes[::2]]
     assert len(shown) == 25 and shown[0] == "class 0" and shown[-1] == "class 59"
     assert "25 of 60" in figure.get_suptitle()

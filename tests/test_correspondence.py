@@ -11,10 +11,10 @@ from scipy.spatial.distance import pdist
 from scipy.stats import ttest_rel
 from torch import nn
 
-from graybox.charts_correspondence import correspondence_chart
 from graybox.config import ModelParams
 from graybox.data.images import ImageSet
 from graybox.features import consistency, correspondence
+from graybox.figures.correspondence import correspondence_chart
 from graybox.network.cnn import CNN
 
 SIZE, CLASSES, PER_CLASS = 32, 6, 8

@@ -15,10 +15,10 @@ from conftest import ROOT, image_set
 from PIL import Image, ImageSequence
 
 from graybox import __main__ as command
-from graybox import panels, strip
 from graybox.config import ModelParams
 from graybox.errors import UserError
 from graybox.features import maps
+from graybox.figures import panels, strip
 from graybox.network import cnn
 from graybox.network.cnn import CNN
 from graybox.reliance import experiment, rule

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from graybox import figures
+from graybox.figures import study
 
 
 def test_the_names_of_variants_that_do_alike_cover_neither_one_another_nor_a_point():
@@ -16,7 +16,7 @@ def test_the_names_of_variants_that_do_alike_cover_neither_one_another_nor_a_poi
         }
     )  # fmt: skip
     fronts = dict.fromkeys(["macs", "train_seconds"], pd.Series([True] * 5))
-    figure = figures.costs(table, fronts, pd.Series(0.01, index=names))
+    figure = study.costs(table, fronts, pd.Series(0.01, index=names))
     figure.draw_without_rendering()
     for axes, cost in zip(figure.axes, fronts):
         texts = [text for text in axes.texts if text.get_text() in names]

@@ -10,7 +10,7 @@ import pytest
 from conftest import image_set
 from scipy.stats import fisher_exact
 
-from graybox import charts_mistakes
+from graybox.figures import mistakes as charts_mistakes
 from graybox.mistakes import evidence, picture_measures, reasons, reasons_table
 from graybox.mistakes.label_suspects import LabelSuspects, recalibrated, suspects, temperature
 from graybox.mistakes.neighbours import Neighbours, nearest

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from conftest import image_set
 
-from graybox import config, figures
+from graybox import config
+from graybox.figures import study as figures
 from graybox.mistakes import confusions
 from graybox.network import timing
 from graybox.statistics import intervals, paired, scores

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter
 
 from graybox.data.images import ImageSet
-from graybox.figures import BASELINE, BOX, VARIANT, short
+from graybox.figures.study import BASELINE, BOX, VARIANT, short
 from graybox.mistakes.reasons_table import CORRECT
 from graybox.statistics.paired import p_words
 

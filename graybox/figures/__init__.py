@@ -1,0 +1,1 @@
+"""Every picture: results in, matplotlib figure out."""
