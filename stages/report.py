@@ -3,9 +3,10 @@
 import json
 from pathlib import Path
 
-from graybox import config, errors, report
+from graybox import config, errors
 from graybox.data import images
 from graybox.figures import study
+from graybox.report import page as report
 from graybox.statistics import tables
 from graybox.study import comparison
 
