@@ -3,7 +3,7 @@
 Usage: python -m benchmarks.data [--images 1200] [--size 84] [--photos tiny-imagenet.zip] [--rounds 3]
 
 Both read the same photo-like JPEGs of 500 x 375 pixels: photographs of a zip in Tiny ImageNet's layout, or else
-generated scenes, enlarged, with noise on top, at quality 90. Ours is graybox.data.prepare.prepare with a worker for each
+generated scenes, enlarged, with noise on top, at quality 90. Ours is `prepare` of graybox.data with a worker for each
 core, and once with a single one; the usual way is Pillow's open, then torchvision's Resize and CenterCrop. Each is
 timed `rounds` times, in turns; the median counts, and of the CPU time, the workers' included, the least, as whatever
 else runs only adds to it. The memory is that of ours, from before torchvision is loaded.

@@ -41,7 +41,7 @@ def occlude(options: argparse.Namespace) -> None:
     from graybox import config
     from graybox.data import images
     from graybox.features import maps
-    from graybox.figures import panels, study
+    from graybox.figures import panels, style
     from graybox.network import cnn, inference
     from graybox.reliance import experiment
 
@@ -72,7 +72,7 @@ def occlude(options: argparse.Namespace) -> None:
             network, picture, label, settings, name=options.image.name, box=box, search=search, on_windows=bar.update,
             interventions=_interventions(network, picture, label, box, settings),
         )  # fmt: skip
-    study.save(panels.occlusion_panel(found), output)
+    style.save(panels.occlusion_panel(found), output)
     print(f"{found.commentary}\n{output}")
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from graybox import config, errors
 from graybox.data import images
-from graybox.figures import study
+from graybox.figures import study, style
 from graybox.study import comparison, outcome
 
 
@@ -44,9 +44,9 @@ def main() -> None:
     table[scores].to_csv("plots/accuracy.csv", index=False, lineterminator="\n")
     curves.to_csv("plots/curves.csv", index=False, lineterminator="\n")
     levels, by_seed = comparison.factor_levels(params, table), {name: c.mean(axis=1) for name, c in correct.items()}
-    study.save(study.accuracy_by_parameter(levels, by_seed), "plots/accuracy_by_parameter.png")
+    style.save(study.accuracy_by_parameter(levels, by_seed), "plots/accuracy_by_parameter.png")
     fronts = {cost: comparison.pareto_front(table[cost], table["test_accuracy"]) for cost in ("macs", "train_seconds")}
-    study.save(study.costs(table, fronts, comparison.overfitting(curves)), "plots/costs.png")
+    style.save(study.costs(table, fronts, comparison.overfitting(curves)), "plots/costs.png")
     print(markdown)
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from graybox import config, errors
 from graybox.data import images
 from graybox.features import correspondence
-from graybox.figures import correspondence, study
+from graybox.figures import style
+from graybox.figures.correspondence import correspondence_chart
 from graybox.network import cnn, inference
 
 
@@ -23,7 +24,7 @@ def main() -> None:
 
     found.summary.round(6).to_csv("report/correspondence.csv", index=False, lineterminator="\n")
     Path("report/correspondence.json").write_text(json.dumps({"sentence": found.sentence}, indent=1) + "\n", "utf-8")
-    study.save(correspondence.correspondence_chart(found.summary), "plots/correspondence.png")
+    style.save(correspondence_chart(found.summary), "plots/correspondence.png")
     print(found.sentence)
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from graybox import config, errors
 from graybox.data import images
-from graybox.figures import mistakes, study
+from graybox.figures import mistakes, style
 from graybox.mistakes import confusions, reasons_table
 from graybox.mistakes.analysis import analyse
 from graybox.network import cnn, inference
@@ -37,12 +37,12 @@ def main() -> None:
     Path("report/mistakes.json").write_text(json.dumps(row, indent=1) + "\n")
 
     matrix = scores.confusion(test.labels, predicted, len(names))
-    study.save(study.confusion_matrix(matrix, test.class_names), "plots/confusion.png")
-    study.save(study.mistakes_gallery(test, wrong.head(wanted.gallery)), "plots/mistakes.png")
-    study.save(study.reliability_diagram(bins, error), "plots/calibration.png")
-    study.save(mistakes.reasons_chart(found.reasons), "plots/reasons.png")
+    style.save(mistakes.confusion_matrix(matrix, test.class_names), "plots/confusion.png")
+    style.save(mistakes.mistakes_gallery(test, wrong.head(wanted.gallery)), "plots/mistakes.png")
+    style.save(mistakes.reliability_diagram(bins, error), "plots/calibration.png")
+    style.save(mistakes.reasons_chart(found.reasons), "plots/reasons.png")
     sure = found.probabilities.max(axis=1)
-    study.save(mistakes.confused_pairs_chart(test, predicted, sure, pairs), "plots/confused_pairs.png")
+    style.save(mistakes.confused_pairs_chart(test, predicted, sure, pairs), "plots/confused_pairs.png")
     folder = Path("plots/reasons")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -53,7 +53,7 @@ def main() -> None:
                 test, splits["train"], wrong[wrong["reason"] == finding["reason"]], found.neighbours.rows,
                 mistakes.headline(finding, len(wrong)), wanted.per_reason,
             )  # fmt: skip
-            study.save(page, folder / f"{finding['reason']}.png")
+            style.save(page, folder / f"{finding['reason']}.png")
     print(f"{len(wrong)} of {len(test)} test images are misclassified; " + reasons_table.sentence(found.reasons))
 
 

@@ -8,11 +8,11 @@ from tqdm import tqdm
 
 from graybox import config, errors
 from graybox.data import images
-from graybox.features import maps
-from graybox.figures import panels, study
+from graybox.features.maps import map_peaks
+from graybox.figures import panels, style
 from graybox.figures.strip import sliding_strip
 from graybox.network import cnn, inference
-from graybox.occlusion import maps
+from graybox.occlusion.maps import choose_images
 from graybox.reliance import experiment
 from graybox.statistics.tables import read
 
@@ -23,8 +23,8 @@ def main() -> None:
     test = images.load("data/prepared", "test")
     network = cnn.load("models/best.safetensors", inference.pick_device(params.train.device))
     predicted = inference.class_scores(network, test.images).argmax(1).numpy()
-    rows = maps.choose_images(test, predicted, params.occlusion.images)
-    peaks = maps.map_peaks(network, test.images)
+    rows = choose_images(test, predicted, params.occlusion.images)
+    peaks = map_peaks(network, test.images)
     judged = read("report/reliance.csv")
 
     windows = len(rows) * settings.positions(test.size)
@@ -35,8 +35,8 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     digits = max(2, len(str(len(found) - 1)))  # the order of the names is that of report/occlusion.csv
     for number, one in enumerate(found):
-        study.save(panels.occlusion_panel(one), folder / f"{number:0{digits}d}.png", dpi=90)
-    study.save(panels.windows_chart(found), "plots/occlusion_windows.png", dpi=90)
+        style.save(panels.occlusion_panel(one), folder / f"{number:0{digits}d}.png", dpi=90)
+    style.save(panels.windows_chart(found), "plots/occlusion_windows.png", dpi=90)
     Path("plots/occlusion.gif").write_bytes(sliding_strip(found))
     np.savez("data/occlusion.npz", **experiment.arrays(found))
     summary = pd.DataFrame([one.summary() for one in found])

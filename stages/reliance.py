@@ -8,12 +8,12 @@ from tqdm import tqdm
 
 from graybox import config, errors
 from graybox.data import images
-from graybox.figures import study
+from graybox.figures import style
 from graybox.figures.reliance import reliance_chart
 from graybox.network import cnn, inference
-from graybox.occlusion import evidence
-from graybox.occlusion import maps as occlusion
+from graybox.occlusion.evidence import map_evidence
 from graybox.occlusion.fills import fill_picture
+from graybox.occlusion.maps import occlusion_map
 from graybox.reliance import interventions, rule
 from graybox.reliance.verdict import judge
 
@@ -28,14 +28,14 @@ def main() -> None:
     maps = {}
     rows = np.unique(np.linspace(0, len(test) - 1, min(wanted.maps, len(test))).round().astype(int))
     for row in tqdm(rows, desc="reliance", unit=" maps"):
-        found = occlusion.occlusion_map(
+        found = occlusion_map(
             network, test.images[row], test.labels[row], window=window.window, stride=wanted.map_stride,
             fill=fill_picture(test.images[row], window.fill, window.gray),
         )  # fmt: skip
-        maps[int(row)] = evidence.map_evidence(found, test.boxes[row])
+        maps[int(row)] = map_evidence(found, test.boxes[row])
     judged = judge(hidden, list(maps.values()))
 
-    study.save(reliance_chart(judged), "plots/reliance.png")
+    style.save(reliance_chart(judged), "plots/reliance.png")
     table = rule.per_image(hidden, maps)
     table.insert(1, "file", [test.files[row] for row in table["row"]])
     table.round(6).to_csv("report/reliance.csv", index=False, lineterminator="\n")

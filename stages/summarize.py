@@ -5,13 +5,13 @@ from pathlib import Path
 
 from graybox import errors
 from graybox.data import images
-from graybox.figures import data, study
+from graybox.figures import data, style
 
 
 def main() -> None:
     summary = json.loads(Path("data/prepared/summary.json").read_text("utf-8"))
-    study.save(data.contact_sheet(images.load("data/prepared", "train")), "plots/contact_sheet.png", dpi=75)
-    study.save(data.counts_chart(summary), "plots/data.png")
+    style.save(data.contact_sheet(images.load("data/prepared", "train")), "plots/contact_sheet.png", dpi=75)
+    style.save(data.counts_chart(summary), "plots/data.png")
     row = {"classes": len(summary["images_per_class"])}
     row |= {f"{split}_images": count for split, count in summary["images_per_split"].items()}
     row |= {"duplicates": sum(summary["duplicates"].values()), "unreadable": summary["unreadable"]}

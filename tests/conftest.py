@@ -6,15 +6,12 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
-from loopback import Server, served
 
 from graybox import config
-from graybox.data.images import ImageSet
-
-ROOT = Path(__file__).parent.parent
+from tests.support.basics import ROOT
+from tests.support.loopback import Server, served
 
 
 @pytest.fixture
@@ -51,7 +48,7 @@ def loopback(monkeypatch) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """The tiny study, reproduced from nothing and committed."""
-    from tiny_study import new_study  # which needs this module
+    from tests.support.tiny_study import new_study  # which needs this module
 
     made = new_study(tmp_path_factory.mktemp("study") / "graybox")
     made.ran_first = made.repro()
@@ -64,19 +61,3 @@ def study(tmp_path_factory):
 def clean(study, tmp_path):
     """A copy of the reproduced study, with its cache, for a test that changes it."""
     return type(study)(shutil.copytree(study.folder, tmp_path / "graybox", symlinks=True))
-
-
-def image_set(count: int = 40, size: int = 16, classes: int = 4, seed: int = 0) -> ImageSet:
-    """Noise in which each class has a bright patch in a corner of its own; the patch is the object box."""
-    random = np.random.default_rng(seed)
-    images = random.integers(0, 120, (count, size, size, 3), dtype=np.uint8)
-    labels = np.arange(count) % classes
-    half = size // 2
-    corners = [(0, 0), (0, half), (half, 0), (half, half)]
-    boxes = np.empty((count, 4), np.float32)
-    for row, label in enumerate(labels):
-        y, x = corners[label]
-        images[row, y : y + half, x : x + half] += np.uint8(130)
-        boxes[row] = x, y, x + half, y + half
-    names = tuple(f"class {label}" for label in range(classes))
-    return ImageSet(images, labels, names, tuple(f"{row:03d}.png" for row in range(count)), boxes)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from graybox.data.images import ImageSet
-from graybox.figures.study import colours, draw_box, short
+from graybox.figures.style import colours, draw_box, short
 
 MOST_CLASSES_SHOWN = 25
 

@@ -1,8 +1,9 @@
-"""Mistakes and their reasons as pictures: how frequent each reason is, a page for each, confused pairs side by side."""
+"""Mistakes as pictures: the confusion matrix, calibration, how frequent each reason is, a page for each, pairs."""
 
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter
 
 from graybox.data.images import ImageSet
-from graybox.figures.study import BASELINE, BOX, VARIANT, short
+from graybox.figures.style import BASELINE, BOX, VARIANT, draw_box, short
 from graybox.mistakes.reasons_table import CORRECT
 from graybox.statistics.paired import p_words
 
@@ -129,6 +130,83 @@ def confused_pairs_chart(
             for at, row in enumerate(rows[:each]):
                 _picture(axes, test.images[row], left + at * (side + 0.04), top, side, test.boxes[row])
     return axes.figure
+
+
+def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
+    """How often each class (row) is called each other (column), as a share of the row.
+
+    Args:
+        matrix: int [classes, classes], numbers of images.
+    """
+    count = len(class_names)
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    side = max(5.0, 1.8 + 0.42 * count)
+    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+    axes = figure.subplots()
+    drawn = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(count), class_names, rotation=60, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(count), class_names)
+    axes.set(xlabel="predicted class", ylabel="true class", title="Confusion matrix of the best model (test images)")
+    if count <= 30:
+        for (row, column), number in np.ndenumerate(matrix):
+            if number:
+                colour = "white" if shares[row, column] > 0.6 else "black"
+                axes.text(column, row, number, ha="center", va="center", fontsize=8, color=colour)
+    figure.colorbar(drawn, ax=axes, format=PercentFormatter(1, decimals=0), shrink=0.7, label="share of the true class")
+    return figure
+
+
+def reliability_diagram(bins: pd.DataFrame, error: float) -> Figure:
+    """How often the network is right, by how sure it says it is; and how often it is how sure.
+
+    Args:
+        bins: columns low, high, count, confidence, accuracy (0..1; NaN where a bin is empty), from
+            `mistakes.calibration`. `error`: the expected calibration error, 0..1.
+    """
+    figure = Figure(figsize=(5.6, 5.2), layout="constrained")
+    axes, counts = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3.2, 1]})
+    width, middle = bins["high"] - bins["low"], (bins["low"] + bins["high"]) / 2
+    axes.bar(middle, bins["accuracy"], width=0.94 * width, color=VARIANT, alpha=0.85, label="how often it is right")
+    axes.plot(
+        bins["confidence"], bins["confidence"], "o--", color=BASELINE, markersize=4, label="how sure it says it is"
+    )
+    axes.set(
+        ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02), title=f"Calibration: expected error {100 * error:.1f} points"
+    )
+    axes.legend(frameon=False, loc="upper left", fontsize=9)
+    counts.bar(middle, bins["count"], width=0.94 * width, color="0.7")
+    counts.set(xlabel="probability of the predicted class", ylabel="test images")
+    for one in (axes, counts):
+        one.grid(axis="y", color="0.93")
+        one.set_axisbelow(True)
+        one.spines[["top", "right"]].set_visible(False)
+    counts.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    return figure
+
+
+def mistakes_gallery(images: ImageSet, wrong: pd.DataFrame, columns: int = 6) -> Figure:
+    """Misclassified images with true class, predicted class and both probabilities.
+
+    Args:
+        wrong: columns row (in `images`), true_class, predicted_class, true_probability, predicted_probability.
+    """
+    rows = max(1, -(-len(wrong) // columns))
+    figure = Figure(figsize=(columns * 2.0, rows * 2.45 + 0.5), layout="constrained")
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, (_, mistake) in zip(grid, wrong.iterrows()):
+        axes.imshow(images.images[mistake["row"]])
+        draw_box(axes, images.boxes[mistake["row"]])
+        axes.set_title(
+            f"{short(mistake['true_class'])} {mistake['true_probability']:.0%}\n"
+            f"taken for {short(mistake['predicted_class'])} {mistake['predicted_probability']:.0%}",
+            fontsize=8,
+        )
+    title = "Most confident mistakes of the best model" if len(wrong) else "No test image is misclassified"
+    figure.suptitle(title, fontsize=12)
+    return figure
 
 
 def _page(width: float, height: float) -> Axes:

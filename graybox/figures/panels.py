@@ -12,7 +12,7 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from graybox.figures.study import colours, draw_box, short
+from graybox.figures.style import colours, draw_box, short
 
 if TYPE_CHECKING:  # a picture needs no network, only what one said
     from graybox.occlusion.maps import OcclusionMap

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from graybox.figures.study import BASELINE, VARIANT
+from graybox.figures.style import BASELINE, VARIANT
 
 if TYPE_CHECKING:  # a picture needs no network, only what one said
     from graybox.reliance.verdict import Reliance

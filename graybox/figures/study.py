@@ -1,32 +1,17 @@
-"""Every picture: results in, matplotlib figure out."""
+"""The study as pictures: accuracy against each parameter and against costs, and the learning curves."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from matplotlib.ticker import EngFormatter, LogFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import EngFormatter, LogFormatter, MaxNLocator
 from matplotlib.transforms import Bbox
 
-from graybox.data.images import ImageSet
-
-BASELINE, VARIANT, BOX = "#d95f02", "#1b6ca8", "#e7298a"
-
-
-def save(figure: Figure, path: Path | str, dpi: int = 110) -> None:
-    """Write a PNG whose bytes depend on the figure alone."""
-    figure.savefig(path, dpi=dpi, metadata={"Software": None})
-
-
-def _percent(share: float, _: int | None) -> str:
-    """A tick's label; as many decimals as it needs, for ticks may be 2.5 points apart."""
-    return f"{100 * share:.4g}%"
+from graybox.figures.style import BASELINE, VARIANT, colours, percent_tick
 
 
 def accuracy_by_parameter(levels: Mapping[str, pd.DataFrame], by_seed: Mapping[str, np.ndarray]) -> Figure:
@@ -53,7 +38,7 @@ def accuracy_by_parameter(levels: Mapping[str, pd.DataFrame], by_seed: Mapping[s
         axes.plot(range(len(rows)), rows["test_accuracy"], "-", color="0.8", zorder=0)
         axes.set_xticks(range(len(rows)), rows["level"].astype(str))
         axes.set(title=name, xlim=(-0.5, len(rows) - 0.3))
-        axes.yaxis.set_major_formatter(_percent)
+        axes.yaxis.set_major_formatter(percent_tick)
         axes.grid(axis="y", color="0.92")
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle("Test accuracy against each parameter; the others as in the baseline, or as named", fontsize=13)
@@ -84,7 +69,7 @@ def learning_curves(curves: pd.DataFrame) -> Figure:
     loss.set_yscale("log")
     for set_formatter in (loss.yaxis.set_major_formatter, loss.yaxis.set_minor_formatter):
         set_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
-    accuracy.yaxis.set_major_formatter(_percent)
+    accuracy.yaxis.set_major_formatter(percent_tick)
     figure.legend(*accuracy.get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
     return figure
 
@@ -110,13 +95,13 @@ def costs(table: pd.DataFrame, fronts: Mapping[str, pd.Series], overfitting: pd.
         if cost == "macs":
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter(EngFormatter())
-        axes.yaxis.set_major_formatter(_percent)
+        axes.yaxis.set_major_formatter(percent_tick)
     order = overfitting.iloc[::-1]
     gaps.barh(range(len(order)), order, color=VARIANT, alpha=0.85, height=0.65)
     gaps.set_yticks(range(len(order)), order.index, fontsize=8)
     gaps.axvline(0, color="0.3", linewidth=0.8)
     gaps.set(title="overfitting: training less validation accuracy", xlabel="points")
-    gaps.xaxis.set_major_formatter(lambda share, place: _percent(share, place).rstrip("%"))
+    gaps.xaxis.set_major_formatter(lambda share, place: percent_tick(share, place).rstrip("%"))
     for axes in (*scatters, gaps):
         axes.grid(color="0.93")
         axes.set_axisbelow(True)
@@ -145,97 +130,3 @@ def _name_points(axes: Axes, x: pd.Series, y: pd.Series, names: pd.Series) -> No
         taken.append(boxes[best])
         for text in (*tries[:best], *tries[best + 1 :]):
             text.remove()
-
-
-def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
-    """How often each class (row) is called each other (column), as a share of the row.
-
-    Args:
-        matrix: int [classes, classes], numbers of images.
-    """
-    count = len(class_names)
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    side = max(5.0, 1.8 + 0.42 * count)
-    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
-    axes = figure.subplots()
-    drawn = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(count), class_names, rotation=60, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(count), class_names)
-    axes.set(xlabel="predicted class", ylabel="true class", title="Confusion matrix of the best model (test images)")
-    if count <= 30:
-        for (row, column), number in np.ndenumerate(matrix):
-            if number:
-                colour = "white" if shares[row, column] > 0.6 else "black"
-                axes.text(column, row, number, ha="center", va="center", fontsize=8, color=colour)
-    figure.colorbar(drawn, ax=axes, format=PercentFormatter(1, decimals=0), shrink=0.7, label="share of the true class")
-    return figure
-
-
-def reliability_diagram(bins: pd.DataFrame, error: float) -> Figure:
-    """How often the network is right, by how sure it says it is; and how often it is how sure.
-
-    Args:
-        bins: columns low, high, count, confidence, accuracy (0..1; NaN where a bin is empty), from
-            `mistakes.calibration`. `error`: the expected calibration error, 0..1.
-    """
-    figure = Figure(figsize=(5.6, 5.2), layout="constrained")
-    axes, counts = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3.2, 1]})
-    width, middle = bins["high"] - bins["low"], (bins["low"] + bins["high"]) / 2
-    axes.bar(middle, bins["accuracy"], width=0.94 * width, color=VARIANT, alpha=0.85, label="how often it is right")
-    axes.plot(
-        bins["confidence"], bins["confidence"], "o--", color=BASELINE, markersize=4, label="how sure it says it is"
-    )
-    axes.set(
-        ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02), title=f"Calibration: expected error {100 * error:.1f} points"
-    )
-    axes.legend(frameon=False, loc="upper left", fontsize=9)
-    counts.bar(middle, bins["count"], width=0.94 * width, color="0.7")
-    counts.set(xlabel="probability of the predicted class", ylabel="test images")
-    for one in (axes, counts):
-        one.grid(axis="y", color="0.93")
-        one.set_axisbelow(True)
-        one.spines[["top", "right"]].set_visible(False)
-    counts.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    return figure
-
-
-def mistakes_gallery(images: ImageSet, wrong: pd.DataFrame, columns: int = 6) -> Figure:
-    """Misclassified images with true class, predicted class and both probabilities.
-
-    Args:
-        wrong: columns row (in `images`), true_class, predicted_class, true_probability, predicted_probability.
-    """
-    rows = max(1, -(-len(wrong) // columns))
-    figure = Figure(figsize=(columns * 2.0, rows * 2.45 + 0.5), layout="constrained")
-    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axes in grid:
-        axes.set_axis_off()
-    for axes, (_, mistake) in zip(grid, wrong.iterrows()):
-        axes.imshow(images.images[mistake["row"]])
-        draw_box(axes, images.boxes[mistake["row"]])
-        axes.set_title(
-            f"{short(mistake['true_class'])} {mistake['true_probability']:.0%}\n"
-            f"taken for {short(mistake['predicted_class'])} {mistake['predicted_probability']:.0%}",
-            fontsize=8,
-        )
-    title = "Most confident mistakes of the best model" if len(wrong) else "No test image is misclassified"
-    figure.suptitle(title, fontsize=12)
-    return figure
-
-
-def draw_box(axes: Axes, box: np.ndarray) -> None:
-    """Outline an object box, float [4] as x0, y0, x1, y1 in pixels; nothing for NaN."""
-    if not np.isnan(box).any():
-        x0, y0, x1, y1 = box
-        axes.add_patch(Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, color=BOX, linewidth=1.5))
-
-
-def colours(count: int, name: str = "tab20") -> list[tuple[float, ...]]:
-    """The first colours of one of matplotlib's lists."""
-    return [colormaps[name](place) for place in range(count)]
-
-
-def short(name: str, most: int = 22) -> str:
-    """A name that fits a title."""
-    return name if len(name) <= most else name[: most - 1] + "…"

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from graybox.data.images import ImageSet
-from graybox.mistakes import evidence as mistake_evidence
-from graybox.mistakes import reasons as mistake_reasons
+from graybox.mistakes.evidence import agreement, each_network, gather, pictures, without
 from graybox.mistakes.label_suspects import LabelSuspects, recalibrated, suspects, temperature
 from graybox.mistakes.neighbours import Neighbours, answers_and_features, nearest
+from graybox.mistakes.reasons import explain
 from graybox.network.cnn import CNN
 
 NEIGHBOURS = 10
@@ -27,8 +27,8 @@ class Analysis:
 
     Attributes:
         probabilities: float32 [N, classes], what the network says of the test images.
-        evidence: a row per test image, from `mistake_evidence.gather`.
-        mistakes, reasons: from `mistake_reasons.explain`; the mistakes with a column `nearest`, the nearest training
+        evidence: a row per test image, from `evidence.gather`.
+        mistakes, reasons: from `reasons.explain`; the mistakes with a column `nearest`, the nearest training
             images in words.
         neighbours: the nearest training images of every test image.
         labels: what is thought of the test images' labels.
@@ -56,7 +56,7 @@ def analyse(
         networks: what networks say of the test images, each float [N, classes] or, of several trainings,
             [trainings, N, classes]; `model` may be among them.
         reliance: what hiding the object and the context does to the true class's probability; see
-            `mistake_evidence.gather`.
+            `evidence.gather`.
         views: `flip` and `shift`, which let the model answer as `inference.probabilities` does with them.
     """
     train, validation, test = (splits[name] for name in ("train", "validation", "test"))
@@ -66,15 +66,15 @@ def analyse(
     neighbours = nearest(features, known, train.labels, NEIGHBOURS)
     usually = nearest(usual_features, known, train.labels, NEIGHBOURS).similarity.mean(axis=1)
     near = neighbours.similarity.mean(axis=1) >= np.quantile(usually, UNUSUAL)
-    others = mistake_evidence.without(mistake_evidence.each_network(networks), probabilities)
-    agreement = mistake_evidence.agreement(probabilities, others, test)
-    measures = mistake_evidence.pictures(test, train, probabilities.argmax(axis=1) == test.labels)
+    others = without(each_network(networks), probabilities)
+    agreeing = agreement(probabilities, others, test)
+    measures = pictures(test, train, probabilities.argmax(axis=1) == test.labels)
     calibrated = recalibrated(probabilities, temperature(doubt, validation.labels, greatest=True))
-    agreeing = agreement["others_agree"].fillna(1.0).to_numpy() >= AGREEING
-    usual = near & agreeing & measures["ordinary"].to_numpy()
+    agree = agreeing["others_agree"].fillna(1.0).to_numpy() >= AGREEING
+    usual = near & agree & measures["ordinary"].to_numpy()
     labels = suspects(probabilities, test.labels, calibrated, usual)
-    evidence = mistake_evidence.gather(test, probabilities, agreement, neighbours, labels, measures, reliance)
-    mistakes, reasons = mistake_reasons.explain(evidence, labels)
+    evidence = gather(test, probabilities, agreeing, neighbours, labels, measures, reliance)
+    mistakes, reasons = explain(evidence, labels)
     mistakes["nearest"] = [_nearest(train, neighbours, row) for row in mistakes["row"]]
     return Analysis(probabilities, evidence, mistakes, reasons, neighbours, labels)
 

@@ -12,10 +12,9 @@ from graybox.data.images import ImageSet
 from graybox.features import maps as feature_maps
 from graybox.features.maps import Peaks
 from graybox.network.cnn import CNN
-from graybox.occlusion import maps as occlusion
 from graybox.occlusion.evidence import MapEvidence, map_evidence
 from graybox.occlusion.fills import Fill, fill_picture
-from graybox.occlusion.maps import OcclusionMap
+from graybox.occlusion.maps import OcclusionMap, occlusion_map
 from graybox.reliance.commentary import commentary
 
 PATCHES = 9
@@ -54,8 +53,8 @@ class Experiment:
         shown: float32 [H, W, 3] in 0..1, what shows through the window.
         maps: one for each window size N, smallest first. `window`: N of the main one, which alone has `activation`.
         evidence: the main map in figures.
-        interventions: the image's row of `graybox.reliance.rule.per_image`: what hiding its object or its context does, and
-            the verdict; None where there is none.
+        interventions: the image's row of `graybox.reliance.rule.per_image`: what hiding its object or its context
+            does, and the verdict; None where there is none.
         feature_map: number of the last conv layer's map with the largest total activation in the unoccluded image.
         features: float32 [h, w], that map, unoccluded.
         projection: float32 [H, W, 3], that map projected to the pixels by guided backpropagation; signed, no unit.
@@ -123,7 +122,7 @@ def examine(
     maps = {}
     for window in sorted({settings.window, *settings.other_windows}):
         main = window == settings.window
-        maps[window] = occlusion.occlusion_map(
+        maps[window] = occlusion_map(
             model, image, label, window=window, fill=shown, on_windows=on_windows,
             stride=settings.stride if main else settings.other_stride, feature_map=strongest if main else None,
         )  # fmt: skip
@@ -157,7 +156,8 @@ def examine_row(
     """`examine` for an image of a split.
 
     Args:
-        judged: what `graybox.reliance.rule.per_image` gave for the split; it has no row for an image without a usable box.
+        judged: what `graybox.reliance.rule.per_image` gave for the split; an image without a usable box has
+            no row in it.
         peaks: of all of the split's images; the top patches are taken from the others.
     """
     own = judged[judged["row"] == row]

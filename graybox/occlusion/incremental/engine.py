@@ -1,8 +1,8 @@
 """The incremental engine: of every layer, compute only what the gray window changes.
 
 What the window changes is a small patch of each layer's map. The patch is carried from layer to layer as a difference
-from the unoccluded map (`graybox.occlusion.incremental.difference`); what is left at the end is added to the unoccluded features, or rather
-to what the first fully connected layer makes of them.
+from the unoccluded map (module `difference`); what is left at the end is added to the unoccluded features, or rather to
+what the first fully connected layer makes of them.
 
 Window positions whose patches lie alike on every layer's grid of strides are computed together: the unoccluded values
 around them are then evenly spaced in memory, a view that nobody has to copy. Whether all of this pays, and through how

@@ -1,0 +1,50 @@
+"""The benchmarks of accuracy run from one end to the other, and compare on the same images."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks import ablation, accuracy
+from graybox.data import images
+from graybox.data.images import BOX_COLUMNS, SPLITS
+from tests.support.basics import image_set
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    parts = {split: image_set(count, seed=seed) for seed, (split, count) in enumerate(zip(SPLITS, (256, 16, 16)))}
+    pixels = images.new_images(tmp_path / "prepared", 288, 16)
+    pixels[:] = np.concatenate([part.images for part in parts.values()])
+    pixels.flush()
+    table = pd.DataFrame({"split": np.repeat(SPLITS, [len(part) for part in parts.values()]), "row": range(288)})
+    table["label"] = np.concatenate([part.labels for part in parts.values()])
+    table["class"], table["file"] = table["label"].map("class {}".format), table["row"].map("{}.png".format)
+    table[BOX_COLUMNS] = np.concatenate([part.boxes for part in parts.values()])
+    images.save_table(tmp_path / "prepared", table, list(parts["test"].class_names))
+    return tmp_path / "prepared"
+
+
+def test_it_trains_both_and_prints_both(prepared, raw_params, write_params, capsys):
+    raw_params["model"] |= {"conv_layers": 2, "filters": 8, "fc_layers": 1}
+    raw_params["train"] |= {"epochs": 3, "device": "cpu", "precision": "fp32"}
+    file = write_params(raw_params)
+    accuracy.main(["--prepared", str(prepared), "--params", str(file), "--rates", "0.05"])
+    printed = capsys.readouterr().out
+    lines = [line.split("|")[1].strip() for line in printed.splitlines() if line.startswith("|")][2:]
+    assert [line.split(" (")[0] for line in lines] == ["ours, baseline", "resnet18, rate 0.05"]
+    assert "256 training images of 16 x 16 pixels" in printed
+
+
+def test_the_ablation_trains_each_change_once_and_compares_it_with_the_first(prepared, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(ablation.CHANGES, "no flip", {"train": {"flip": False}})
+    monkeypatch.setattr(ablation, "NETWORK", {"conv_layers": 2, "filters": 8, "fc_layers": 1})
+    arguments = ["--prepared", str(prepared), "--epochs", "2", "--only", "no flip", "--keep", str(tmp_path / "kept")]
+    ablation.main(arguments)
+    printed = capsys.readouterr().out
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines() if line.startswith("|")]
+    assert [line[0] for line in lines[2:]] == ["as it is", "no flip"]
+    assert lines[2][4] == "+0.0 (0.0 to 0.0)"
+    assert lines[3][4] != "+0.0 (0.0 to 0.0)"
+    monkeypatch.setattr(ablation.training, "fit", None)  # what is kept isn't trained again
+    ablation.main(arguments)
+    assert capsys.readouterr().out == printed

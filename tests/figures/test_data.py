@@ -1,0 +1,58 @@
+"""What is said and drawn of a prepared set is what its summary holds."""
+
+import io
+
+import numpy as np
+
+from graybox.figures import data
+from tests.support.basics import image_set
+
+SUMMARY = {
+    "images": 12,
+    "image_size": 16,
+    "images_per_split": {"train": 6, "validation": 3, "test": 3},
+    "images_per_class": {f"class {label}": {"train": 2, "validation": 1, "test": 1} for label in range(3)},
+    "with_box": {"train": 6, "validation": 0, "test": 3},
+    "unreadable": 2,
+    "ignored": {"hidden": 4},
+    "duplicates": {"in train and test": 1, "within test": 0},
+    "mean_colour": {"red": 0.25, "green": 0.5, "blue": 0.75},
+    "original_size": {"smallest": [20, 30], "median": [40, 30], "largest": [500, 375]},
+}
+
+
+def test_the_facts_name_what_there_is_and_leave_out_what_there_is_not():
+    facts = data.facts(SUMMARY)
+    assert facts["size"] == "16 x 16, from 20 x 30 to 500 x 375 (median 40 x 30)"
+    assert facts["with an object box"] == "6 train, 3 test"
+    assert facts["the same pixels twice"] == "1 in train and test"
+    assert facts["passed over"] == "4 hidden" and facts["can't be decoded"] == "2"
+    same = data.facts({**SUMMARY, "original_size": dict.fromkeys(("smallest", "median", "largest"), (16, 16))})
+    assert same["size"] == "16 x 16, from 16 x 16"
+
+
+def test_the_bars_stack_up_to_every_classs_images():
+    figure = data.counts_chart(SUMMARY)
+    tops = [bar.get_y() + bar.get_height() for bar in figure.axes[0].patches]
+    assert sorted(tops) == [2] * 3 + [3] * 3 + [4] * 3
+    figure.savefig(io.BytesIO(), format="png")
+
+
+def test_the_contact_sheet_shows_each_class_with_its_own_images():
+    images = image_set(40)
+    figure = data.contact_sheet(images, each=3)
+    for number, axes in enumerate(figure.axes):
+        label, place = divmod(number, 3)
+        own = images.images[np.flatnonzero(images.labels == label)[place]]
+        np.testing.assert_array_equal(axes.images[0].get_array(), own)
+
+
+def test_of_many_classes_some_are_shown_the_first_and_last_among_them():
+    images = image_set(120, classes=4)
+    many = images.__class__(
+        images.images, np.arange(120) % 60, tuple(f"class {label}" for label in range(60)), images.files, images.boxes
+    )
+    figure = data.contact_sheet(many, each=2)
+    shown = [axes.get_ylabel() for axes in figure.axes[::2]]
+    assert len(shown) == 25 and shown[0] == "class 0" and shown[-1] == "class 59"
+    assert "25 of 60" in figure.get_suptitle()

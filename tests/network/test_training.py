@@ -1,0 +1,244 @@
+"""Training learns, repeats itself exactly, and its batched augmentation is what it says."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torchvision.transforms import functional as vision
+
+from graybox.config import ModelParams
+from graybox.errors import UserError
+from graybox.network import inference, training
+from graybox.network.cnn import CNN
+from tests.support.basics import image_set
+
+SMALL = {"conv_layers": 2, "filters": 8, "fc_layers": 1}
+
+
+@pytest.fixture
+def settings(params):
+    network = ModelParams(**{**params.model.model_dump(), **SMALL})
+    schedule = params.train.model_copy(
+        update={"epochs": 6, "batch_size": 16, "device": "cpu", "precision": "fp32", "flip": False, "shift": 1}
+    )
+    return network, schedule
+
+
+def test_it_learns_what_can_be_learned(settings):
+    train, validation = image_set(160), image_set(40, seed=1)
+    fitted = training.fit(*settings, train, validation)
+    assert fitted.curve[-1].validation_accuracy > 0.9
+    assert [epoch.epoch for epoch in fitted.curve] == [1, 2, 3, 4, 5, 6]
+    answers = inference.probabilities(fitted.model, validation.images)
+    assert (answers.argmax(1) == validation.labels).mean() == pytest.approx(fitted.curve[-1].validation_accuracy)
+    np.testing.assert_allclose(answers.sum(1), 1, atol=1e-5)
+
+
+def test_nothing_is_learned_from_labels_that_mean_nothing(settings):
+    """A leak between the splits, or of the label into the image, would show here."""
+    train, validation = image_set(160), image_set(200, seed=1)
+    shuffled = np.random.default_rng(2).permutation(train.labels)
+    fitted = training.fit(*settings, train.__class__(**{**train.__dict__, "labels": shuffled}), validation)
+    assert fitted.curve[-1].validation_accuracy < 0.5
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(settings):
+    network, schedule = settings
+    schedule = schedule.model_copy(update={"epochs": 2, "flip": True, "shift": 2})
+    first, second, other = (
+        training.fit(network, schedule.model_copy(update={"seed": seed}), image_set(64), image_set(16)).model
+        for seed in (0, 0, 1)
+    )
+    same = [torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters())]
+    different = [not torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters())]
+    assert all(same) and any(different)
+
+
+def test_epochs_factor_halves_the_epochs_and_the_schedule_ends_at_zero(settings):
+    network, schedule = settings
+    fitted = training.fit(network, schedule.model_copy(update={"epochs_factor": 0.5}), image_set(64), image_set(16))
+    assert len(fitted.curve) == 3
+    assert fitted.curve[-1].learning_rate < schedule.learning_rate / 50
+
+
+@pytest.mark.parametrize("count", [16, 32, 48, 64, 80])
+def test_a_run_of_a_few_steps_is_possible(settings, count):
+    network, schedule = settings
+    fitted = training.fit(network, schedule.model_copy(update={"epochs": 1}), image_set(count), image_set(16))
+    assert len(fitted.curve) == 1 and np.isfinite(fitted.curve[0].train_loss)
+
+
+def test_batches_reach_the_network_in_channels_last():
+    batch = inference.to_float(torch.zeros(2, 8, 8, 3, dtype=torch.uint8))
+    assert batch.shape == (2, 3, 8, 8) and batch.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    "change, named",
+    [
+        ({"learning_rate": 1e30}, r"a smaller train\.learning_rate \(now 1e\+30\), or"),
+        (
+            {"optimizer": "muon", "muon_learning_rate": 1e38},
+            r"or a smaller train\.muon_learning_rate \(now 1e\+38\), or",
+        ),
+    ],
+)
+def test_divergence_is_an_error_not_a_result(settings, change, named):
+    network, schedule = settings
+    wild = schedule.model_copy(update={"gradient_clip": None, **change})
+    with pytest.raises(UserError, match=r"diverged in epoch 1; allowed: .*" + named):
+        training.fit(network, wild, image_set(64), image_set(16))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_a_device_that_is_not_there_is_named():
+    with pytest.raises(UserError, match=r"train\.device is 'cuda'.*cpu"):
+        inference.pick_device("cuda")
+
+
+def test_bf16_and_fp32_agree_roughly_and_evaluation_leaves_the_mode_as_it_was(settings):
+    model = training.fit(*settings, image_set(64), image_set(16)).model.train()
+    images = image_set(32, seed=3).images
+    exact = inference.probabilities(model, images)
+    rough = inference.probabilities(model, images, precision=torch.bfloat16)
+    assert model.training
+    assert 0 < np.abs(exact - rough).max() < 0.05
+
+
+def test_with_flip_an_image_and_its_mirror_image_have_the_same_answer(settings):
+    model = training.fit(*settings, image_set(32), image_set(16)).model
+    images = image_set(16, seed=3).images
+    mirrored = np.ascontiguousarray(images[:, :, ::-1])
+    plain, of_mirrored = inference.probabilities(model, images), inference.probabilities(model, mirrored)
+    both = inference.probabilities(model, images, flip=True)
+    np.testing.assert_allclose(both, (plain + of_mirrored) / 2, atol=1e-6)
+    np.testing.assert_allclose(both, inference.probabilities(model, mirrored, flip=True), atol=1e-6)
+    assert np.abs(both - plain).max() > 0.01
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_with_shift_the_answer_is_the_mean_over_torchvisions_five_crops(settings, flip):
+    """Moving towards each corner is cropping from the mirror-padded image, at its corners and in its centre."""
+    model = training.fit(*settings, image_set(32), image_set(16)).model
+    images = torch.as_tensor(image_set(16, seed=3).images)
+    padded = vision.pad(images.permute(0, 3, 1, 2), [3], padding_mode="reflect")
+    crops = (vision.ten_crop if flip else vision.five_crop)(padded, list(images.shape[1:3]))
+    wanted = [inference.probabilities(model, crop.permute(0, 2, 3, 1)) for crop in crops]
+    found = inference.probabilities(model, images.numpy(), flip=flip, shift=3)
+    np.testing.assert_allclose(found, np.mean(wanted, axis=0), atol=1e-6)
+    assert np.abs(found - inference.probabilities(model, images, flip=flip)).max() > 1e-3
+
+
+def test_batching_changes_no_answer(settings):
+    model = training.fit(*settings, image_set(32), image_set(16)).model
+    images = image_set(33, seed=3).images
+    np.testing.assert_allclose(
+        inference.probabilities(model, images, batch_size=5), inference.probabilities(model, images), atol=1e-6
+    )
+
+
+def test_the_pixels_statistics_are_the_training_images(settings):
+    train = image_set(50)
+    model = training.fit(*settings, train, image_set(16)).model
+    pixels = train.images.reshape(-1, 3) / 255
+    np.testing.assert_allclose(model.mean.flatten(), pixels.mean(0), atol=1e-4)
+    np.testing.assert_allclose(model.std.flatten(), pixels.std(0), atol=1e-4)
+
+
+@pytest.mark.parametrize("warmup", [0.05, 0.25, 0.9])
+@pytest.mark.parametrize("steps", [40, 231])
+def test_the_schedule_is_pytorchs_one_cycle(steps, warmup):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=0.3, total_steps=steps + 1, pct_start=warmup, cycle_momentum=False
+    )
+    for step in range(steps + 1):
+        assert training.one_cycle(step, steps, 0.3, warmup) == pytest.approx(theirs.get_last_lr()[0], rel=1e-9)
+        optimizer.step()
+        if step < steps:
+            theirs.step()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_a_run_of_a_few_steps_has_usable_rates(steps):
+    rates = [training.one_cycle(step, steps, 0.3, 0.25) for step in range(steps)]
+    assert all(0 < rate <= 0.3 for rate in rates)
+
+
+@pytest.mark.parametrize("clip", [None, 0.01])
+def test_a_step_is_pytorchs_sgd(params, clip):
+    """The same weights after five steps as torch.optim.SGD, clip_grad_norm_ and OneCycleLR give."""
+    schedule = params.train.model_copy(update={"gradient_clip": clip, "epochs": 1})
+    torch.manual_seed(0)
+    ours = CNN(params.model.model_copy(update={"filters": 4, "fc_units": 8}), 16, ("a", "b")).train()
+    theirs = copy.deepcopy(ours)
+    step = training.Step(ours, schedule, 5, torch.float32)
+    optimizer = torch.optim.SGD(
+        theirs.parameters(), momentum=schedule.momentum, nesterov=True, weight_decay=schedule.weight_decay
+    )
+    cycle = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, schedule.learning_rate, total_steps=6, pct_start=schedule.warmup_fraction, cycle_momentum=False
+    )
+    loss = torch.nn.CrossEntropyLoss(label_smoothing=schedule.label_smoothing)
+    for _ in range(5):
+        images, labels = torch.rand(8, 3, 16, 16), torch.randint(2, (8,))
+        step(images, labels)
+        optimizer.zero_grad()
+        loss(theirs(images), labels).backward()
+        if clip:
+            torch.nn.utils.clip_grad_norm_(theirs.parameters(), clip)
+        optimizer.step()
+        cycle.step()
+    for mine, reference in zip(ours.parameters(), theirs.parameters()):
+        torch.testing.assert_close(mine, reference, rtol=1e-4, atol=1e-6)
+
+
+def test_the_averaged_weights_are_pytorchs_moving_average(params):
+    """After each step the average is lerped towards the weights; weights that stay are their own average."""
+    schedule = params.train.model_copy(update={"weight_average": 2.0, "epochs": 1, "label_smoothing": 0.0})
+    torch.manual_seed(0)
+    model = CNN(params.model.model_copy(update={"filters": 4, "fc_units": 8}), 16, ("a", "b")).train()
+    step = training.Step(model, schedule, 4, torch.float32)  # an average over about 2 * 4 steps
+    expected = None
+    for _ in range(4):
+        step(torch.rand(8, 3, 16, 16), torch.randint(2, (8,)))
+        now = {name: value.clone().double() for name, value in model.state_dict().items()}
+        expected = expected or now
+        expected = {name: value + (now[name] - value) / 9 for name, value in expected.items()}
+    found = step.result.state_dict()
+    for name in expected:
+        if not name.endswith("num_batches_tracked"):
+            torch.testing.assert_close(found[name].double(), expected[name], rtol=1e-4, atol=1e-6)
+    assert not torch.equal(found["features.0.weight"], model.state_dict()["features.0.weight"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"weight_average": 1.0}, {"schedule": "constant"}, {"zoom": 1.3}, {"color_jitter": 0.2}, {"cutout": 0.2},
+        {"mixup": 0.2}, {"start_size": 0.5}, {"optimizer": "muon"},
+    ],
+)  # fmt: skip
+def test_it_learns_with_every_addition(settings, change):
+    network, schedule = settings
+    network = network.model_copy(update={"residual": True, "global_average_pool": "start_size" in change})
+    schedule = schedule.model_copy(update={"epochs": 10, **change})
+    fitted = training.fit(network, schedule, image_set(160), image_set(40, seed=1))
+    needed = 0.6 if network.global_average_pool else 0.9  # an average over places can hardly tell corners
+    assert fitted.curve[-1].validation_accuracy >= needed
+    answers = inference.probabilities(fitted.model, image_set(40, seed=1).images).argmax(1)
+    assert (answers == image_set(40, seed=1).labels).mean() == pytest.approx(fitted.curve[-1].validation_accuracy)
+
+
+def test_a_constant_schedule_is_constant(settings):
+    network, schedule = settings
+    fitted = training.fit(network, schedule.model_copy(update={"schedule": "constant"}), image_set(64), image_set(16))
+    assert {epoch.learning_rate for epoch in fitted.curve} == {schedule.learning_rate}
+
+
+def test_images_that_start_too_small_for_the_layers_stop_before_any_work(settings):
+    network, schedule = settings
+    network = network.model_copy(update={"conv_layers": 4, "global_average_pool": True})
+    with pytest.raises(UserError, match=r"max pooling 4.*8 x 8 image"):
+        training.fit(network, schedule.model_copy(update={"start_size": 0.5}), image_set(64), image_set(16))

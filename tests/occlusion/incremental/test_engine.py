@@ -1,0 +1,292 @@
+"""The incremental engine against the plain one, and the predicted work against counting what a window reaches."""
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from graybox.config import ModelParams
+from graybox.errors import UserError
+from graybox.network.cnn import CNN
+from graybox.occlusion import maps
+from graybox.occlusion.incremental import engine as incremental
+from graybox.occlusion.incremental.plan import PRICES, Job
+from graybox.occlusion.incremental.receptive import Slide, Spans, window_work
+from tests.support.basics import ROOT
+
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+BASE = PARAMS["model"]
+CLASSES = ("a", "b", "c", "d", "e")
+
+
+def network(image_size: int, seed: int = 0, **changes) -> CNN:
+    """A network as training might leave it: every batch norm, bias and pixel statistic has a value of its own."""
+    torch.manual_seed(seed)
+    net = CNN(ModelParams(**{**BASE, **changes}), image_size, CLASSES).eval()
+    net.mean.uniform_(0.3, 0.6)
+    net.std.uniform_(0.2, 0.3)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.3)
+            module.running_var.uniform_(0.5, 2)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, 0, 0.3)
+        elif isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+            nn.init.normal_(module.bias, 0, 0.3)
+    # Without this the scores of a deep untrained network lie far apart, and every probability is 0 or 1.
+    net.head[-1].weight.data /= 4
+    return net.to(memory_format=torch.channels_last)
+
+
+def image(height: int, width: int | None = None, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width or height, 3), dtype=np.uint8)
+
+
+def assert_same(net: CNN, picture: np.ndarray, depth: int | None = None, **options) -> None:
+    feature_map = net.params.filters_per_layer[-1] - 1
+    plain = maps.window_scores(net, picture, engine="plain", feature_map=feature_map, **options)
+    pixels = torch.tensor(picture).permute(2, 0, 1).float() / 255
+    stride = options.pop("stride", 1)
+    rows, columns = (range(0, size, stride) for size in picture.shape[:2])
+    settings = {"fill": 0.5, **options}
+    if isinstance(settings["fill"], np.ndarray):
+        settings["fill"] = torch.tensor(settings["fill"]).permute(2, 0, 1)
+    scores, sums = incremental.window_scores(
+        net, pixels, rows, columns, feature_map=feature_map, depth=depth, **settings
+    )
+    assert scores.shape == plain.scores.shape
+    assert (scores.softmax(-1) - plain.probabilities).abs().max() <= 1e-5
+    largest = plain.activation.abs().max().clamp(min=1)
+    assert ((sums - plain.activation) / largest).abs().max() <= 1e-5
+
+
+architectures = st.fixed_dictionaries(
+    {
+        "conv_layers": st.integers(1, 4),
+        "filters": st.integers(1, 6),
+        "filter_growth": st.sampled_from([0.5, 1, 2]),
+        "kernel_size": st.sampled_from([1, 3, 5]),
+        "stride": st.integers(1, 3),
+        "stride_layers": st.sampled_from(["first", "all"]),
+        "max_pool": st.sampled_from([None, 2, 3]),
+        "pool_stride": st.sampled_from([None, 1, 2, 3, 4]),
+        "fc_layers": st.integers(1, 3),
+        "fc_units": st.integers(1, 9),
+        "pool_every": st.one_of(st.integers(1, 3), st.just([1])),
+        "batch_norm": st.booleans(),
+        "residual": st.booleans(),
+        "dropout": st.sampled_from([0.0, 0.5]),
+        "global_average_pool": st.booleans(),
+    }
+)
+
+
+def buildable(image_size: int, changes: dict, seed: int = 0) -> CNN | None:
+    try:
+        return network(image_size, seed, **changes)
+    except UserError:
+        return None  # nothing of the image would be left
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    changes=architectures,
+    image_size=st.integers(4, 26),
+    window=st.integers(0, 15).map(lambda half: 2 * half + 1),
+    stride=st.integers(1, 9),
+    gray=st.none() | st.floats(0, 1, width=16),
+    seed=st.integers(0, 99),
+    depth=st.integers(1, 4),
+)
+def test_it_equals_the_plain_engine(changes, image_size, window, stride, gray, seed, depth):
+    net = buildable(image_size, changes, seed)
+    if net:
+        depth = min(depth, net.params.conv_layers)
+        fill = np.float32(image(image_size, seed=seed + 1) / 255) if gray is None else gray  # a picture, or one gray
+        assert_same(net, image(image_size, seed=seed), depth, window=window, stride=stride, fill=fill)
+
+
+@pytest.mark.parametrize("name", PARAMS["variants"])
+def test_every_default_variant(name):
+    changes = {**PARAMS["variants"][name].get("model", {})}
+    changes["filters"] = changes.get("filters", 32) // 4  # the shapes are what matters here
+    net = network(48, **{**changes, "fc_units": 32})
+    for depth in (1, net.params.conv_layers):
+        assert_same(net, image(48), depth, window=11, stride=5)
+    assert_same(net, image(48), window=11, stride=4)
+
+
+@pytest.mark.parametrize("window", [1, 15, 17, 33, 99])
+def test_windows_of_one_pixel_and_of_the_whole_image(window):
+    net = network(17, conv_layers=2, filters=4, max_pool=3, pool_stride=2)
+    assert_same(net, image(17), window=window, depth=2)
+    assert_same(net, image(17), window=window, depth=1)
+
+
+def test_an_image_need_not_be_square_where_the_features_are_averaged():
+    net = network(20, conv_layers=3, filters=4, global_average_pool=True)
+    for depth in (1, 2, 3):
+        assert_same(net, image(23, 38), depth, window=7)
+
+
+def test_positions_are_cut_into_bands_without_a_trace(monkeypatch):
+    net = network(24, conv_layers=2, filters=4)
+    job = incremental.job_of(net, (24, 24), range(24), range(24), 5)
+    assert job.band(2) == 8  # rows of positions, of which every second lies alike: a chunk is 4 x 12 positions
+    assert_same(net, image(24), 2, window=5)
+    monkeypatch.setattr("graybox.occlusion.incremental.plan.PATCHES_AT_ONCE", 1)
+    assert job.band(2) == 1
+    assert_same(net, image(24), 2, window=5)
+
+
+@pytest.mark.parametrize("engine", ["auto", "incremental", "plain"])
+def test_the_map_is_the_same_whatever_the_engine(engine):
+    net = network(24, conv_layers=3, filters=8)
+    with torch.no_grad():
+        net.head[-1].weight.mul_(20)  # an untrained network hardly notices the window
+    picture = image(24)
+    plain = maps.occlusion_map(net, picture, 3, window=7, engine="plain", batch_size=50)
+    found = maps.occlusion_map(net, picture, 3, window=7, engine=engine)
+    np.testing.assert_allclose(found.confidence, plain.confidence, atol=1e-5, rtol=0)
+    np.testing.assert_allclose(found.unoccluded, plain.unoccluded, atol=1e-6)
+    assert (found.predicted == plain.predicted).mean() > 0.99  # a tie may fall either way
+    assert plain.confidence.std() > 1e-3  # or there was nothing to tell apart
+
+
+def test_what_is_recorded_of_a_feature_map_is_its_sum_in_the_plain_forward():
+    net = network(20, conv_layers=2, filters=4)
+    picture = image(20)
+    for engine in ("plain", "incremental"):
+        found = maps.window_scores(net, picture, window=5, stride=3, fill=0.25, feature_map=6, engine=engine)
+        for row, column in [(0, 0), (3, 5), (6, 6)]:
+            hidden = torch.tensor(picture).permute(2, 0, 1)[None].float() / 255
+            top, left = 3 * row, 3 * column
+            hidden[..., max(0, top - 2) : top + 3, max(0, left - 2) : left + 3] = 0.25
+            expected = net.features((hidden - net.mean) / net.std)[0, 6].sum().item()
+            assert found.activation[row, column].item() == pytest.approx(expected, rel=1e-5, abs=1e-4)
+        whole = torch.tensor(picture).permute(2, 0, 1)[None].float() / 255
+        expected = net.features((whole - net.mean) / net.std)[0, 6].sum().item()
+        assert found.unoccluded_activation == pytest.approx(expected, rel=1e-5)
+        assert found.activation.std() > 0
+
+
+def test_what_is_not_allowed_is_named():
+    net = network(16, conv_layers=1, filters=2)
+    with pytest.raises(ValueError, match="engine is 'fast'; allowed: auto, plain, incremental"):
+        maps.window_scores(net, image(16), window=3, engine="fast")
+    with pytest.raises(ValueError, match="window is 4; it should be odd"):
+        maps.window_scores(net, image(16), window=4)
+    with pytest.raises(ValueError, match="float32"):
+        maps.window_scores(net.bfloat16(), image(16), window=3, engine="incremental")
+
+
+@pytest.mark.parametrize("engine", ["plain", "incremental"])
+def test_float32_is_not_rounded_on_a_gpu(engine, monkeypatch):
+    """What the backends are told, which can be seen without a GPU: TF32 would cost three of seven digits."""
+    conv, seen = torch.backends.cudnn.conv, []
+    before, real = conv.fp32_precision, nn.functional.conv2d
+
+    def watched(*args, **kwargs):
+        seen.append((conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision))
+        return real(*args, **kwargs)
+
+    net = network(16, conv_layers=1, filters=2)
+    monkeypatch.setattr(nn.functional, "conv2d", watched)
+    maps.window_scores(net, image(16), window=3, engine=engine)
+    assert set(seen) == {("ieee", "ieee")}
+    assert conv.fp32_precision == before != "ieee"
+
+
+# The predicted work.
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    changes=architectures,
+    image_size=st.integers(4, 24),
+    window=st.integers(0, 6).map(lambda half: 2 * half + 1),
+    stride=st.integers(1, 7),
+)
+def test_predicted_work_is_what_a_window_reaches(changes, image_size, window, stride):
+    """Not-a-number under the window spreads to every activation that sees it: what it reaches is counted."""
+    net = buildable(image_size, changes)
+    if net is None:
+        return
+    counted = np.zeros((len(net.features) + len(net.head), 2), dtype=np.int64)
+    layers = [*net.features, *net.head]
+    for centre in torch.cartesian_prod(*[torch.arange(0, image_size, stride)] * 2):
+        x = maps.occluded(torch.ones(3, image_size, image_size), centre[None], window, torch.nan)
+        for number, module in enumerate(layers):
+            reached = x[0, :1].isnan().double()
+            x = module(x)
+            if isinstance(module, nn.Conv2d):
+                pair = module.weight[:, :, 0, 0].numel()
+                ones = torch.ones(1, 1, *module.kernel_size, dtype=torch.float64)
+                taps = nn.functional.conv2d(reached[None], ones, stride=module.stride, padding=module.padding)
+                counted[number] += (
+                    int(x[0, 0].isnan().sum()) * pair * ones.numel(),
+                    int(taps.sum()) * pair,
+                )
+    work = window_work(net.params, image_size, len(CLASSES), window, stride)
+    convs = [number for number, module in enumerate(layers) if isinstance(module, nn.Conv2d)]
+    assert [(layer.recomputed, layer.changed) for layer in work[: len(convs)]] == [tuple(counted[n]) for n in convs]
+    assert all(layer.changed <= layer.recomputed <= layer.full for layer in work)
+
+
+def test_the_first_fully_connected_layer_needs_the_changed_features_only():
+    net = network(20, conv_layers=2, filters=4, fc_layers=2, fc_units=9)
+    reached = 0
+    for centre in torch.cartesian_prod(*[torch.arange(20)] * 2):
+        hidden = maps.occluded(torch.ones(3, 20, 20), centre[None], 3, torch.nan)
+        reached += int(net.features(hidden).isnan().sum())
+    first, last = window_work(net.params, 20, 5, 3)[2:]
+    assert first.changed == reached * 9
+    assert first.full == 400 * 8 * 25 * 9
+    assert (last.full, last.recomputed, last.changed) == (400 * 45,) * 3
+
+
+def test_the_published_ratio():
+    """84 pixels, N = 11, a 32-64-128-256 network: full work 6 to 8 times the recomputed, 16 times the changed."""
+    work = window_work(ModelParams(**BASE), 84, 10, 11)
+    full, recomputed, changed = (
+        sum(getattr(layer, kind) for layer in work) for kind in ("full", "recomputed", "changed")
+    )
+    assert full / recomputed == pytest.approx(7.56, abs=0.01)
+    assert full / changed == pytest.approx(16.15, abs=0.01)
+
+
+# The choice of the engine.
+
+
+def job(image_size: int, window: int, stride: int = 1, **changes) -> Job:
+    centres = range(0, image_size, stride)
+    params = ModelParams(**{**BASE, **changes})
+    return Job(params, 10, (image_size, image_size), centres, centres, window, PRICES["cpu"])
+
+
+def test_the_plain_engine_is_chosen_where_there_is_little_to_save():
+    assert job(84, 11).cheapest() == 4
+    assert job(48, 47, stride=16).cheapest() == 0  # nine windows, each nearly the image
+    assert job(32, 63).cheapest() == 0
+    costs = [job(84, window).cost(4) for window in (1, 9, 21, 41)]
+    assert costs == sorted(costs)
+
+
+def test_patches_are_carried_as_far_as_it_pays():
+    """In conv-5 at 48 pixels the fifth layer's map has 3 x 3 pixels, all of which a window changes."""
+    assert job(48, 11, conv_layers=5).cheapest() == 4
+
+
+def test_spans_know_how_windows_spread():
+    spans = Spans.of_windows(range(8, 40, 8), 11)
+    assert (spans.first, spans.size, spans.step, spans.count) == (3, 11, 8, 4)
+    wider = spans.through(Slide(3, 1, 1))
+    assert (wider.first, wider.size) == (2, 13)
+    pooled = wider.through(Slide(2, 2))
+    assert (pooled.first, pooled.size, pooled.step) == (1, 7, 4)
+    assert pooled.seen_by(Slide(2, 2)) == Spans(2, 14, 8, 4)
+    assert pooled.every(1, 2) == Spans(5, 7, 8, 2)
+    assert Spans(-1, 3, 2, 2).inside(4).tolist() == [[False, True, True], [True, True, True]]

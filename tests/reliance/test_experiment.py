@@ -1,0 +1,175 @@
+"""The experiment on one image: its parts agree with each other, and its pictures and commands work on any image."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageSequence
+
+from graybox import __main__ as command
+from graybox.config import ModelParams
+from graybox.errors import UserError
+from graybox.features import maps
+from graybox.figures import panels, strip
+from graybox.network import cnn
+from graybox.network.cnn import CNN
+from graybox.reliance import experiment, rule
+from graybox.reliance.experiment import Settings
+from graybox.reliance.interventions import intervene
+from tests.support.basics import ROOT, image_set
+
+SETTINGS = Settings(window=5, stride=2, other_windows=(3, 9), other_stride=4)
+
+
+@pytest.fixture
+def network(params) -> CNN:
+    torch.manual_seed(0)
+    small = ModelParams(**{**params.model.model_dump(), "conv_layers": 2, "filters": 6})
+    return CNN(small, 16, ("a", "b", "c", "d")).eval()
+
+
+def examined(network: CNN, row: int = 0, settings: Settings = SETTINGS, **options) -> experiment.Experiment:
+    images = image_set(6)
+    peaks = maps.map_peaks(network, images.images)
+    judged = rule.per_image(intervene(network, images))
+    return experiment.examine_row(network, images, row, settings, judged, peaks, **options)
+
+
+def test_there_is_a_map_for_each_window_and_the_main_one_follows_the_strongest_map(network):
+    counts = []
+    found = examined(network, on_windows=counts.append)
+    assert list(found.maps) == [3, 5, 9] and found.main is found.maps[5]
+    assert sum(counts) == SETTINGS.positions(16) == 8 * 8 + 2 * 4 * 4
+    assert found.main.unoccluded_activation == pytest.approx(found.features.sum(), rel=1e-5)
+    assert found.maps[3].activation is None
+    everything = [maps.strongest_map(maps.last_maps(network, found.image)), found.feature_map]
+    assert everything[0] == everything[1]
+
+
+def test_the_fill_is_what_the_window_shows(network):
+    gray = examined(network)
+    mean = examined(network, settings=Settings(window=5, stride=2, fill="mean"))
+    assert np.allclose(mean.shown, mean.image.mean((0, 1)) / 255, atol=1e-5)
+    assert (gray.main.confidence != mean.main.confidence).any()
+
+
+def test_patches_come_from_other_images_only(network):
+    images = image_set(6)
+    images.images[:] = images.images[0]  # the same picture six times: each would be its own best patch
+    peaks = maps.map_peaks(network, images.images)
+    found = experiment.examine(
+        network, images.images[2], 2, SETTINGS, name="", search=(images.images, peaks), exclude=2
+    )
+    assert len(found.patches) == 5
+
+
+def test_an_image_without_a_box_has_no_interventions_and_says_nothing_of_an_object(network):
+    images = image_set(6)
+    found = experiment.examine(network, images.images[0], 0, SETTINGS, name="x.png")
+    assert found.interventions is None and "object" not in found.commentary
+    with_box = examined(network)
+    row = with_box.summary()
+    assert with_box.interventions["p"] == pytest.approx(row["true_probability"], abs=1e-6)
+    assert row["verdict"] == with_box.interventions["verdict"] and row["commentary"] == with_box.commentary
+
+
+def test_the_arrays_of_every_map_are_named_apart(network):
+    found = [examined(network, row) for row in (0, 1)]
+    arrays = experiment.arrays(found)
+    assert {"00_03_confidence", "00_05_activation", "01_09_predicted"} <= set(arrays)
+    np.testing.assert_array_equal(arrays["01_09_confidence"], found[1].maps[9].confidence)
+
+
+def test_the_panel_and_the_chart_draw_what_was_found(network):
+    found = [examined(network, row) for row in (0, 1)]
+    panel = panels.occlusion_panel(found[0])
+    confidence = panel.axes[1].images[0]
+    np.testing.assert_array_equal(confidence.get_array(), found[0].main.confidence)
+    assert confidence.get_clim() == (0, 1)
+    assert found[0].commentary.split()[0] in panel.get_supxlabel()
+    panel.savefig(io.BytesIO(), format="png")
+    panels.windows_chart(found).savefig(io.BytesIO(), format="png")
+    panels.windows_chart([examined(network, settings=Settings(window=5))]).savefig(io.BytesIO(), format="png")
+
+
+def test_a_mosaic_shows_every_patch_unscaled():
+    patches = [np.full((height, 4, 3), value, np.uint8) for value, height in enumerate((4, 2, 4, 3), start=1)]
+    picture = panels.mosaic(patches, 16)
+    assert [(picture == value).sum() for value in (1, 2, 3, 4)] == [48, 24, 48, 36]
+
+
+def test_the_strip_slides_the_window_to_the_end_while_the_map_grows(network):
+    found = [examined(network, row, Settings(window=5, stride=1)) for row in (0, 1)]
+    animation = Image.open(io.BytesIO(strip.sliding_strip(found, frames=12)))
+    frames = [np.asarray(frame.convert("RGB"), int) for frame in ImageSequence.Iterator(animation)]
+    assert len(frames) == 12
+    height = frames[0].shape[0] // 2
+    empty = [(np.abs(frame[height:] - 235).sum(2) < 12).mean() for frame in frames]
+    assert empty == sorted(empty, reverse=True) and empty[0] > 0.5 and empty[-1] < 0.05
+    assert all((one[:height] != other[:height]).any() for one, other in itertools.pairwise(frames))
+
+
+@pytest.fixture
+def folder(network, tmp_path, monkeypatch):
+    """A folder with a model, the parameters and a photo in it; the working directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    cnn.save(network, tmp_path / "models/best.safetensors")
+    text = (ROOT / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(text.replace("other_windows: [5, 15, 21]", "other_windows: [3]"))
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    return tmp_path
+
+
+def test_any_image_can_be_occluded_from_the_command_line(folder, capsys):
+    command.main("occlude", "photo.png")
+    assert Image.open(folder / "photo-occlusion.png").width > 500
+    assert "the true class" in capsys.readouterr().out
+    command.main(
+        "occlude", "photo.png", "--class", "c", "--window", "7", "--output", "c.png", "--box", "20", "5", "40", "30"
+    )
+    assert (folder / "c.png").exists()
+    assert "c" in capsys.readouterr().out
+
+
+def test_it_runs_as_a_command_of_its_own(folder):
+    def run(*arguments: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "graybox", "occlude", *arguments]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+    done = run("photo.png", "--window", "5", "--output", "panel.png")
+    assert done.returncode == 0 and done.stdout.endswith("panel.png\n"), done.stderr
+    assert (folder / "panel.png").exists()
+    failed = run("nothing.png")
+    assert failed.returncode == 1 and failed.stderr == "error: nothing.png: can't be read (No such file or directory)\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing.png"], "nothing.png: can't be read"),
+        (["params.yaml"], "params.yaml: not an image"),
+        (["photo.png", "--class", "dog"], "--class is 'dog'.*allowed: a, b, c, d"),
+        (["photo.png", "--window", "4"], "--window is 4; allowed: odd"),
+        (["photo.png", "--window", "0"], "--window is 0; allowed: odd"),
+        (["photo.png", "--box", "40", "30", "20", "5"], "--box is 40 30 20 5, of which nothing is in the picture's"),
+        (["photo.png", "--box", "0", "0", "9", "40"], "--box is 0 0 9 40"),  # the middle square begins at 10
+        (["photo.png", "--output", "nowhere/x.png"], "--output is nowhere/x.png; allowed: a .png file in a folder"),
+        (["photo.png", "--output", "x.tiff"], "--output is x.tiff; allowed: a .png file"),
+        (["photo.png", "--window", "17"], "--window is 17; allowed: odd numbers from 1 to the image size, 16"),
+        (["photo.png", "--model", "none.safetensors"], "none.safetensors"),
+    ],
+)
+def test_a_users_mistake_is_one_sentence(folder, arguments, message):
+    with pytest.raises(UserError, match=message):
+        command.main("occlude", *arguments)
+    assert not list(folder.glob("*-occlusion.png"))

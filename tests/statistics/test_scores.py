@@ -1,0 +1,348 @@
+"""Scores, mistakes and the comparison table: known answers."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from graybox import config
+from graybox.figures import study as figures
+from graybox.mistakes import confusions
+from graybox.network import timing
+from graybox.statistics import intervals, paired, scores
+from graybox.statistics.intervals import share
+from graybox.study import comparison
+from tests.support.basics import image_set
+
+
+def test_known_scores():
+    probabilities = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7], [0.6, 0.3, 0.1], [0.2, 0.5, 0.3]], np.float32)
+    found = scores.summarize(probabilities, np.array([0, 2, 1, 1]))
+    assert found["accuracy"] == 0.75 and found["top5"] == 1.0
+    assert found["loss"] == pytest.approx(-np.log([0.5, 0.7, 0.3, 0.5]).mean(), abs=1e-6)
+
+
+def test_top_5_counts_the_five_most_probable():
+    probabilities = np.tile(np.array([0.3, 0.25, 0.2, 0.1, 0.08, 0.07]), (6, 1))
+    assert scores.summarize(probabilities, np.arange(6))["top5"] == pytest.approx(5 / 6)
+
+
+def test_a_class_that_never_occurs_is_no_obstacle():
+    assert scores.summarize(np.full((2, 7), 1 / 7), np.array([3, 3]))["loss"] == pytest.approx(np.log(7))
+
+
+def test_wilsons_interval():
+    found = intervals.share(80, 100)
+    assert (found.low, found.high) == pytest.approx((0.71117, 0.86663), abs=1e-5)  # Wilson 1927's formula, by hand
+    assert intervals.share(50, 50).high == 1.0
+
+
+def test_confused_pairs_count_both_ways():
+    images = image_set(12, classes=3)
+    predicted = images.labels.copy()
+    predicted[[0, 3, 6]] = 1
+    predicted[1] = 0
+    predicted[2] = 0
+    pairs = confusions.confused_pairs(images, predicted, 5)
+    assert pairs.values.tolist() == [["class 0", "class 1", 3, 1, 4], ["class 0", "class 2", 0, 1, 1]]
+    assert len(confusions.confused_pairs(images, images.labels, 5)) == 0
+
+
+def test_calibration_is_the_gap_between_being_sure_and_being_right():
+    sure = np.array([0.95] * 10 + [0.65] * 10)
+    probabilities = np.column_stack([sure, 1 - sure])
+    labels = np.array([0] * 8 + [1] * 2 + [0] * 7 + [1] * 3)
+    bins, error = confusions.calibration(probabilities, labels)
+    assert bins["count"].tolist() == [0] * 6 + [10, 0, 0, 10]
+    assert bins.loc[9, ["confidence", "accuracy"]].tolist() == pytest.approx([0.95, 0.8])
+    assert bins["accuracy"].isna().sum() == 8
+    assert error == pytest.approx((0.15 + 0.05) / 2)
+    assert confusions.calibration(np.eye(3), np.arange(3))[1] == 0  # sure and right: the last bin holds 1
+
+
+@pytest.fixture
+def table(params) -> pd.DataFrame:
+    metrics, timings = {}, {}
+    for place, name in enumerate(params.variants):
+        accuracy = 0.5 + place / 100
+        metrics[name] = {
+            "test_accuracy": accuracy, "test_top5": 0.9, "test_loss": 1.0, "validation_accuracy": 0.9 - place / 100,
+            "validation_top5": 0.9, "validation_loss": 1.0, "parameters": 1000, "macs": 10**6,
+        }  # fmt: skip
+        timings[name] = {"seconds": 12.3}
+    metrics["conv-2"]["test_accuracy"] = 0.99
+    correct = {name: np.arange(1000) < 1000 * row["test_accuracy"] for name, row in metrics.items()}
+    correct["fc-3"] = np.roll(correct["baseline"], 300)  # as good as the baseline, on other images
+    return comparison.table(params, metrics, timings, correct)
+
+
+def test_the_table_has_a_row_per_variant_with_its_own_settings(params, table):
+    assert table["variant"].tolist() == list(params.variants)
+    rows = table.set_index("variant")
+    assert rows.loc["conv-5", "conv_layers"] == 5 and rows.loc["baseline", "conv_layers"] == 4
+    assert rows.loc["epochs-double", "epochs"] == 2 * rows.loc["baseline", "epochs"]
+    assert rows.loc["pool-3", "max_pooling"] == "3x3 by 2" and rows.loc["pool-none", "max_pooling"] == "none"
+    assert rows.loc["pool-none", "stride"] == "2 everywhere"
+
+
+def test_the_table_shows_the_best_on_either_split(table):
+    rows = table.set_index("variant")["best_on"]
+    assert rows["conv-2"] == "test" and rows["baseline"] == "validation"
+    text = comparison.markdown(table)
+    assert "**conv-2**" in text and "**fc-1**" not in text and "99.0%" in text
+    assert len(text.splitlines()) == len(table) + 2
+
+
+def test_the_table_compares_each_variant_with_the_baseline_on_the_same_images(table):
+    rows = table.set_index("variant")
+    assert rows.loc["baseline", ["difference", "difference_low", "p_value"]].isna().all()
+    assert rows.loc["conv-2", "difference"] == pytest.approx(0.49)
+    assert 0.45 < rows.loc["conv-2", "difference_low"] < 0.49 < rows.loc["conv-2", "difference_high"] < 0.53
+    assert rows.loc["conv-2", "p_value"] < 1e-6
+    assert rows.loc["fc-3", "difference"] == 0 and rows.loc["fc-3", "difference_low"] < -0.03
+
+
+def test_the_table_is_read_as_it_was_saved(table, tmp_path):
+    table.to_csv(tmp_path / "table.csv", index=False)
+    again = comparison.read(tmp_path / "table.csv")
+    assert comparison.markdown(again) == comparison.markdown(table)
+
+
+def test_the_sentences_claim_only_what_the_interval_supports(params, table):
+    said = {sentence.split(",")[0]: sentence for sentence in comparison.sentences(params, table)}
+    assert list(said) == ["conv layers", "fc layers", "filters", "max pooling", "epochs", "stride"]
+    assert said["conv layers"].startswith(
+        "conv layers, against 4: 2: +49.0 points (95% CI 45.9 to 52.1; p < 0.001); 3: +2.0"
+    )
+    assert "3: no difference found, +0.0 points (95% CI -4.8 to 4.8; p = 1.000)" in said["fc layers"]
+    assert "max pooling, against 2x2:" in said["max pooling"] and "none, stride 2 everywhere: +" in said["max pooling"]
+
+
+def table_of(params, correct: dict[str, np.ndarray]) -> pd.DataFrame:
+    """The table of variants of which nothing but the right answers is of interest."""
+    metrics = {
+        name: {**dict.fromkeys(["test_top5", "test_loss", "validation_accuracy", "validation_loss"], 0.5),
+               "test_accuracy": found.mean(), "parameters": 1, "macs": 1}
+        for name, found in correct.items()
+    }  # fmt: skip
+    return comparison.table(params, metrics, {name: {"seconds": 1} for name in correct}, correct)
+
+
+def test_levels_can_be_told_apart_and_other_parameters_have_a_sentence_too(raw_params, write_params):
+    raw_params["variants"] = {
+        "baseline": {},
+        "even": {"model": {"filter_growth": 1}},
+        "late": {"model": {"pool_every": 2}},
+        "uneven": {"model": {"pool_every": [1, 2]}},
+        "sparse": {"model": {"dropout": 0.5}},
+        "again": {"train": {"seed": 1}},
+        "without": {"model": {"max_pool": None}},
+        "without-late": {"model": {"max_pool": None, "pool_every": 2}},
+    }
+    params = config.load(write_params(raw_params))
+    correct = {name: np.arange(400) < 200 + 40 * place for place, name in enumerate(params.variants)}
+    table = table_of(params, correct)
+    assert len(table.drop_duplicates(["filters", "max_pooling"])) == 6  # all but sparse and again
+    said = comparison.sentences(params, table)
+    assert [sentence.split(" (")[0] for sentence in said] == [
+        "filters, against 32: 32, growth 1: +10.0 points",
+        "max pooling, against 2x2: 2x2 after every 2: +20.0 points",
+        "dropout, against the baseline's: sparse: +30.0 points",
+    ]
+    assert "; 2x2 after 1, 3: +40.0 points" in said[1]
+    assert "; none: +40.0 points" in said[1] and "; none, growth after every 2: +40.0 points" in said[1]
+
+
+def test_a_small_difference_is_claimed_alone_but_not_among_many(params):
+    """Holm's correction: p = 0.016 is enough for one comparison and not for thirteen."""
+    correct = {name: np.arange(500) < 300 for name in params.variants}
+    correct["conv-5"] = (np.arange(500) < 307) & (np.arange(500) != 300)
+    correct["conv-5"][300] = True
+    table = table_of(params, correct)
+    row = table.set_index("variant").loc["conv-5"]
+    assert paired.compare(correct["conv-5"], correct["baseline"]).p_value == pytest.approx(2 * 0.5**7)
+    assert row["p_value"] == pytest.approx(13 * 2 * 0.5**7)
+    conv = comparison.sentences(params, table)[0]
+    assert "5: no difference found, +1.4 points (95% CI 0.4 to 2.4; p = 0.203)" in conv
+
+
+def test_a_tie_goes_to_the_lower_loss_and_then_to_the_earlier_row():
+    frame = pd.DataFrame({"variant": ["a", "b", "c"], "test_accuracy": [0.5, 0.5, 0.4], "test_loss": [1.0, 0.9, 0.1]})
+    assert comparison.best(frame, "test") == "b"
+    frame["test_loss"] = 1.0
+    assert comparison.best(frame, "test") == "a"
+
+
+def test_each_parameter_gets_the_variants_that_change_it(params, table):
+    levels = comparison.factor_levels(params, table)
+    assert {name: rows["variant"].tolist() for name, rows in levels.items()} == {
+        "conv layers": ["conv-2", "conv-3", "baseline", "conv-5"],
+        "fc layers": ["fc-1", "baseline", "fc-3"],
+        "filters": ["filters-16", "baseline", "filters-64"],
+        "max pooling": ["baseline", "pool-3", "pool-none"],
+        "epochs": ["epochs-half", "baseline", "epochs-double"],
+        "stride": ["baseline", "stride-2", "stride-3"],
+    }
+
+
+def test_what_else_a_variant_changes_stands_below_its_level(params, table):
+    levels = comparison.factor_levels(params, table)
+    assert levels["max pooling"]["level"].tolist() == ["2x2", "3x3 by 2", "none\nstride 2 everywhere"]
+    assert levels["stride"]["is_baseline"].tolist() == [True, False, False]
+
+
+def test_a_level_names_what_is_changed_beside_the_six_parameters(raw_params, write_params):
+    raw_params["variants"] = {
+        "baseline": {},
+        "deep": {"model": {"conv_layers": 5, "kernel_size": 5, "batch_norm": False}, "train": {"schedule": "constant"}},
+    }
+    params = config.load(write_params(raw_params))
+    table = table_of(params, {name: np.arange(400) < 200 for name in params.variants})
+    levels = comparison.factor_levels(params, table)["conv layers"]["level"]
+    assert levels.tolist() == ["4", "5\nkernel size 5\nbatch norm false\nschedule constant"]
+    assert "5, kernel size 5, batch norm false, schedule constant: no diff" in comparison.sentences(params, table)[0]
+
+
+def test_the_same_weights_keep_their_first_time_and_others_do_not(tmp_path):
+    weights, path = tmp_path / "w", tmp_path / "timing" / "x.json"
+    weights.write_bytes(b"one")
+    timing.record(path, [weights], 10.04, "CPU")
+    timing.record(path, [weights], 99, "CPU")
+    assert json.loads(path.read_text())["seconds"] == 10.0
+    weights.write_bytes(b"two")
+    timing.record(path, [weights], 99, "CPU")
+    assert json.loads(path.read_text())["seconds"] == 99
+
+
+def test_learning_curves_of_all_variants_in_one_table(tmp_path):
+    for variant, losses in {"a": [3.0, 2.0], "b": [5.0]}.items():
+        (tmp_path / variant).mkdir()
+        rows = "".join(f"{step}\t{loss}\n" for step, loss in enumerate(losses, start=1))
+        (tmp_path / variant / "train_loss.tsv").write_text(f"step\ttrain_loss\n{rows}")
+    curves = comparison.learning_curves({"b": [tmp_path / "b"], "a": [tmp_path / "a"]})
+    assert curves.values.tolist() == [["b", 1, 5.0], ["a", 1, 3.0], ["a", 2, 2.0]]
+
+
+def test_the_pareto_front_has_what_nothing_beats_on_both_counts():
+    cost, accuracy = pd.Series([1, 2, 3, 3, 4, 2]), pd.Series([0.5, 0.7, 0.7, 0.9, 0.8, 0.7])
+    assert comparison.pareto_front(cost, accuracy).tolist() == [True, True, False, True, False, True]
+
+
+def test_overfitting_is_what_training_is_ahead_after_the_last_epoch():
+    curves = pd.DataFrame(
+        {
+            "variant": ["b", "b", "a"], "epoch": [1, 2, 1],
+            "train_accuracy": [0.2, 0.9, 0.4], "validation_accuracy": [0.3, 0.7, 0.5],
+        }
+    )  # fmt: skip
+    found = comparison.overfitting(curves)
+    assert found.index.tolist() == ["b", "a"] and found.tolist() == pytest.approx([0.2, -0.1])
+
+
+def test_params_of_the_repository_are_valid():
+    assert config.load().variants
+
+
+def test_the_figures_of_several_seeds_are_means_and_the_network_is_chosen_on_validation():
+    def row(test, validation, loss):
+        return {"test_accuracy": test, "validation_accuracy": validation, "validation_loss": loss}
+
+    one = scores.over_seeds({5: row(0.5, 0.6, 1.0)})
+    assert one == row(0.5, 0.6, 1.0)
+    several = scores.over_seeds({5: row(0.9, 0.5, 0.1), 6: row(0.5, 0.6, 1.0), 7: row(0.4, 0.6, 0.9)})
+    assert several["test_accuracy"] == pytest.approx(0.6) and several["validation_loss"] == pytest.approx(2 / 3)
+    assert several["test_accuracy_sd"] == pytest.approx(np.sqrt(0.07))
+    assert (several["seeds"], several["best_seed"]) == (3, 7)
+
+
+def test_the_same_networks_of_several_seeds_keep_their_first_time(tmp_path):
+    files = [tmp_path / "seed-0", tmp_path / "seed-1"]
+    for file in files:
+        file.write_text(file.name)
+    timing.record(tmp_path / "t.json", files, 3, "CPU")
+    timing.record(tmp_path / "t.json", files, 4, "CPU")
+    assert json.loads((tmp_path / "t.json").read_text())["seconds"] == 3
+    files[1].write_text("trained otherwise")
+    timing.record(tmp_path / "t.json", files, 4, "CPU")
+    assert json.loads((tmp_path / "t.json").read_text())["seconds"] == 4
+
+
+def test_curves_of_several_seeds_are_their_mean(tmp_path):
+    for seed, losses in enumerate([(3.0, 2.0), (5.0, 1.0)]):
+        (tmp_path / f"{seed}").mkdir()
+        rows = "".join(f"{step}\t{loss}\n" for step, loss in enumerate(losses, start=1))
+        (tmp_path / f"{seed}" / "train_loss.tsv").write_text(f"step\ttrain_loss\n{rows}")
+    curves = comparison.learning_curves({"a": [tmp_path / "0", tmp_path / "1"]})
+    assert curves.values.tolist() == [["a", 1, 4.0], ["a", 2, 1.5]]
+
+
+@pytest.fixture
+def several(params):
+    """Three seeds of each variant: epochs-double and conv-5 beat the baseline on the images, conv-5 by lucky seeds."""
+    counts = {"conv-5": (760, 840, 800), "epochs-double": (860, 862, 861)}
+    correct = {name: np.arange(1000) < np.array(counts.get(name, (740, 760, 750)))[:, None] for name in params.variants}
+    metrics = {
+        name: {**dict.fromkeys(["test_top5", "test_loss", "validation_accuracy", "validation_loss"], 0.5),
+               "test_accuracy": found.mean(), "parameters": 1, "macs": 1, "seeds": 3, "best_seed": 2,
+               "test_accuracy_sd": found.mean(axis=1).std(ddof=1)}
+        for name, found in correct.items()
+    }  # fmt: skip
+    study = params.model_copy(update={"train": params.train.model_copy(update={"seeds": 3})})
+    return study, comparison.table(study, metrics, {name: {"seconds": 1} for name in correct}, correct), correct
+
+
+def test_a_difference_that_seeds_alone_could_make_is_not_claimed(several):
+    params, table, _ = several
+    said = {sentence.split(",")[0]: sentence for sentence in comparison.sentences(params, table)}
+    figures = "+5.0 points (95% CI 4.0 to 6.0 over test images, -4.2 to 14.2 over seeds; p < 0.001)"
+    assert f"5: no difference found over seeds, {figures}" in said["conv layers"]
+    assert "12: +11.1 points (95% CI 9.2 to 13.0 over test images, 8.6 to 13.6 over seeds; p < 0.001)" in said["epochs"]
+    assert "Welch" in comparison.method(params) and "McNemar's exact p" not in comparison.method(params)
+
+
+def test_the_table_of_several_seeds_shows_their_spread_and_survives_saving(several, tmp_path):
+    _, table, _ = several
+    shown = comparison.readable(table).set_index("variant")
+    assert shown.loc["conv-5", "standard deviation over 3 seeds"] == "4.0"
+    assert (
+        shown.loc["conv-5", "95% CI over seeds"] == "-4.2 to 14.2" and shown.loc["baseline", "95% CI over seeds"] == ""
+    )
+    table.to_csv(tmp_path / "table.csv", index=False)
+    again = comparison.read(tmp_path / "table.csv")
+    assert comparison.markdown(again) == comparison.markdown(table)
+    assert again["best_seed"].tolist() == [2] * len(table)
+
+
+def test_with_one_seed_the_table_has_no_word_of_seeds(params, table):
+    assert table[["seeds_low", "seeds_high", "test_accuracy_sd"]].isna().all(axis=None)
+    assert not any("seed" in column for column in comparison.readable(table))
+    assert table["best_seed"].tolist() == [params.train.seed] * len(table) and set(table["seeds"]) == {1}
+    assert "McNemar's exact p" in comparison.method(params)
+
+
+def test_the_chart_shows_each_seeds_network(several):
+    params, table, correct = several
+    levels = comparison.factor_levels(params, table)
+    by_seed = {name: found.mean(axis=1) for name, found in correct.items()}
+    axes = figures.accuracy_by_parameter(levels, by_seed).axes[0]
+    drawn = [line.get_ydata().tolist() for line in axes.lines if line.get_markersize() == 3]
+    assert drawn == [by_seed[name].tolist() for name in levels["conv layers"]["variant"]]
+    alone = {name: found[:1] for name, found in by_seed.items()}
+    assert not [
+        line for line in figures.accuracy_by_parameter(levels, alone).axes[0].lines if line.get_markersize() == 3
+    ]
+
+
+def test_the_combination_is_a_row_and_no_level(params, table):
+    study = params.with_variant("combined", {"model": {"conv_layers": 5}, "train": {"epochs_factor": 2}})
+    row = table.iloc[[0]].assign(variant="combined", epochs=12, conv_layers=5)
+    levels = comparison.factor_levels(study, pd.concat([table, row], ignore_index=True))
+    assert not any("combined" in set(rows["variant"]) for rows in levels.values())
+
+
+@pytest.mark.parametrize("total", [1, 20, 250, 300, 400, 2000])
+def test_an_interval_holds_its_figure_at_either_end(total):
+    for count in (0, total):
+        found = share(count, total)
+        assert found.low <= found.value <= found.high
