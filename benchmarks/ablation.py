@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from graybox import config
-from graybox.config import ModelParams, TrainParams
 from graybox.data import images
 from graybox.network import inference, training
+from graybox.network.params import ModelParams, TrainParams
+from graybox.settings import Params, load
 from graybox.statistics import paired
 
 NETWORK = {
@@ -52,7 +52,7 @@ CHANGES: dict[str, dict[str, dict]] = {
 }
 
 
-def settings(params: config.Params, change: dict[str, dict], epochs: int) -> tuple[ModelParams, TrainParams]:
+def settings(params: Params, change: dict[str, dict], epochs: int) -> tuple[ModelParams, TrainParams]:
     network = {**params.model.model_dump(), **NETWORK, **change.get("model", {})}
     schedule = {**params.train.model_dump(), "epochs": epochs, "learning_rate": RATE, **change.get("train", {})}
     return ModelParams(**network), TrainParams(**schedule)
@@ -63,7 +63,7 @@ def answers(name: str, change: dict, epochs: int, parts: dict, keep: Path | None
     file = keep / f"{name.replace(' ', '_').replace(',', '')}-{epochs}.npz" if keep else None
     if file and file.exists():
         return dict(np.load(file))
-    network, schedule = settings(config.load(), change, epochs)
+    network, schedule = settings(load(), change, epochs)
     fitted = training.fit(network, schedule, parts["train"], parts["validation"], name=name)
     found = {"training": np.array(fitted.curve[-1].train_accuracy), "seconds": np.array(fitted.seconds)}
     for split in ("validation", "test"):

@@ -22,11 +22,11 @@ import torch
 import torchvision
 from torch import nn
 
-from graybox import config
-from graybox.config import TrainParams
+from graybox import settings
 from graybox.data import images
 from graybox.data.images import ImageSet
-from graybox.network import augmentation, cnn, inference, training
+from graybox.network import augmentation, inference, training
+from graybox.network.params import TrainParams
 
 
 class Normalised(nn.Module):
@@ -45,7 +45,7 @@ class Normalised(nn.Module):
 
 def resnet18(train: ImageSet, schedule: TrainParams, peak: float, seconds: float) -> tuple[nn.Module, float]:
     """A resnet18 trained for so many seconds, and how many epochs that was."""
-    device = inference.pick_device(schedule.device)
+    device = inference.pick_device("auto")
     precision = inference.pick_precision(schedule.precision, device)
     torch.manual_seed(schedule.seed)
     network = Normalised(torchvision.models.resnet18(num_classes=len(train.class_names)), train.images)
@@ -91,12 +91,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--variant", default="baseline")
     parser.add_argument("--rates", nargs="*", type=float, default=[0.05, 0.1])
     options = parser.parse_args(arguments)
-    network, schedule = config.load(options.params).variant(options.variant)
+    recipe = settings.load(options.params).recipes[options.variant]
+    network, schedule = recipe.model, recipe.train
     parts = {split: images.load(options.prepared, split) for split in images.SPLITS}
     train = parts["train"]
 
     ours = training.fit(network, schedule, train, parts["validation"], name=options.variant)
-    macs = cnn.multiply_accumulates(network, train.size, len(train.class_names))
+    macs = ours.model.multiply_accumulates
     name = f"ours, {options.variant} ({macs / 1e6:,.0f} M MACs, {ours.model.parameter_count / 1e6:.1f} M weights)"
     rows = [row(name, ours.model, parts, ours.seconds, len(ours.curve))]
     for peak in options.rates:

@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from graybox.config import DataParams
 from graybox.data import images
+from graybox.data.params import DataParams
 from graybox.data.prepare import prepare
 from graybox.data.scenes import OBJECTS, World, draw
 from graybox.data.sources import folder

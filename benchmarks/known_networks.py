@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from graybox import config
+from graybox import settings
 from graybox.data.images import ImageSet
 from graybox.data.scenes import NEUTRAL, OBJECTS, World, draw
 from graybox.network import inference, training
@@ -112,7 +112,7 @@ def pictures(world: World, split: str, per_class: int, start: int = 0, **changed
 
 def network(kind: str, seed: int, size: Size) -> CNN:
     """A network of one kind; its world, first weights and order of images all come from `seed`."""
-    params = config.load(ROOT / "params.yaml")
+    params = settings.load(ROOT / "params.yaml")
     world = world_of(kind, seed)
     schedule = params.train.model_copy(
         update={"seed": seed, "device": "cpu", "epochs": EPOCHS, "epochs_factor": size.epochs_factor}

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from graybox import config
+from graybox import settings
 from graybox.data import images
 from graybox.data.images import ImageSet
 from graybox.data.scenes import NEUTRAL, OBJECTS, World, draw
@@ -25,7 +25,7 @@ from graybox.study import comparison
 CLASSES = 10
 
 
-def world(params: config.Params) -> World:
+def world(params: settings.Params) -> World:
     scenes = params.sources.scenes
     return World(**scenes.model_dump(exclude={"train_per_class", "test_per_class"}), seed=params.data.seed)
 
@@ -62,7 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--planted", type=int, default=100)
     options = parser.parse_args()
-    params = config.load()
+    params = settings.load()
     device = inference.pick_device(params.train.device)
     files = {
         name: sorted(Path(f"models/variants/{name}").glob("*.safetensors"))

@@ -27,9 +27,9 @@ import torch
 from captum.attr import Occlusion
 from torch import Tensor, nn
 
-from graybox.config import ModelParams
 from graybox.network import inference
 from graybox.network.cnn import CNN
+from graybox.network.params import ModelParams
 from graybox.occlusion import maps
 from graybox.occlusion.incremental.engine import job_of
 from graybox.occlusion.incremental.receptive import window_work

@@ -24,12 +24,12 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
-from graybox import config
-from graybox.config import ModelParams, TrainParams
+from graybox import settings
 from graybox.data import images
 from graybox.data.images import ImageSet
 from graybox.network import augmentation, inference, training
 from graybox.network.cnn import CNN
+from graybox.network.params import ModelParams, TrainParams
 
 
 def ours(network: CNN, schedule: TrainParams, train: ImageSet, precision: torch.dtype) -> Callable[[], int]:
@@ -117,13 +117,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
 
-    params = config.load()
+    params = settings.load()
     model_params, schedule = ModelParams(**params.model.model_dump()), params.train
     train = images.load(options.prepared, "train")
     rows = np.random.default_rng(0).permutation(len(train))[: options.images]
     files = tuple(train.files[row] for row in rows)
     train = ImageSet(train.images[rows], train.labels[rows], train.class_names, files, train.boxes[rows])
-    device = inference.pick_device(schedule.device)
+    device = inference.pick_device("auto")
     precision = inference.pick_precision(schedule.precision, device)
 
     def network() -> CNN:

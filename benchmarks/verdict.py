@@ -34,9 +34,10 @@ from benchmarks.known_networks import QUICK, WORLDS, Size, Truth, network, pictu
 from graybox.data.images import ImageSet
 from graybox.network import inference
 from graybox.network.cnn import CNN
+from graybox.occlusion.choice import choose_images
 from graybox.occlusion.evidence import MapEvidence, MapFigures, centres_inside, map_evidence, summarize
 from graybox.occlusion.fills import FILLS, fill_picture
-from graybox.occlusion.maps import choose_images, occlusion_map
+from graybox.occlusion.maps import occlusion_map
 from graybox.reliance.interventions import intervene
 from graybox.reliance.rule import CANNOT_TELL, OBJECT, VERDICTS
 from graybox.reliance.verdict import Reliance, judge

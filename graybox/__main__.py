@@ -38,18 +38,19 @@ def main(*arguments: str) -> None:
 def occlude(options: argparse.Namespace) -> None:
     """Draw one image's panel, and say what it shows."""
     # Here and not above: `--help` should not take seconds.
-    from graybox import config
+    from graybox import run, schema
     from graybox.data import images
     from graybox.features import maps
     from graybox.figures import panels, style
-    from graybox.network import cnn, inference
-    from graybox.reliance import experiment
+    from graybox.network import cnn
+    from graybox.occlusion.params import OcclusionParams
+    from graybox.reliance import examine
 
-    params = config.load()
+    params = schema.load(OcclusionParams)
     output = options.output or Path(f"{options.image.stem}-occlusion.png")
     if output.suffix.lower() != ".png" or not output.parent.is_dir():
         raise UserError(f"--output is {output}; allowed: a .png file in a folder that is there")
-    network = cnn.load(options.model, inference.pick_device(params.train.device))
+    network = cnn.load(options.model, run.device())
     size = network.image_size
     picture, box = _square(options.image, options.box, size)
     if options.box and np.isnan(box).any():
@@ -57,18 +58,18 @@ def occlude(options: argparse.Namespace) -> None:
             f"--box is {' '.join(f'{edge:g}' for edge in options.box)}, of which nothing is in the picture's middle "
             f"square; allowed: left, top, right and bottom in pixels, with left < right and top < bottom"
         )
-    window = params.occlusion.window if options.window is None else options.window
+    window = params.window if options.window is None else options.window
     if not (window % 2 == 1 and 1 <= window <= size):
         raise UserError(f"--window is {window}; allowed: odd numbers from 1 to the image size, {size}")
     label = _label(options.label, network, picture)
 
-    settings = experiment.Settings(**params.occlusion.model_dump(exclude={"images"}) | {"window": window})
+    settings = params.model_copy(update={"window": window})
     search = None
     if Path("data/prepared/table.csv").exists():
         test = images.load("data/prepared", "test").images
         search = (test, maps.map_peaks(network, test)) if test.shape[1] == size else None
     with tqdm(total=settings.positions(size), unit=" windows", unit_scale=True) as bar:
-        found = experiment.examine(
+        found = examine.examine(
             network, picture, label, settings, name=options.image.name, box=box, search=search, on_windows=bar.update,
             interventions=_interventions(network, picture, label, box, settings),
         )  # fmt: skip

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 class UserError(Exception):
     """A mistake in the parameters or the data: one sentence that names it and says what is allowed."""
+
+
+@contextmanager
+def within(where: str) -> Iterator[None]:
+    """A context that begins a UserError's sentence with where the mistake stands, such as "params.yaml: "."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{where}{error}") from error
 
 
 def run(main: Callable[..., None], *arguments: str) -> None:

@@ -3,28 +3,24 @@
 import json
 from pathlib import Path
 
-from graybox import config, errors
+from graybox import errors, run, schema
 from graybox.data import images
 from graybox.features import correspondence
-from graybox.figures import style
-from graybox.figures.correspondence import correspondence_chart
+from graybox.features.params import CorrespondenceParams
 from graybox.network import cnn, inference
+from graybox.occlusion.params import OcclusionParams
 
 
 def main() -> None:
-    params = config.load()
-    settings = params.correspondence
+    window = schema.load(OcclusionParams)
     test = images.load("data/prepared", "test")
-    network = cnn.load("models/best.safetensors", inference.pick_device(params.train.device))
+    network = cnn.load("models/best.safetensors", run.device())
     predicted = inference.class_scores(network, test.images).argmax(1).numpy()
-    found = correspondence.measure(
-        network, test, predicted, fill=params.occlusion.fill, gray=params.occlusion.gray,
-        images_per_class=settings.images_per_class, random_draws=settings.random_draws, seed=settings.seed,
-    )  # fmt: skip
+    wanted = schema.load(CorrespondenceParams).model_dump()
+    found = correspondence.measure(network, test, predicted, fill=window.fill, gray=window.gray, **wanted)
 
     found.summary.round(6).to_csv("report/correspondence.csv", index=False, lineterminator="\n")
     Path("report/correspondence.json").write_text(json.dumps({"sentence": found.sentence}, indent=1) + "\n", "utf-8")
-    style.save(correspondence_chart(found.summary), "plots/correspondence.png")
     print(found.sentence)
 
 

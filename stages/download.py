@@ -2,17 +2,16 @@
 
 from pathlib import Path
 
-from graybox import config, errors
-from graybox.data import sources
+from graybox import errors
+from graybox.data import params, sources
 
 
 def main() -> None:
-    params = config.load()
-    name = params.data.source
+    data, source = params.load()
     # What is unfinished lies outside data/raw, which is emptied before each run.
-    facts = sources.download(name, params.source, Path("data/raw"), partial=Path("data/downloads"))
+    facts = sources.download(data.source, source, Path("data/raw"), partial=Path("data/downloads"))
     size = f": {facts['bytes'] / 1e6:,.1f} MB" if "bytes" in facts else ""
-    print(f"{name}: {facts.get('archive') or facts.get('folder') or 'nothing to download'}{size}")
+    print(f"{data.source}: {facts.get('archive') or facts.get('folder') or 'nothing to download'}{size}")
     if "note" in facts:
         print(facts["note"])
 

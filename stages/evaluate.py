@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from graybox import config, errors
+from graybox import errors, run, schema
 from graybox.data import images
 from graybox.network import cnn, inference
 from graybox.statistics import scores
+from graybox.study.params import EvaluateParams
 
 
 def main(variant: str) -> None:
-    params = config.load()
-    device = inference.pick_device(params.train.device)
+    views, device = schema.load(EvaluateParams).model_dump(), run.device()
     files = {int(file.stem.split("-")[1]): file for file in Path(f"models/variants/{variant}").glob("*.safetensors")}
     if not files:
         raise errors.UserError(f"models/variants/{variant}: there are no weights; allowed: a variant that was trained")
@@ -25,17 +25,16 @@ def main(variant: str) -> None:
     answers = {}
     for split in ("test", "validation"):
         part = images.load("data/prepared", split)
-        found = [inference.probabilities(net, part.images, **params.evaluate.model_dump()) for net in networks.values()]
-        answers[split] = np.stack(found)
+        answers[split] = np.stack([inference.probabilities(net, part.images, **views) for net in networks.values()])
         for seed, answer in zip(networks, answers[split]):
             by_seed[seed] |= {f"{split}_{name}": value for name, value in scores.summarize(answer, part.labels).items()}
     row = {name: round(value, 6) for name, value in scores.over_seeds(by_seed).items()}
     network = next(iter(networks.values()))
     row["parameters"] = network.parameter_count
-    row["macs"] = cnn.multiply_accumulates(network.params, network.image_size, len(network.class_names))
+    row["macs"] = network.multiply_accumulates
 
     # Stage combine depends on the folder of the others: in there it would depend on what it leads to.
-    predictions = Path("data/combined.npz" if variant == config.COMBINED else f"data/predictions/{variant}.npz")
+    predictions = Path("data/combined.npz" if variant == "combined" else f"data/predictions/{variant}.npz")
     for folder in (predictions.parent, Path("metrics")):
         folder.mkdir(parents=True, exist_ok=True)
     np.savez(predictions, **answers)

@@ -1,17 +1,21 @@
-"""Decode, resize and split the images: one memory-mapped uint8 array and a table of what each image is."""
+"""Decode, resize and split the images: one memory-mapped uint8 array, and a table of what each image is."""
 
+import json
 from pathlib import Path
 
-from graybox import config, errors
-from graybox.data import sources
+from graybox import errors
+from graybox.data import params, sources, summary
 from graybox.data.prepare import prepare
 
 
 def main() -> None:
-    params = config.load()
-    catalogue = sources.open(params.data.source, params.source, Path("data/raw"), params.data.seed)
-    prepared = prepare(catalogue, params.data, params.image_size, Path("data/prepared"))
-    print(f"{params.data.source}: {prepared.summary()}")
+    data, source = params.load()
+    catalogue = sources.open(data.source, source, Path("data/raw"), data.seed)
+    prepared = prepare(catalogue, data, source.image_size, Path("data/prepared"))
+    Path("metrics").mkdir(exist_ok=True)
+    row = summary.metrics(json.loads(Path("data/prepared/summary.json").read_text("utf-8")))
+    Path("metrics/data.json").write_text(json.dumps(row, indent=1) + "\n")
+    print(f"{data.source}: {prepared.summary()}")
 
 
 if __name__ == "__main__":

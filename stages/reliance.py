@@ -6,28 +6,27 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from graybox import config, errors
+from graybox import errors, run, schema
 from graybox.data import images
-from graybox.figures import style
-from graybox.figures.reliance import reliance_chart
-from graybox.network import cnn, inference
+from graybox.network import cnn
 from graybox.occlusion.evidence import map_evidence
 from graybox.occlusion.fills import fill_picture
 from graybox.occlusion.maps import occlusion_map
+from graybox.occlusion.params import OcclusionParams
 from graybox.reliance import interventions, rule
+from graybox.reliance.params import RelianceParams
 from graybox.reliance.verdict import judge
 
 
 def main() -> None:
-    params = config.load()
-    window, wanted = params.occlusion, params.reliance
+    window, wanted = schema.load(OcclusionParams), schema.load(RelianceParams)
     test = images.load("data/prepared", "test")
-    network = cnn.load("models/best.safetensors", inference.pick_device(params.train.device))
+    network = cnn.load("models/best.safetensors", run.device())
     hidden = interventions.intervene(network, test, fill=window.fill, gray=window.gray)
 
     maps = {}
     rows = np.unique(np.linspace(0, len(test) - 1, min(wanted.maps, len(test))).round().astype(int))
-    for row in tqdm(rows, desc="reliance", unit=" maps"):
+    for row in tqdm(rows, desc="reliance", unit=" maps", disable=None):
         found = occlusion_map(
             network, test.images[row], test.labels[row], window=window.window, stride=wanted.map_stride,
             fill=fill_picture(test.images[row], window.fill, window.gray),
@@ -35,16 +34,15 @@ def main() -> None:
         maps[int(row)] = map_evidence(found, test.boxes[row])
     judged = judge(hidden, list(maps.values()))
 
-    style.save(reliance_chart(judged), "plots/reliance.png")
     table = rule.per_image(hidden, maps)
     table.insert(1, "file", [test.files[row] for row in table["row"]])
     table.round(6).to_csv("report/reliance.csv", index=False, lineterminator="\n")
-    found, sentence = judged.metrics(), judged.sentence()
+    figures, sentence = judged.metrics(), judged.sentence()
     if window.fill != "gray":
         sentence += " The rule's thresholds were chosen with gray; with another fill it is right less often."
-    Path("report/reliance.json").write_text(json.dumps({"sentence": sentence, **found}, indent=1) + "\n")
+    Path("report/reliance.json").write_text(json.dumps({"sentence": sentence, **figures}, indent=1) + "\n")
     # The few that belong beside the scores in `dvc metrics show`.
-    row = {name: found[name] for name in ("verdict", "object_alone", "context_alone", "control_kept") if name in found}
+    row = {k: figures[k] for k in ("verdict", "object_alone", "context_alone", "control_kept") if k in figures}
     Path("report/verdict.json").write_text(json.dumps(row, indent=1) + "\n")
     print(sentence)
 

@@ -3,16 +3,15 @@
 import json
 from pathlib import Path
 
-from graybox import config, errors
+from graybox import errors, settings
 from graybox.data import images
-from graybox.figures import study
 from graybox.report import page as report
 from graybox.statistics import tables
 from graybox.study import comparison
 
 
 def main() -> None:
-    params = config.load()
+    params, figures = settings.load(), Path("plots/figures")
     parts = {split: images.load("data/prepared", split) for split in images.SPLITS}
     table = comparison.read("report/comparison.csv")
     timings = [json.loads(Path(f"models/timing/{name}.json").read_text()) for name in table["variant"]]
@@ -33,24 +32,9 @@ def main() -> None:
         reliance=json.loads(Path("report/reliance.json").read_text()),
         correspondence=json.loads(Path("report/correspondence.json").read_text()),
         findings=json.loads(Path("report/findings.json").read_text("utf-8")),
-        pictures={
-            "calibration": Path("plots/calibration.png"),
-            "contact_sheet": Path("plots/contact_sheet.png"),
-            "costs": Path("plots/costs.png"),
-            "data": Path("plots/data.png"),
-            "parameters": Path("plots/accuracy_by_parameter.png"),
-            "curves": study.learning_curves(tables.read("plots/curves.csv")),
-            "confusion": Path("plots/confusion.png"),
-            "mistakes": Path("plots/mistakes.png"),
-            "reasons": Path("plots/reasons.png"),
-            "confused_pairs": Path("plots/confused_pairs.png"),
-            "reliance": Path("plots/reliance.png"),
-            "strip": Path("plots/occlusion.gif"),
-            "windows": Path("plots/occlusion_windows.png"),
-            "correspondence": Path("plots/correspondence.png"),
-        },
-        reason_pages={path.stem: path for path in sorted(Path("plots/reasons").glob("*.png"))},
-        panels=sorted(Path("plots/occlusion").glob("*.png")),
+        pictures={path.stem: path for path in sorted(figures.glob("*.*"))},
+        reason_pages={path.stem: path for path in sorted((figures / "reasons").glob("*.png"))},
+        panels=sorted((figures / "occlusion").glob("*.png")),
     )
     Path("report/index.html").write_text(page, encoding="utf-8")
     print("report/index.html")

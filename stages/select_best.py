@@ -7,12 +7,13 @@ import json
 import shutil
 from pathlib import Path
 
-from graybox import config, errors
+from graybox import errors, schema
 from graybox.study import comparison
+from graybox.study.params import SelectParams
 
 
 def main() -> None:
-    split = config.load().select.split
+    split = schema.load(SelectParams).split
     table = comparison.read("report/comparison.csv")
     variant = comparison.best(table, split)
     row = table.set_index("variant").loc[variant]

@@ -7,36 +7,33 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-from dvclive import Live
+import pandas as pd
 
-from graybox import config, errors
+from graybox import errors, run
 from graybox.data import images
-from graybox.network import cnn, timing, training
+from graybox.network import cnn, params, timing, training
 
 
 def main(variant: str) -> None:
-    params = config.load_with_combined() if variant == config.COMBINED else config.load()
-    network, schedule = params.variant(variant)
+    recipe = params.load("data/combined.yaml" if variant == "combined" else f"data/settings/{variant}.yaml")
     train, validation = (images.load("data/prepared", split) for split in ("train", "validation"))
-    weights, curves = Path(f"models/variants/{variant}"), Path(f"plots/live/{variant}")
-    for folder in (weights, curves):  # DVC empties them itself; run by hand, another seed's files must not stay
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+    weights, curves = Path(f"models/variants/{variant}"), Path(f"plots/curves/{variant}.csv")
+    shutil.rmtree(weights, ignore_errors=True)  # DVC empties it itself; run by hand, another seed's file must not stay
+    weights.mkdir(parents=True)
+    curves.parent.mkdir(parents=True, exist_ok=True)
 
-    files, seconds = [], []
-    for seed in schedule.all_seeds:
-        # The experiment and the plots are dvc.yaml's business, not DVCLive's.
-        with Live(f"{curves}/seed-{seed}", save_dvc_exp=False, dvcyaml=None, report=None) as live:
+    epochs, files, seconds = [], [], []
+    for seed in recipe.train.all_seeds:
 
-            def log(epoch: training.Epoch, live: Live = live) -> None:
-                live.step = epoch.epoch
-                for name, value in epoch.figures().items():
-                    live.log_metric(name, value)
-                live.make_summary()
+        def log(epoch: training.Epoch, seed: int = seed) -> None:
+            epochs.append({"seed": seed, **vars(epoch)})  # written after each epoch, for whoever watches
+            pd.DataFrame(epochs).to_csv(curves, index=False, lineterminator="\n")
 
-            one = schedule.model_copy(update={"seed": seed})
-            name = variant if schedule.seeds == 1 else f"{variant}, seed {seed}"
-            fitted = training.fit(network, one, train, validation, log, name=name)
+        fitted = training.fit(
+            recipe.model, recipe.train.model_copy(update={"seed": seed}), train, validation, log,
+            name=variant if recipe.train.seeds == 1 else f"{variant}, seed {seed}",
+            device=run.device(),
+        )  # fmt: skip
         files.append(weights / f"seed-{seed}.safetensors")
         cnn.save(fitted.model, files[-1])
         seconds.append(fitted.seconds)

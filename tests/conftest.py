@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from graybox import config
+from graybox import settings
 from tests.support.basics import ROOT
 from tests.support.loopback import Server, served
 
@@ -21,8 +21,8 @@ def raw_params() -> dict:
 
 
 @pytest.fixture
-def params() -> config.Params:
-    return config.load(ROOT / "params.yaml")
+def params() -> settings.Params:
+    return settings.load(ROOT / "params.yaml")
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from graybox.config import DataParams
 from graybox.data import duplicates, images, summary
 from graybox.data.images import BOX_COLUMNS, SPLITS
+from graybox.data.params import DataParams
 from graybox.data.sources.catalogue import Catalogue, Load, UnreadableError
 from graybox.data.sources.decode import square
 from graybox.errors import UserError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,3 +71,10 @@ def write(
         },
     }
     (folder / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def metrics(summary: Mapping[str, Any]) -> dict[str, int]:
+    """The few figures of a summary that belong into a row of `dvc metrics show`."""
+    row = {"classes": len(summary["images_per_class"])}
+    row |= {f"{split}_images": count for split, count in summary["images_per_split"].items()}
+    return row | {"duplicates": sum(summary["duplicates"].values()), "unreadable": summary["unreadable"]}

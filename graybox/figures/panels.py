@@ -15,7 +15,7 @@ from matplotlib.patches import Patch, Rectangle
 from graybox.figures.style import colours, draw_box, short
 
 if TYPE_CHECKING:  # a picture needs no network, only what one said
-    from graybox.occlusion.maps import OcclusionMap
+    from graybox.occlusion.confidence import OcclusionMap
     from graybox.reliance.experiment import Experiment
 
 MOST_CLASSES_NAMED = 7

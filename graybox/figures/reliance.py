@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from graybox.figures.style import BASELINE, VARIANT
-
-if TYPE_CHECKING:  # a picture needs no network, only what one said
-    from graybox.reliance.verdict import Reliance
+from graybox.reliance.rule import VERDICTS
 
 INTERVENTIONS = {
     "as_is": "nothing hidden",
@@ -21,37 +20,39 @@ INTERVENTIONS = {
 }
 
 
-def reliance_chart(judged: Reliance) -> Figure:
+def reliance_chart(found: Mapping[str, Any]) -> Figure:
     """Accuracy under each intervention with its interval, and the shares of images by verdict; the sentence above.
 
     Without object boxes only the sentence is left.
+
+    Args:
+        found: the "sentence", and the figures of `verdict.Reliance.metrics`.
     """
-    figure = Figure(figsize=(11, 4.4 if judged.images else 1.2), layout="constrained")
-    figure.suptitle(textwrap.fill(judged.sentence(), 120), fontsize=11, x=0.01, ha="left")
-    if not judged.images:
+    figure = Figure(figsize=(11, 4.4 if found["images"] else 1.2), layout="constrained")
+    figure.suptitle(textwrap.fill(found["sentence"], 120), fontsize=11, x=0.01, ha="left")
+    if not found["images"]:
         return figure
     accuracy, verdicts = figure.subplots(1, 2, gridspec_kw={"width_ratios": [1.25, 1]})
 
     for place, name in enumerate(INTERVENTIONS):
-        found = judged.accuracy[name]
-        around = [[found.value - found.low], [found.high - found.value]]
+        value, low, high = (found[f"accuracy_{name}{end}"] for end in ("", "_low", "_high"))
+        around = [[value - low], [high - value]]
         colour = BASELINE if name == "as_is" else VARIANT
-        accuracy.errorbar(place, found.value, yerr=around, fmt="o", color=colour, capsize=5, markersize=8)
-        accuracy.annotate(f"{found.value:.0%}", (place, found.value), (10, 0), textcoords="offset points", va="center")
-    accuracy.axhline(judged.chance, color="0.6", linestyle="--", linewidth=1)
-    accuracy.annotate("chance", (-0.45, judged.chance), (0, 3), textcoords="offset points", color="0.4", fontsize=9)
+        accuracy.errorbar(place, value, yerr=around, fmt="o", color=colour, capsize=5, markersize=8)
+        accuracy.annotate(f"{value:.0%}", (place, value), (10, 0), textcoords="offset points", va="center")
+    accuracy.axhline(found["chance"], color="0.6", linestyle="--", linewidth=1)
+    accuracy.annotate("chance", (-0.45, found["chance"]), (0, 3), textcoords="offset points", color="0.4", fontsize=9)
     accuracy.set_xticks(range(len(INTERVENTIONS)), INTERVENTIONS.values())
     accuracy.set(
-        ylim=(0, 1.03), xlim=(-0.5, len(INTERVENTIONS) - 0.4), title=f"accuracy on {judged.images} test images"
+        ylim=(0, 1.03), xlim=(-0.5, len(INTERVENTIONS) - 0.4), title=f"accuracy on {found['images']} test images"
     )
 
-    names = list(judged.image_verdicts)
-    for place, name in enumerate(names):
-        found = judged.image_verdicts[name]
-        verdicts.barh(place, found.value, color=VARIANT, alpha=0.85, height=0.6)
-        verdicts.plot([found.low, found.high], [place, place], color="black", linewidth=1.2)
-        verdicts.annotate(f"{found.value:.0%}", (found.high, place), (6, 0), textcoords="offset points", va="center")
-    verdicts.set_yticks(range(len(names)), names)
+    for place, name in enumerate(VERDICTS):
+        value, low, high = (found[f"images_{name.replace(' ', '_')}{end}"] for end in ("", "_low", "_high"))
+        verdicts.barh(place, value, color=VARIANT, alpha=0.85, height=0.6)
+        verdicts.plot([low, high], [place, place], color="black", linewidth=1.2)
+        verdicts.annotate(f"{value:.0%}", (high, place), (6, 0), textcoords="offset points", va="center")
+    verdicts.set_yticks(range(len(VERDICTS)), VERDICTS)
     verdicts.invert_yaxis()
     verdicts.set(xlim=(0, 1.1), title="what the answer to each image rests on")
     for axes, axis in ((accuracy, accuracy.yaxis), (verdicts, verdicts.xaxis)):

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from graybox.config import TrainParams
 from graybox.data.images import ImageSet
 from graybox.network.inference import to_float
+from graybox.network.params import TrainParams
 
 LUMA = (0.2989, 0.587, 0.114)
 """What red, green and blue add to the brightness (ITU-R BT.601)."""

@@ -11,24 +11,25 @@ from torch import Tensor, nn
 from graybox.errors import UserError
 
 
-def pick_device(name: str) -> torch.device:
-    """The device that `train.device` names; "auto" takes CUDA, else Apple's MPS, else the CPU.
+def pick_device(name: str | torch.device) -> torch.device:
+    """The device of that name; "auto" takes CUDA, else Apple's MPS, else the CPU.
 
     Raises:
         UserError: the named device is not there.
     """
+    name = str(name)
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         return torch.device(next(kind for kind, there in available.items() if there))
     kind, _, number = name.partition(":")
     if not available[kind] or (number and int(number) >= torch.cuda.device_count()):
         there = ", ".join(kind for kind, there in available.items() if there)
-        raise UserError(f"params.yaml: train.device is {name!r}, which this machine lacks; allowed here: auto, {there}")
+        raise UserError(f"device is {name!r}, which this machine lacks; allowed here: auto, {there}")
     return torch.device(name)
 
 
 def pick_precision(name: str, device: torch.device) -> torch.dtype:
-    """The type that `train.precision` names; "auto" is bf16 where the hardware does it well, else fp32."""
+    """The type of that name; "auto" is bf16 where the hardware does it well, else fp32."""
     if name == "fp32" or (name == "auto" and not _does_bf16_well(device)):
         return torch.float32
     return torch.bfloat16

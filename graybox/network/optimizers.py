@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.sgd import sgd
 
-from graybox.config import TrainParams
 from graybox.network.cnn import CNN
+from graybox.network.params import TrainParams
 
 
 def optimizer_of(model: CNN, params: TrainParams) -> SGD | Muon:

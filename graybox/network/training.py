@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from graybox.config import ModelParams, TrainParams
 from graybox.data.images import ImageSet
 from graybox.errors import UserError
 from graybox.network import inference
 from graybox.network.augmentation import Batches
-from graybox.network.cnn import CNN, check_fits
+from graybox.network.cnn import CNN
 from graybox.network.optimizers import optimizer_of
+from graybox.network.params import ModelParams, TrainParams
+from graybox.network.sizes import check_fits
 
 
 @dataclass(frozen=True)
@@ -55,30 +56,31 @@ def fit(
     validation: ImageSet,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     name: str = "train",
+    device: str | torch.device = "auto",
 ) -> Fit:
-    """Train a CNN with `train.optimizer` on a one-cycle schedule (Smith & Topin 2018, arXiv:1708.07120).
+    """Train a CNN with SGD or Muon on a one-cycle schedule (Smith & Topin 2018, arXiv:1708.07120).
 
     Args:
         on_epoch: called after each epoch, for logging.
-        name: stands before the progress bar.
+        name: stands before the progress bar. `device`: as for `inference.pick_device`.
 
     Raises:
         UserError: the device is not there, nothing of the image would be left, or training diverged.
     """
-    device = inference.pick_device(train_params.device)
-    precision = inference.pick_precision(train_params.precision, device)
+    place = inference.pick_device(device)
+    precision = inference.pick_precision(train_params.precision, place)
     check_fits(model_params, train_params, train.size)  # raises before any work
     torch.manual_seed(train_params.seed)
     model = CNN(model_params, train.size, train.class_names)
     set_pixel_statistics(model, train.images)
-    model = model.to(device, memory_format=torch.channels_last)
-    loader = Batches(train, train_params, device)
+    model = model.to(place, memory_format=torch.channels_last)
+    loader = Batches(train, train_params, place)
     step = Step(model, train_params, loader.steps_per_epoch, precision)
-    validation_images = torch.as_tensor(np.array(validation.images)).to(device)
+    validation_images = torch.as_tensor(np.array(validation.images)).to(place)
     validation_labels = torch.as_tensor(validation.labels)
     curve: list[Epoch] = []
     started = time.perf_counter()
-    with tqdm(total=train_params.total_epochs * loader.steps_per_epoch, desc=name, unit="step", leave=True) as bar:
+    with tqdm(total=train_params.total_epochs * loader.steps_per_epoch, desc=name, unit="step", disable=None) as bar:
         for number in range(1, train_params.total_epochs + 1):
             model.train()
             loader.resize(train_params.size_at((number - 1) / train_params.total_epochs, train.size))
@@ -108,7 +110,7 @@ def fit(
                 )
             bar.set_postfix(loss=f"{curve[-1].train_loss:.3f}", val_acc=f"{curve[-1].validation_accuracy:.1%}")
             on_epoch(curve[-1])
-    return Fit(step.result.eval(), curve, time.perf_counter() - started, describe(device, precision))
+    return Fit(step.result.eval(), curve, time.perf_counter() - started, describe(place, precision))
 
 
 class Step:

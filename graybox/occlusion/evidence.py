@@ -17,7 +17,7 @@ from graybox.statistics import paired
 from graybox.statistics.intervals import Estimate, percentiles, resampled_means, share
 
 if TYPE_CHECKING:
-    from graybox.occlusion.maps import OcclusionMap
+    from graybox.occlusion.confidence import OcclusionMap
 
 FLAT = 0.05
 """A map whose largest drop of the true class's probability is below this is flat: noise, judged no further."""

@@ -5,7 +5,7 @@ Zeiler & Fergus 2014, "Visualizing and Understanding Convolutional Networks", se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -14,68 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from graybox.data.images import ImageSet
-from graybox.errors import UserError
 from graybox.network.cnn import CNN
+from graybox.occlusion.confidence import OcclusionMap
 from graybox.occlusion.incremental import engine as incremental
-
-
-@dataclass(frozen=True)
-class OcclusionMap:
-    """What the network says for each centre of the gray window.
-
-    Attributes:
-        confidence: float32 [h, w], the true class's probability (0..1) with the window centred at
-            (rows[i], columns[j]); with stride 1, h x w is the image's own size.
-        predicted: int64 [h, w], the most probable class there.
-        rows, columns: int [h] and [w], the window centres in pixels.
-        unoccluded: float32 [classes], the probabilities for the image as it is.
-        label: the true class.
-        window: N of the N x N window, in pixels.
-        activation: float32 [h, w], the total activation of one feature map of the last conv layer (after pooling and
-            ReLU) with the window there, as in figure 7b; None if it was not asked for.
-        unoccluded_activation: the same for the image as it is, or None.
-    """
-
-    confidence: np.ndarray
-    predicted: np.ndarray
-    rows: np.ndarray
-    columns: np.ndarray
-    unoccluded: np.ndarray
-    label: int
-    window: int
-    activation: np.ndarray | None = None
-    unoccluded_activation: float | None = None
-
-    @property
-    def drop(self) -> np.ndarray:
-        """float32 [h, w]: how much of the true class's probability the window takes away (negative: it gives some)."""
-        return self.unoccluded[self.label] - self.confidence
-
-    @property
-    def lowest(self) -> tuple[int, int]:
-        """Row and column, in pixels, of the window centre that leaves the true class the least."""
-        row, column = np.unravel_index(self.confidence.argmin(), self.confidence.shape)
-        return int(self.rows[row]), int(self.columns[column])
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """What is worth keeping, by name."""
-        return {name: np.asarray(value) for name, value in vars(self).items() if value is not None}
-
-    def summary(self, class_names: Sequence[str]) -> dict[str, object]:
-        """The map in a few figures: probabilities 0..1, positions in pixels."""
-        row, column = self.lowest
-        answer = self.unoccluded.argmax()
-        return {
-            "true_class": class_names[self.label],
-            "predicted_class": class_names[answer],
-            "true_probability": float(self.unoccluded[self.label]),
-            "lowest_probability": float(self.confidence.min()),
-            "lowest_row": row,
-            "lowest_column": column,
-            "class_there": class_names[self.predicted.flat[self.confidence.argmin()]],
-            "share_of_windows_misclassified": float((self.predicted != self.label).mean()),
-        }
 
 
 def window_bounds(centre: Tensor, window: int, size: int) -> tuple[Tensor, Tensor]:
@@ -264,37 +205,3 @@ def occlusion_map(model: CNN, image: np.ndarray, label: int, *, window: int, **o
         activation=None if found.activation is None else found.activation.cpu().numpy(),
         unoccluded_activation=found.unoccluded_activation,
     )
-
-
-def choose_images(images: ImageSet, predicted: np.ndarray, wanted: int | list[str]) -> np.ndarray:
-    """Rows of the test images to occlude: those whose files are listed, or a number spread over the classes.
-
-    A number takes the first correctly classified image of each class: a misclassified one has little of the true
-    class's probability to lose, so its map would say little. Only a class without a (further) correct image gives
-    a misclassified one. With more images than classes each class gives its second, and so on; with fewer, evenly
-    spaced classes are taken.
-
-    Args:
-        images: the test split, N images. `predicted`: int [N], the network's answers.
-        wanted: a number (at most N are given), or a list of files.
-
-    Raises:
-        UserError: a listed file is not among the test images.
-    """
-    if isinstance(wanted, list):
-        missing = sorted(set(wanted) - set(images.files))
-        if missing:
-            raise UserError(
-                f"params.yaml: occlusion.images lists {missing[0]!r}, which is not a test image; "
-                f"allowed: files of split test in data/prepared/table.csv, such as {images.files[0]!r}"
-            )
-        return np.array([images.files.index(file) for file in wanted])
-    classes = np.unique(images.labels)
-    if wanted < len(classes):
-        classes = classes[np.linspace(0, len(classes) - 1, wanted).round().astype(int)]
-    queues = []
-    for label in classes:
-        rows = np.flatnonzero(images.labels == label)
-        queues.append(rows[np.argsort(predicted[rows] != label, kind="stable")])
-    rounds = [queue[turn] for turn in range(max(map(len, queues))) for queue in queues if turn < len(queue)]
-    return np.array(rounds[:wanted], dtype=np.int64)

@@ -13,7 +13,7 @@ from graybox.statistics.intervals import percent
 if TYPE_CHECKING:
     import pandas as pd
 
-    from graybox.occlusion.maps import OcclusionMap
+    from graybox.occlusion.confidence import OcclusionMap
 
 PLACES = (("upper left", "top", "upper right"), ("left", "middle", "right"), ("lower left", "bottom", "lower right"))
 VERDICT = {

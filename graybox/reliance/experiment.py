@@ -1,46 +1,19 @@
-"""The whole of the occlusion experiment on one image (Zeiler & Fergus 2014, section 4.2 and figure 7)."""
+"""What was found on one image, kept as arrays, so that pictures of it can be drawn without the network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from graybox.data.images import ImageSet
-from graybox.features import maps as feature_maps
-from graybox.features.maps import Peaks
-from graybox.network.cnn import CNN
-from graybox.occlusion.evidence import MapEvidence, map_evidence
-from graybox.occlusion.fills import Fill, fill_picture
-from graybox.occlusion.maps import OcclusionMap, occlusion_map
+from graybox.occlusion.confidence import OcclusionMap
+from graybox.occlusion.evidence import MapEvidence
 from graybox.reliance.commentary import commentary
 
-PATCHES = 9
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What slides over the image.
-
-    Attributes:
-        window: N of the N x N window of the main map, odd, in pixels. `stride`: pixels between its centres.
-        other_windows: further N, to see what the choice of N changes. `other_stride`: pixels between their centres.
-        fill, gray: what the window shows, as for `graybox.occlusion.fills.fill_picture`.
-    """
-
-    window: int
-    stride: int = 1
-    other_windows: Sequence[int] = ()
-    other_stride: int = 2
-    fill: Fill = "gray"
-    gray: float = 0.5
-
-    def positions(self, size: int) -> int:
-        """How many windows slide over a size x size image, all N together."""
-        main, other = (len(range(0, size, stride)) ** 2 for stride in (self.stride, self.other_stride))
-        return main + len({*self.other_windows} - {self.window}) * other
+ARRAYS = ("image", "box", "shown", "features", "projection")
 
 
 @dataclass(frozen=True)
@@ -92,95 +65,48 @@ class Experiment:
         return {"file": self.name, **measured, "commentary": self.commentary}
 
 
-def examine(
-    model: CNN,
-    image: np.ndarray,
-    label: int,
-    settings: Settings,
-    *,
-    name: str,
-    box: np.ndarray | None = None,
-    interventions: Mapping[str, object] | None = None,
-    search: tuple[np.ndarray, Peaks] | None = None,
-    exclude: int | None = None,
-    on_windows: Callable[[int], object] = lambda count: None,
-) -> Experiment:
-    """Slide windows of each size over one image, and look at what its strongest feature map answers to.
-
-    Args:
-        model: in evaluation mode. `image`: uint8 [H, W, 3], of the model's image size. `label`: the true class.
-        name: what the image is called. `box`: its object box, float [4], or None.
-        interventions: the image's row of `graybox.reliance.rule.per_image`, if there is one.
-        search: images, uint8 [N, H, W, 3], and their peaks, to find the feature map's top patches in; None = don't.
-        exclude: the image's own row among those.
-        on_windows: called with a number of windows whenever so many more are done, for a progress bar.
-    """
-    box = np.full(4, np.nan, np.float32) if box is None else np.asarray(box, np.float32)
-    features = feature_maps.last_maps(model, image)
-    strongest = feature_maps.strongest_map(features)
-    shown = fill_picture(image, settings.fill, settings.gray)
-    maps = {}
-    for window in sorted({settings.window, *settings.other_windows}):
-        main = window == settings.window
-        maps[window] = occlusion_map(
-            model, image, label, window=window, fill=shown, on_windows=on_windows,
-            stride=settings.stride if main else settings.other_stride, feature_map=strongest if main else None,
-        )  # fmt: skip
-    evidence = map_evidence(maps[settings.window], box)
-    return Experiment(
-        image=np.asarray(image),
-        box=box,
-        name=name,
-        class_names=model.class_names,
-        shown=shown,
-        maps=maps,
-        window=settings.window,
-        evidence=evidence,
-        interventions=interventions,
-        feature_map=strongest,
-        features=features[strongest],
-        projection=feature_maps.project(model, image, strongest),
-        patches=[] if search is None else _patches(*search, strongest, exclude),
-    )
-
-
-def examine_row(
-    model: CNN,
-    images: ImageSet,
-    row: int,
-    settings: Settings,
-    judged: pd.DataFrame,
-    peaks: Peaks,
-    on_windows: Callable[[int], object] = lambda count: None,
-) -> Experiment:
-    """`examine` for an image of a split.
-
-    Args:
-        judged: what `graybox.reliance.rule.per_image` gave for the split; an image without a usable box has
-            no row in it.
-        peaks: of all of the split's images; the top patches are taken from the others.
-    """
-    own = judged[judged["row"] == row]
-    return examine(
-        model, images.images[row], int(images.labels[row]), settings, name=images.files[row], box=images.boxes[row],
-        interventions=None if own.empty else own.iloc[0].to_dict(), search=(images.images, peaks), exclude=row,
-        on_windows=on_windows,
-    )  # fmt: skip
-
-
 def arrays(experiments: Sequence[Experiment]) -> dict[str, np.ndarray]:
-    """Every map's arrays, named by image and window size: "00_11_confidence" is image 0's, N = 11."""
-    return {
-        f"{number:02d}_{window:02d}_{name}": array
-        for number, one in enumerate(experiments)
-        for window, found in one.maps.items()
-        for name, array in found.arrays().items()
-    }
+    """All of it by name, for one npz file.
+
+    The maps are named by image and window size: "00_11_confidence" is image 0's, N = 11. What is no array is text:
+    "00_facts" is JSON.
+    """
+    kept: dict[str, np.ndarray] = {}
+    for number, one in enumerate(experiments):
+        facts = {
+            "name": one.name, "class_names": list(one.class_names), "window": one.window,
+            "feature_map": one.feature_map, "evidence": asdict(one.evidence),
+            "interventions": one.interventions and dict(one.interventions),
+        }  # fmt: skip
+        kept |= {f"{number:02d}_facts": np.array(json.dumps(facts, default=_plain))}
+        kept |= {f"{number:02d}_{name}": getattr(one, name) for name in ARRAYS}
+        kept |= {f"{number:02d}_patch_{place}": patch for place, patch in enumerate(one.patches)}
+        for window, found in one.maps.items():
+            kept |= {f"{number:02d}_{window:02d}_{name}": array for name, array in found.arrays().items()}
+    return kept
 
 
-def _patches(images: np.ndarray, peaks: Peaks, feature_map: int, exclude: int | None) -> list[np.ndarray]:
-    patches = []
-    for patch in feature_maps.top_patches(peaks, feature_map, PATCHES, exclude):
-        x0, y0, x1, y1 = patch.box
-        patches.append(np.array(images[patch.image, y0:y1, x0:x1]))
-    return patches
+def load(path: Path | str) -> list[Experiment]:
+    """The experiments of a file that holds `arrays`."""
+    with np.load(path) as file:
+        groups: dict[str, dict[str, np.ndarray]] = {}
+        for key in file.files:
+            number, _, name = key.partition("_")
+            groups.setdefault(number, {})[name] = file[key]
+    return [_restored(group) for group in groups.values()]
+
+
+def _restored(group: dict[str, np.ndarray]) -> Experiment:
+    facts = json.loads(str(group.pop("facts")))
+    facts["evidence"] = MapEvidence(**facts["evidence"])
+    own = {name: group.pop(name) for name in ARRAYS}
+    patches = [group.pop(name) for name in [name for name in group if name.startswith("patch_")]]
+    maps: dict[int, dict[str, np.ndarray]] = {}
+    for key, array in group.items():
+        window, _, name = key.partition("_")
+        maps.setdefault(int(window), {})[name] = array if array.ndim else array.item()
+    return Experiment(**own, **facts, patches=patches, maps={N: OcclusionMap(**found) for N, found in maps.items()})
+
+
+def _plain(value: object) -> object:
+    return value.item() if isinstance(value, np.generic) else str(value)

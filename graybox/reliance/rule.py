@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from graybox.occlusion.evidence import MapEvidence
-from graybox.reliance.interventions import Interventions
+
+if TYPE_CHECKING:
+    from graybox.reliance.interventions import Interventions
 
 OBJECT, CONTEXT, BOTH, MIXED, CANNOT_TELL = "object", "context", "both", "mixed", "cannot tell"
 VERDICTS = (OBJECT, CONTEXT, BOTH, MIXED, CANNOT_TELL)

@@ -13,8 +13,8 @@ import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 
-from graybox.config import Params
 from graybox.mistakes import reasons_table
+from graybox.settings import Params
 from graybox.study import comparison
 
 SHOWN = {
@@ -54,8 +54,7 @@ def render(
         occlusion: a row per occluded image, in the order of `panels`.
         reliance: the verdict's figures and "sentence". `correspondence`: its "sentence".
         findings: what the table shows in words: sentences on the "parameters" and on "combined", and the "method".
-        pictures: "contact_sheet", "costs", "data", "parameters", "curves", "confusion", "mistakes", "reasons",
-            "confused_pairs", "calibration", "reliance", "strip", "windows" and "correspondence".
+        pictures: those of plots/figures, by name.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
@@ -63,7 +62,7 @@ def render(
     settings, source = params.model_dump(mode="json"), params.data.source
     settings["sources"] = {source: settings["sources"][source]}
     environment.filters["percent"] = lambda value: f"{value:.1%}"
-    return environment.get_template("report.html").render(
+    return environment.get_template("page.html").render(
         params=params,
         settings=yaml.safe_dump(settings, sort_keys=False, allow_unicode=True),
         data=data,

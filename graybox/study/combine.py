@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from graybox.config import COMBINED, Params
 from graybox.errors import UserError
-from graybox.network import cnn
+from graybox.network.params import Recipe
+from graybox.network.sizes import check_fits
 from graybox.statistics import paired
-from graybox.study import comparison
-from graybox.study.comparison import FACTORS
+from graybox.study.variants import COMBINED, FACTORS, Overrides, Variants, changed
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class Choice:
         return {**asdict(self), "baseline_accuracy": round(self.baseline_accuracy, 6), "levels": rounded}
 
 
-def choose(params: Params, scored: Mapping[str, Scored]) -> Choice:
+def choose(variants: Variants, scored: Mapping[str, Scored], image_size: int) -> Choice:
     """Take each parameter's best level; a tie goes to the baseline, then to the lower loss, then to the earlier row.
 
     The levels join the baseline in the order of their gain. One that sets a key differently from those before it, or
@@ -84,12 +83,12 @@ def choose(params: Params, scored: Mapping[str, Scored]) -> Choice:
     most on validation stays, and a level is never given up for another's fault.
 
     Args:
-        scored: for each variant, how it does on validation.
+        scored: for each variant, how it does on validation. `image_size`: height and width of the images, in pixels.
     """
-    baseline = comparison.baseline_of(params)
+    baseline = variants.baseline
     levels: dict[str, list[str]] = {factor: [] for factor in FACTORS}
-    for name in params.variants:
-        if parameter := comparison.parameter_of(params, name):
+    for name in variants:
+        if parameter := variants.parameter_of(name):
             levels.setdefault(parameter, []).append(name)
 
     def rank(name: str) -> tuple[float, bool, float]:
@@ -97,12 +96,12 @@ def choose(params: Params, scored: Mapping[str, Scored]) -> Choice:
 
     chosen = {parameter: min([baseline, *names], key=rank) for parameter, names in levels.items() if names}
     order = sorted(chosen, key=lambda parameter: -scored[chosen[parameter]].accuracy)  # stable: the study's order
-    overrides: dict[str, dict[str, Any]] = params.variants[baseline]
+    overrides: dict[str, dict[str, Any]] = {}
     refused: dict[str, str] = {}
     kept: list[str] = []
     for parameter in order:
-        wanted = comparison.changes(params, chosen[parameter])
-        if why := _clash(params, kept, wanted) or _misfit(params, _joined(overrides, wanted)):
+        wanted = variants.changes(chosen[parameter])
+        if why := _clash(variants, kept, wanted) or _misfit(variants[baseline], _joined(overrides, wanted), image_size):
             refused[parameter] = why
             continue
         overrides = _joined(overrides, wanted)
@@ -111,7 +110,7 @@ def choose(params: Params, scored: Mapping[str, Scored]) -> Choice:
     found = []
     for parameter, name in chosen.items():
         gain = paired.compare(scored[name].correct, scored[baseline].correct)
-        level, why = comparison.changes(params, name), refused.get(parameter, "")
+        level, why = variants.changes(name), refused.get(parameter, "")
         accuracy = scored[name].accuracy
         found.append(Level(parameter, name, level, accuracy, gain.difference, gain.low, gain.high, why))
     reference = scored[baseline]
@@ -123,24 +122,24 @@ def _joined(overrides: dict[str, dict[str, Any]], more: dict[str, dict[str, Any]
     return {section: {**overrides.get(section, {}), **more.get(section, {})} for section in sections}
 
 
-def _clash(params: Params, kept: list[str], wanted: dict[str, dict[str, Any]]) -> str:
+def _clash(variants: Variants, kept: list[str], wanted: dict[str, dict[str, Any]]) -> str:
     """Which level taken before says something else of a key, in words; empty if none does."""
     for other in kept:
-        for section, values in comparison.changes(params, other).items():
+        for section, values in variants.changes(other).items():
             for key, value in values.items():
                 if wanted.get(section, {}).get(key, value) != value:
                     return f"{other} sets {section}.{key} to {value}"
     return ""
 
 
-def _misfit(params: Params, overrides: dict[str, dict[str, Any]]) -> str:
+def _misfit(baseline: Recipe, overrides: Overrides, image_size: int) -> str:
     """Why no such network can be built for these images, in words; empty if it can."""
     try:
-        network, schedule = params.with_variant(COMBINED, overrides).variant(COMBINED)
-        cnn.check_fits(network, schedule, params.image_size)
+        recipe = changed(baseline, overrides, COMBINED)
+        check_fits(recipe.model, recipe.train, image_size)
     except UserError as error:
         why = str(error)
-        for where in ("params.yaml: ", f"variants.{COMBINED}.", f"variants.{COMBINED}: ", "model: "):
+        for where in (f"variants.{COMBINED}.", f"variants.{COMBINED}: ", "model: "):
             why = why.removeprefix(where)
         return why.partition("; allowed:")[0]
     return ""

@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from graybox.config import COMBINED, ModelParams, Params, TrainParams
+from graybox.network.params import ModelParams, TrainParams
 from graybox.statistics import paired, tables
 from graybox.statistics.intervals import share
+from graybox.study.variants import FACTORS, Variants
 
-# The six parameters that the study is about, in the order of its charts: name -> the keys that set it.
-# A variant belongs to the first of them that it changes, so `max_pool: null` with strides in its place is pooling.
-FACTORS: dict[str, tuple[str, ...]] = {
-    "conv layers": ("conv_layers",),
-    "fc layers": ("fc_layers",),
-    "filters": ("filters", "filter_growth"),
-    "max pooling": ("max_pool", "pool_stride", "pool_every"),
-    "epochs": ("epochs", "epochs_factor"),
-    "stride": ("stride", "stride_layers"),
-}
-# A variant that changes these alone is another try of the baseline, not a level of a parameter.
-NOT_LEVELS = {"seed", "seeds", "device", "precision"}
 # Columns of numbers that some rows have nothing to say in: the baseline's, or all where each variant has one seed.
 SPARSE = ("difference", "difference_low", "difference_high", "p_value", "seeds_low", "seeds_high", "test_accuracy_sd")
 
 
 def table(
-    params: Params,
+    variants: Variants,
     metrics: Mapping[str, Mapping[str, Any]],
     timings: Mapping[str, Mapping[str, Any]],
     correct: Mapping[str, np.ndarray],
@@ -43,21 +32,21 @@ def table(
         timings: what `train` recorded for each variant: its "seconds".
         correct: for each variant bool [seeds, N] (or [N]), which of the same N test images its networks are right on.
     """
-    reference = baseline_of(params)
-    differences = {name: paired.compare(correct[name], correct[reference]) for name in params.variants}
+    reference = variants.baseline
+    differences = {name: paired.compare(correct[name], correct[reference]) for name in variants}
     # Of several seeds it is one network's interval around their mean; the mean's own is a little narrower.
     intervals = {
         name: share(found.sum() / len(np.atleast_2d(found)), found.shape[-1]) for name, found in correct.items()
     }
-    others = [name for name in params.variants if name != reference]
+    others = [name for name in variants if name != reference]
     p_values = dict(zip(others, paired.holm([differences[name].p_value for name in others])))
     rows = [
         {
             "variant": name,
-            **_settings(*params.variant(name)),
+            **_settings(variants[name].model, variants[name].train),
             **metrics[name],
             "seeds": metrics[name].get("seeds", 1),
-            "best_seed": metrics[name].get("best_seed", params.variant(name)[1].seed),
+            "best_seed": metrics[name].get("best_seed", variants[name].train.seed),
             "test_accuracy_sd": metrics[name].get("test_accuracy_sd", np.nan),
             "test_low": intervals[name].low,
             "test_high": intervals[name].high,
@@ -69,7 +58,7 @@ def table(
             "p_value": p_values.get(name, np.nan),
             "train_seconds": timings[name]["seconds"],
         }
-        for name in params.variants
+        for name in variants
     ]
     frame = pd.DataFrame(rows).astype(dict.fromkeys(SPARSE, float))  # None is NaN from here on
     of_baseline = frame["variant"] == reference
@@ -124,7 +113,7 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def sentences(params: Params, frame: pd.DataFrame) -> list[str]:
+def sentences(variants: Variants, frame: pd.DataFrame) -> list[str]:
     """What the table shows of each parameter, the six first, in a sentence each, from its figures alone.
 
     A difference is claimed where the paired interval leaves out 0 and the corrected p-value is below 0.05, and with
@@ -132,9 +121,9 @@ def sentences(params: Params, frame: pd.DataFrame) -> list[str]:
     last is missing, "no difference found over seeds".
     """
     found = []
-    for factor, rows in factor_levels(params, frame).items():
+    for factor, rows in factor_levels(variants, frame).items():
         level_of = {row["variant"]: str(row["level"]).replace("\n", ", ") for _, row in rows.iterrows()}
-        reference = level_of[baseline_of(params)]
+        reference = level_of[variants.baseline]
         said = []
         for _, row in rows[~rows["is_baseline"]].iterrows():
             said.append(f"{level_of[row['variant']]}: {in_words(row)}")
@@ -142,7 +131,7 @@ def sentences(params: Params, frame: pd.DataFrame) -> list[str]:
             found.append(f"{factor}, against {reference}: {'; '.join(said)}.")
     others: dict[str, list[str]] = {}
     for _, row in frame.iterrows():
-        parameter = parameter_of(params, row["variant"])
+        parameter = variants.parameter_of(row["variant"])
         if parameter and parameter not in FACTORS:
             others.setdefault(parameter, []).append(f"{row['variant']}: {in_words(row)}")
     return found + [f"{parameter}, against the baseline's: {'; '.join(said)}." for parameter, said in others.items()]
@@ -172,15 +161,15 @@ def doubt(row: Mapping[str, float]) -> str:
     return ""
 
 
-def method(params: Params) -> str:
+def method(variants: Variants) -> str:
     """What the differences' intervals and p-values are, in a sentence or two."""
-    if params.train.seeds == 1:
+    if variants.seeds == 1:
         return (
             "Differences are in points of test accuracy on the same images (paired t interval; McNemar's exact p, "
             "Holm-corrected over the study); another training run of either network is not in them."
         )
     return (
-        f"Each variant is trained {params.train.seeds} times, and accuracies are means over the seeds. Differences are "
+        f"Each variant is trained {variants.seeds} times, and accuracies are means over the seeds. Differences are "
         "in points of test accuracy, with two intervals: over test images (paired t, from each image's share of seeds "
         "that are right: would it hold on other images?) and over seeds (Welch's t, from the seeds' accuracies: would "
         "it hold if all were trained anew?). One is claimed where both leave out 0 and the paired t test's p, "
@@ -195,23 +184,23 @@ def markdown(frame: pd.DataFrame) -> str:
     return shown.to_markdown(index=False, disable_numparse=True)
 
 
-def factor_levels(params: Params, frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def factor_levels(variants: Variants, frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """For each of the six parameters: the baseline's row and those of the variants that change it, with their `level`.
 
     Rows are in ascending order of the level.
     """
-    baseline = baseline_of(params)
+    baseline = variants.baseline
     by_name = frame.set_index("variant", drop=False)
     groups: dict[str, list[str]] = {factor: [baseline] for factor in FACTORS}
-    for name in params.variants:
-        factor = parameter_of(params, name)
+    for name in variants:
+        factor = variants.parameter_of(name)
         if factor in FACTORS:
             groups[factor].append(name)
     levels = {}
     for factor, names in groups.items():
         rows = by_name.loc[names]
         rows = rows.assign(
-            level=[_level(params, row, by_name.loc[baseline], factor) for _, row in rows.iterrows()],
+            level=[_level(variants, row, by_name.loc[baseline], factor) for _, row in rows.iterrows()],
             is_baseline=rows["variant"] == baseline,
         )
         levels[factor] = rows.sort_values("level", key=lambda column: column.map(_level_order), kind="stable")
@@ -230,48 +219,15 @@ def overfitting(curves: pd.DataFrame) -> pd.Series:
     return last["train_accuracy"] - last["validation_accuracy"]
 
 
-def baseline_of(params: Params) -> str:
-    """The variant that the others are compared with: the one without overrides, or else the first."""
-    names = [name for name in params.variants if name != COMBINED]
-    return next((name for name in names if not params.variants[name]), names[0])
-
-
-def changes(params: Params, name: str) -> dict[str, dict[str, Any]]:
-    """What a variant has that the baseline has not, as overrides: "model" and "train", each with its keys' values."""
-    found = {}
-    baseline = params.variant(baseline_of(params))
-    for section, mine, theirs in zip(("model", "train"), params.variant(name), baseline):
-        mine, theirs = mine.model_dump(), theirs.model_dump()
-        found[section] = {key: mine[key] for key in mine if mine[key] != theirs[key] and key not in NOT_LEVELS}
-    return {section: values for section, values in found.items() if values}
-
-
-def parameter_of(params: Params, name: str) -> str | None:
-    """The parameter of which a variant is a level: one of the six, or the names of the other keys that it changes.
-
-    None for the baseline, for one that differs in its seed alone, and for `combined`, which changes many.
-    """
-    keys = [key for section in changes(params, name).values() for key in section]
-    if not keys or name == COMBINED:
-        return None
-    others = ", ".join(key.replace("_", " ") for key in keys)
-    return next((factor for factor, its_keys in FACTORS.items() if set(keys) & set(its_keys)), others)
-
-
-def learning_curves(folders: Mapping[str, Sequence[Path]]) -> pd.DataFrame:
+def learning_curves(files: Mapping[str, Path]) -> pd.DataFrame:
     """All variants' learning curves, one below the other: columns variant, epoch, and a column per figure.
 
     Args:
-        folders: for each variant and seed, the folder in which DVCLive left a file per figure; the curve is the mean
-            over the seeds.
+        files: for each variant what stage train left: a row per seed and epoch; the curve is the mean over the seeds.
     """
     curves = []
-    for variant, seeds in folders.items():
-        runs = []
-        for folder in seeds:
-            figures = [pd.read_csv(file, sep="\t").set_index("step") for file in sorted(folder.glob("*.tsv"))]
-            runs.append(pd.concat(figures, axis=1).rename_axis("epoch"))
-        curve = pd.concat(runs).groupby(level="epoch").mean().reset_index()
+    for variant, file in files.items():
+        curve = pd.read_csv(file).drop(columns="seed").groupby("epoch").mean().reset_index()
         curves.append(curve.assign(variant=variant))
     frame = pd.concat(curves, ignore_index=True)
     return frame[["variant", *frame.columns.drop("variant")]]
@@ -314,12 +270,12 @@ def _settings(model: ModelParams, train: TrainParams) -> dict[str, Any]:
     }
 
 
-def _level(params: Params, row: pd.Series, baseline: pd.Series, factor: str) -> str:
+def _level(variants: Variants, row: pd.Series, baseline: pd.Series, factor: str) -> str:
     """The factor's value, and below it whatever else differs from the baseline."""
     columns = {name: name.replace(" ", "_") for name in FACTORS if name != factor}
     others = [f"{name} {row[column]}" for name, column in columns.items() if row[column] != baseline[column]]
     shown = {key for keys in FACTORS.values() for key in keys}
-    for section in changes(params, row["variant"]).values():
+    for section in variants.changes(row["variant"]).values():
         more = {key.replace("_", " "): value for key, value in section.items() if key not in shown}
         others += [f"{key} {value if isinstance(value, str) else json.dumps(value)}" for key, value in more.items()]
     return "\n".join([str(row[factor.replace(" ", "_")]), *others])

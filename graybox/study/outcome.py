@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from graybox.config import COMBINED, Params
 from graybox.statistics import paired
 from graybox.statistics.intervals import share
 from graybox.study import comparison
+from graybox.study.variants import COMBINED, Variants
 
 # What makes training pictures, or the network that is scored, something else than what training accuracy is of: where
 # two variants differ in one of these, their training accuracies can't be compared.
@@ -23,11 +23,12 @@ NOT_COMPARABLE = (
 
 
 def sentences(
-    params: Params,
+    variants: Variants,
     frame: pd.DataFrame,
     correct: Mapping[str, np.ndarray],
     curves: pd.DataFrame,
     choice: Mapping[str, Any],
+    split: str,
 ) -> list[str]:
     """What `combined` is made of, what came of it, and whether it lost and why it may have, from figures alone.
 
@@ -35,16 +36,15 @@ def sentences(
     p-value is not corrected.
 
     Args:
-        params: with `combined` among the variants.
+        variants: with `combined` among them.
         frame: the table. `correct`: bool [seeds, N] for each variant, as `comparison.table` has it.
         curves: what `comparison.learning_curves` gave.
-        choice: what `combine.Choice.record` gave.
+        choice: what `combine.Choice.record` gave. `split`: what the best variant is best on.
     """
-    split = params.select.split
     single = comparison.best(frame[frame["variant"] != COMBINED], split)
     row = frame.set_index("variant").loc[COMBINED]
     found = [_made_of(choice)]
-    same = next((name for name in params.variants if params.variant(name) == params.variant(COMBINED)), COMBINED)
+    same = next((name for name in variants if variants[name] == variants[COMBINED]), COMBINED)
     if same not in (COMBINED, choice["baseline"]):
         found.append(f"combined has the very settings of {same}, so it is that network over again.")
     against = _against(correct[COMBINED], correct[single])
@@ -69,7 +69,7 @@ def sentences(
     noise = _noise(winner["validation_accuracy"], choice["validation_images"])
     if lost <= noise if split == "validation" else comparison.doubt(against):
         return [*found, f"{behind}, which may be luck, and {single} is taken."]
-    reasons = _reasons(params, frame, curves, choice, single, noise)
+    reasons = _reasons(variants, frame, curves, choice, single, noise, split)
     why = "; ".join(reasons) if reasons else "nothing in the figures says why"
     return [*found, f"{behind}, so it lost. Why it may have: {why}."]
 
@@ -108,7 +108,13 @@ def _unsure(choice: Mapping[str, Any]) -> list[str]:
 
 
 def _reasons(
-    params: Params, frame: pd.DataFrame, curves: pd.DataFrame, choice: Mapping[str, Any], single: str, noise: float
+    variants: Variants,
+    frame: pd.DataFrame,
+    curves: pd.DataFrame,
+    choice: Mapping[str, Any],
+    single: str,
+    noise: float,
+    split: str,
 ) -> list[str]:
     """Why `combined` may have lost to `single`: only what the study's figures speak for, beyond validation's noise."""
     reasons = []
@@ -129,16 +135,16 @@ def _reasons(
             f"interactions: the parameters were tried one at a time, where they gained {alone} points on validation; "
             f"together they gained {100 * together:+.1f}, less than the lower ends of their intervals add up to"
         )
-    if params.select.split == "test" and rows.loc[COMBINED, "validation_accuracy"] > accuracy + noise:
+    if split == "test" and rows.loc[COMBINED, "validation_accuracy"] > accuracy + noise:
         reasons.append(
             f"the splits disagree: on validation, by which its levels were chosen, combined has "
             f"{rows.loc[COMBINED, 'validation_accuracy']:.1%} and {single} {accuracy:.1%}"
         )
     others = len(frame) - 1
-    if params.select.split == "test" and others > 1:
+    if split == "test" and others > 1:
         reasons.append(f"{single} is the best of {others} on these very test images, which flatters it")
     mine, theirs = (
-        {key: value for section in params.variant(name) for key, value in section.model_dump().items()}
+        {key: value for section in variants[name].model_dump().values() for key, value in section.items()}
         for name in (COMBINED, single)
     )
     if any(mine[key] != theirs[key] for key in NOT_COMPARABLE):

@@ -26,7 +26,7 @@ def prepared(tmp_path):
 
 def test_it_trains_both_and_prints_both(prepared, raw_params, write_params, capsys):
     raw_params["model"] |= {"conv_layers": 2, "filters": 8, "fc_layers": 1}
-    raw_params["train"] |= {"epochs": 3, "device": "cpu", "precision": "fp32"}
+    raw_params["train"] |= {"epochs": 3, "precision": "fp32"}
     file = write_params(raw_params)
     accuracy.main(["--prepared", str(prepared), "--params", str(file), "--rates", "0.05"])
     printed = capsys.readouterr().out

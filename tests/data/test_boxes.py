@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from graybox import config
 from graybox.data import images, sources
+from graybox.data.params import DataParams, FolderParams
 from graybox.data.prepare import prepare
 from graybox.data.sources import boxes
 from graybox.data.sources.box_matching import match
@@ -237,7 +237,7 @@ def test_boxes_that_are_not_there_are_named_with_their_key(tmp_path):
 # --- a folder with boxes ------------------------------------------------------------------------------------------
 
 
-def photos_with_boxes(tmp_path: Path, rows: str) -> tuple[sources.Catalogue, config.DataParams]:
+def photos_with_boxes(tmp_path: Path, rows: str) -> tuple[sources.Catalogue, DataParams]:
     """Pictures of 40 x 30 with a red rectangle at 8..20 x 6..18; the stored picture of one lies on its side."""
     picture = plain("RGB", "white", (40, 30))
     picture.paste((255, 0, 0), (8, 6, 20, 18))
@@ -252,7 +252,7 @@ def photos_with_boxes(tmp_path: Path, rows: str) -> tuple[sources.Catalogue, con
             contents[f"{name}/{name}{number}.png"] = encoded(tinted, "PNG")
     contents["dog/side.tiff"] = encoded(turned, "TIFF", exif=exif)
     write_files(tmp_path / "photos", contents)
-    options = config.FolderParams(
+    options = FolderParams(
         image_size=30, path=str(tmp_path / "photos"), boxes=str(csv_file(tmp_path, "file,x0,y0,x1,y1\n" + rows))
     )
     sources.download("folder", options, tmp_path / "raw", tmp_path / "partial")
@@ -283,7 +283,7 @@ def test_a_box_outside_its_image_is_named_by_its_row(tmp_path):
 
 def test_boxes_that_are_taken_away_are_gone(tmp_path):
     photos_with_boxes(tmp_path, "cat0,8,6,20,18\n")
-    options = config.FolderParams(image_size=30, path=str(tmp_path / "photos"), boxes=None)
+    options = FolderParams(image_size=30, path=str(tmp_path / "photos"), boxes=None)
     sources.download("folder", options, tmp_path / "raw", tmp_path / "partial")
     assert everything(tmp_path / "raw") == {"source.json"}
     assert np.isnan(sources.open("folder", options, tmp_path / "raw", 0).load.boxes).all()

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from graybox import config
 from graybox.data import sources
+from graybox.data.params import DataParams, MiniImagenetParams
 from graybox.data.prepare import prepare
 from graybox.data.sources import archives, classic, tiny_imagenet
 from graybox.errors import UserError
@@ -29,8 +29,8 @@ DATA = {"source": "mini_imagenet", "validation_fraction": 0.2, "test_fraction": 
 DATA |= {"images_per_class": None, "max_unreadable": 0, "seed": 0}
 
 
-def options(path: Path, size: int = 84) -> config.MiniImagenetParams:
-    return config.MiniImagenetParams(
+def options(path: Path, size: int = 84) -> MiniImagenetParams:
+    return MiniImagenetParams(
         image_size=size, path=str(path), repository="timm/mini-imagenet", revision="0" * 40, boxes=None
     )
 
@@ -187,7 +187,7 @@ def test_both_releases_split_alike_and_prepare_carves(tmp_path):
     for make in (csv_contents, pickle_contents):
         root = tmp_path / make.__name__
         catalogue = opened(write(root / "in", make()), root)
-        prepared = prepare(catalogue, config.DataParams(**DATA), 84, root / "prepared", workers=1)
+        prepared = prepare(catalogue, DataParams(**DATA), 84, root / "prepared", workers=1)
         assert prepared.carved == ("validation", "test")
         counts = prepared.table.groupby(["class", "split"]).size().unstack()
         assert (counts[["train", "validation", "test"]].to_numpy() == [3, 1, 1]).all()
@@ -199,7 +199,7 @@ def test_both_releases_split_alike_and_prepare_carves(tmp_path):
 def test_original_photographs_of_any_size(tmp_path):
     catalogue = opened(write(tmp_path / "in", csv_contents(size=(500, 375))), tmp_path)
     assert catalogue.load(0)[0].size == (500, 375)
-    prepared = prepare(catalogue, config.DataParams(**DATA), 84, tmp_path / "prepared", workers=1)
+    prepared = prepare(catalogue, DataParams(**DATA), 84, tmp_path / "prepared", workers=1)
     assert prepared.size == 84 and len(prepared.table) == 30
 
 
@@ -220,7 +220,7 @@ def test_a_broken_image_is_unreadable(tmp_path):
     contents = csv_contents()
     contents["images/n0400000001.jpg"] = contents["images/n0400000001.jpg"][:300]
     catalogue = opened(write(tmp_path / "in", contents), tmp_path)
-    params = config.DataParams(**DATA | {"max_unreadable": 1})
+    params = DataParams(**DATA | {"max_unreadable": 1})
     prepared = prepare(catalogue, params, 84, tmp_path / "prepared", workers=1)
     assert list(prepared.unreadable) == ["images/n0400000001.jpg"] and len(prepared.table) == 29
 
@@ -368,7 +368,7 @@ def test_photographs_are_the_same_in_every_form(tmp_path):
     for form, contents in forms.items():
         root = tmp_path / form
         catalogue = opened(write(root / "in", contents), root)
-        prepared = prepare(catalogue, config.DataParams(**DATA), 64, root / "prepared", workers=1)
+        prepared = prepare(catalogue, DataParams(**DATA), 64, root / "prepared", workers=1)
         pixels = np.load(root / "prepared/images.npy")
         assert len(prepared.table) == 60 and not prepared.unreadable
         for row in prepared.table.itertuples():

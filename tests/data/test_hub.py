@@ -21,8 +21,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from graybox import config
 from graybox.data import images, sources
+from graybox.data.params import MiniImagenetParams
 from graybox.data.prepare import prepare
 from graybox.data.sources import UnreadableError, hub, mini_imagenet, shards
 from graybox.errors import UserError
@@ -96,9 +96,9 @@ def server(loopback, files, monkeypatch):
     return loopback
 
 
-def options(**changes) -> config.MiniImagenetParams:
+def options(**changes) -> MiniImagenetParams:
     values = {"image_size": 24, "path": None, "repository": REPOSITORY, "revision": REVISION, "boxes": None}
-    return config.MiniImagenetParams(**{**values, **changes})
+    return MiniImagenetParams(**{**values, **changes})
 
 
 def resolved(name: str) -> str:
@@ -223,7 +223,7 @@ def test_an_interrupted_download_goes_on_with_the_shards_that_are_there(server, 
 
 KILLED = """
 import os, pathlib, sys
-from graybox import config, sources
+from graybox import settings, sources
 from graybox.data.sources import hub
 
 fetch = hub._fetch
@@ -232,7 +232,7 @@ def fetch_until(options, shard, folder, bar, before):
         bar.update = lambda size: size and os._exit(9)
     fetch(options, shard, folder, bar, before)
 hub._fetch = fetch_until
-options = config.MiniImagenetParams(**{options})
+options = MiniImagenetParams(**{options})
 sources.download("mini_imagenet", options, pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))
 """
 

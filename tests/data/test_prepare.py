@@ -17,8 +17,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from graybox import config
 from graybox.data import images, sources
+from graybox.data.params import DataParams, TinyImagenetParams
 from graybox.data.prepare import CHUNK, choose, choose_classes, prepare
 from graybox.data.sources import Catalogue, UnreadableError, folder
 from graybox.data.sources.archives import FolderFiles
@@ -33,8 +33,8 @@ DEFAULTS |= {"images_per_class": None, "max_unreadable": 0, "seed": 0}
 WRITTEN = {"images.npy", "table.csv", "classes.json", "unreadable.txt", "duplicates.txt", "summary.json"}
 
 
-def params(**changes) -> config.DataParams:
-    return config.DataParams(**DEFAULTS | changes)
+def params(**changes) -> DataParams:
+    return DataParams(**DEFAULTS | changes)
 
 
 @dataclass(frozen=True)
@@ -330,7 +330,7 @@ def test_tiny_imagenet_is_prepared_alike_from_folder_zip_and_tar(tmp_path):
         archive.add(tmp_path / "tiny", "./tiny")
 
     for kind in ("tiny", "tiny.zip", "tiny.tar.gz"):
-        options = config.TinyImagenetParams(image_size=32, archive=str(tmp_path / kind), sha256=None)
+        options = TinyImagenetParams(image_size=32, archive=str(tmp_path / kind), sha256=None)
         raw = tmp_path / "raw" / kind
         sources.download("tiny_imagenet", options, raw, tmp_path / "partial")
         catalogue = sources.open("tiny_imagenet", options, raw, seed=0)
@@ -344,7 +344,7 @@ def test_tiny_imagenet_is_prepared_alike_from_folder_zip_and_tar(tmp_path):
 
 @needs_real_zip
 def test_real_photographs_are_prepared(tmp_path):
-    options = config.TinyImagenetParams(image_size=64, archive=str(REAL_ZIP), sha256=None)
+    options = TinyImagenetParams(image_size=64, archive=str(REAL_ZIP), sha256=None)
     sources.download("tiny_imagenet", options, tmp_path / "raw", tmp_path / "partial")
     catalogue = sources.open("tiny_imagenet", options, tmp_path / "raw", seed=0)
     assert {name: set(found) for name, found in counts(split(catalogue)).items()} == {

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from graybox import config
 from graybox.data import sources
+from graybox.data.params import FolderParams
 from graybox.data.sources import UnreadableError, archives, downloads, limited, tars
 from graybox.errors import UserError
 from tests.data import test_sources
@@ -296,7 +296,7 @@ def test_a_whole_download_outlives_a_disk_that_is_full_later(server, raw, archiv
 
 
 def test_what_an_interrupted_download_leaves_is_not_opened(tmp_path, raw):
-    options = config.FolderParams(image_size=32, path=str(make_zip(tmp_path / "a.zip", CONTENTS)), boxes=None)
+    options = FolderParams(image_size=32, path=str(make_zip(tmp_path / "a.zip", CONTENTS)), boxes=None)
     sources.download("folder", options, raw, tmp_path / "partial")
     (tmp_path / "a.zip").write_bytes(b"PK\x03\x04")
     with pytest.raises(UserError, match="not a whole zip archive"):

@@ -22,8 +22,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from graybox import config
 from graybox.data import sources
+from graybox.data.params import FolderParams, ScenesParams, TinyImagenetParams
 from graybox.data.scenes import OBJECTS, draw
 from graybox.data.sources import UnreadableError, archives, downloads, fetch, folder, generated, tiny_imagenet, wordnet
 from graybox.data.sources.decode import open_image, square
@@ -737,7 +737,7 @@ def test_a_broken_annotation_is_named_by_its_line():
 
 @needs_real_zip
 def test_the_real_photographs(raw):
-    options = config.TinyImagenetParams(image_size=64, archive=str(REAL_ZIP), sha256=None)
+    options = TinyImagenetParams(image_size=64, archive=str(REAL_ZIP), sha256=None)
     sources.download("tiny_imagenet", options, raw, raw.parent / "partial")
     catalogue = sources.open("tiny_imagenet", options, raw, seed=0)
     assert len(catalogue.class_names) == 25 and not catalogue.ignored
@@ -825,9 +825,9 @@ def test_no_classes_is_said(names):
 # --- generated scenes ---------------------------------------------------------------------------------------------
 
 
-def scenes_params(**changes) -> config.ScenesParams:
+def scenes_params(**changes) -> ScenesParams:
     values = {"image_size": 32, "classes": 3, "train_per_class": 4, "test_per_class": 2} | changes
-    return config.ScenesParams(**{"object_signal": 1.0, "context_bias": 0.0, "object_size": [0.5, 0.75]} | values)
+    return ScenesParams(**{"object_signal": 1.0, "context_bias": 0.0, "object_size": [0.5, 0.75]} | values)
 
 
 def test_scenes_are_a_source_like_the_others(raw):
@@ -869,4 +869,4 @@ def test_another_sources_files_are_not_opened(raw):
         sources.open("scenes", scenes_params(), raw, 0)
     sources.download("scenes", scenes_params(), raw, raw.parent / "partial")
     with pytest.raises(UserError, match=r"holds scenes where data.source is folder"):
-        sources.open("folder", config.FolderParams(image_size=32, path=None, boxes=None), raw, 0)
+        sources.open("folder", FolderParams(image_size=32, path=None, boxes=None), raw, 0)

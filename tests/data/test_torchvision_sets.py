@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from torchvision import datasets
 
-from graybox import config
 from graybox.data import sources
+from graybox.data.params import DataParams, TorchvisionParams
 from graybox.data.prepare import prepare
 from graybox.data.sources import downloads, torchvision_sets
 from graybox.errors import UserError
@@ -27,7 +27,7 @@ GRAY = PIXELS[..., 0][:, :28, :28]
 
 
 def download(name: str, path: Path | str | None, root: Path) -> sources.Catalogue:
-    options = config.TorchvisionParams(image_size=32, path=None if path is None else str(path))
+    options = TorchvisionParams(image_size=32, path=None if path is None else str(path))
     sources.download(name, options, root / "raw", root / "partial")
     return sources.open(name, options, root / "raw", seed=0)
 
@@ -357,9 +357,7 @@ PARAMS |= {"images_per_class": None, "max_unreadable": 0, "seed": 0}
 
 def test_prepare_carves_validation_and_keeps_the_test_split(tmp_path):
     catalogue = download("fashion_mnist", write_idx(tmp_path / "in", fashion_files()), tmp_path)
-    prepared = prepare(
-        catalogue, config.DataParams(**PARAMS), 28, tmp_path / "prepared", workers=2, start_method="spawn"
-    )
+    prepared = prepare(catalogue, DataParams(**PARAMS), 28, tmp_path / "prepared", workers=2, start_method="spawn")
     assert prepared.carved == ("validation",)
     assert prepared.table["split"].value_counts().to_dict() == {"train": 40, "validation": 10, "test": 10}
     images = np.load(tmp_path / "prepared/images.npy")
@@ -391,7 +389,7 @@ def test_a_damaged_raw_folder_is_named(tmp_path, damage):
     folder = write_idx(tmp_path / "in", fashion_files())
     download("fashion_mnist", folder, tmp_path)
     (tmp_path / "raw" / damage).write_bytes(b"{}")
-    options = config.TorchvisionParams(image_size=32, path=str(folder))
+    options = TorchvisionParams(image_size=32, path=str(folder))
     with pytest.raises(
         UserError, match=r"images.npy or pictures.json, or they are damaged; run `dvc repro -f download`"
     ):

@@ -10,11 +10,11 @@ from scipy.spatial.distance import pdist
 from scipy.stats import ttest_rel
 from torch import nn
 
-from graybox.config import ModelParams
 from graybox.data.images import ImageSet
 from graybox.features import consistency, correspondence
 from graybox.figures.correspondence import correspondence_chart
 from graybox.network.cnn import CNN
+from graybox.network.params import ModelParams
 from tests.support.basics import image_set
 
 SIZE, CLASSES, PER_CLASS = 32, 6, 8

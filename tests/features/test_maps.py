@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from graybox.config import ModelParams
 from graybox.features import maps as feature_maps
 from graybox.network.cnn import CNN
+from graybox.network.params import ModelParams
 from graybox.occlusion import maps as occlusion
 from tests.support.basics import image_set
 

@@ -15,7 +15,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from scipy.stats import fisher_exact
 
-from graybox import config
+from graybox import settings
 from graybox.data.images import ImageSet
 from graybox.data.scenes import OBJECTS, World, draw
 from graybox.mistakes.analysis import Analysis, analyse
@@ -48,7 +48,7 @@ def splits() -> dict[str, ImageSet]:
 def network():
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    params = config.load(ROOT / "params.yaml")
+    params = settings.load(ROOT / "params.yaml")
     sizes = params.model.model_copy(update={"conv_layers": 3, "filters": 16, "fc_units": 64})
     steps = params.train.model_copy(update={"epochs": 10, "batch_size": 32, "device": "cpu", "precision": "fp32"})
     yield training.fit(sizes, steps, splits()["train"], splits()["validation"]).model
@@ -159,7 +159,7 @@ def test_a_hidden_object_is_not_recognised_even_alone(network, clean):
 @pytest.mark.usefixtures("network")  # which sees to it that one thread computes
 def test_a_background_that_belongs_to_another_class_misleads():
     """A network that goes by the background as well, and test pictures with another class's."""
-    params = config.load(ROOT / "params.yaml")
+    params = settings.load(ROOT / "params.yaml")
     sizes = params.model.model_copy(update={"conv_layers": 3, "filters": 16, "fc_units": 64})
     steps = params.train.model_copy(update={"epochs": 10, "batch_size": 32, "device": "cpu", "precision": "fp32"})
     world = replace(WORLD, context_bias=0.7)

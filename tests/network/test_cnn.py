@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
-from graybox.config import ModelParams
 from graybox.errors import UserError
 from graybox.network import cnn as models
+from graybox.network import sizes
+from graybox.network.params import ModelParams
 
 BASE = {
     "conv_layers": 4, "filters": 32, "filter_growth": 2, "kernel_size": 3, "stride": 1, "stride_layers": "first",
@@ -50,7 +51,7 @@ architectures = st.fixed_dictionaries(
 def test_sizes_and_costs_are_what_pytorch_computes(changes, image_size):
     params = ModelParams(**{**BASE, **changes})
     try:
-        expected = models.layer_sizes(params, image_size, 5)
+        expected = sizes.layer_sizes(params, image_size, 5)
     except UserError:
         with pytest.raises(UserError):
             models.CNN(params, image_size, ("a", "b", "c", "d", "e"))
@@ -75,7 +76,7 @@ def test_sizes_and_costs_are_what_pytorch_computes(changes, image_size):
     scores = net(torch.rand(2, 3, image_size, image_size))
     assert scores.shape == (2, 5)
     assert [(layer.channels, layer.size) for layer in expected] == seen
-    assert models.multiply_accumulates(params, image_size, 5) == macs
+    assert sizes.multiply_accumulates(params, image_size, 5) == macs
 
 
 def test_a_shortcut_adds_what_comes_in():
@@ -118,7 +119,7 @@ def test_pooling_follows_every_so_many_layers():
     net = network(conv_layers=6, pool_every=[1, 2, 2], filters=4)
     kinds = [type(module).__name__ for module in net.features if not isinstance(module, nn.BatchNorm2d)]
     assert kinds == pooled + one + pooled + one + pooled + one
-    names = [layer.name for layer in models.layer_sizes(net.params, net.image_size, 5) if "pooling" in layer.name]
+    names = [layer.name for layer in sizes.layer_sizes(net.params, net.image_size, 5) if "pooling" in layer.name]
     assert names == ["max pooling 1", "max pooling 2", "max pooling 3"]
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torchvision.transforms import functional as vision
 
-from graybox.config import ModelParams
 from graybox.errors import UserError
 from graybox.network import inference, training
 from graybox.network.cnn import CNN
+from graybox.network.params import ModelParams
 from tests.support.basics import image_set
 
 SMALL = {"conv_layers": 2, "filters": 8, "fc_layers": 1}
@@ -93,7 +93,7 @@ def test_divergence_is_an_error_not_a_result(settings, change, named):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
 def test_a_device_that_is_not_there_is_named():
-    with pytest.raises(UserError, match=r"train\.device is 'cuda'.*cpu"):
+    with pytest.raises(UserError, match=r"device is 'cuda'.*cpu"):
         inference.pick_device("cuda")
 
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from graybox.occlusion.confidence import OcclusionMap
 from graybox.occlusion.evidence import FLAT, map_evidence, summarize
-from graybox.occlusion.maps import OcclusionMap
 
 
 def drawn(drop: np.ndarray, stride: int = 1) -> OcclusionMap:

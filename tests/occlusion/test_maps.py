@@ -6,10 +6,11 @@ import torch
 from captum.attr import Occlusion
 from torch import nn
 
-from graybox.config import ModelParams
 from graybox.errors import UserError
 from graybox.network.cnn import CNN
+from graybox.network.params import ModelParams
 from graybox.occlusion import maps
+from graybox.occlusion.choice import choose_images
 from tests.support.basics import image_set
 
 
@@ -103,15 +104,15 @@ def test_the_images_are_spread_over_the_classes_and_correct_where_possible():
     predicted = images.labels.copy()
     predicted[[0, 4]] = 3  # the first two of class 0 are misclassified
     predicted[images.labels == 2] = 0  # class 2 is never right
-    rows = maps.choose_images(images, predicted, 4)
+    rows = choose_images(images, predicted, 4)
     assert rows.tolist() == [8, 1, 2, 3]
-    assert sorted(images.labels[maps.choose_images(images, predicted, 8)]) == [0, 0, 1, 1, 2, 2, 3, 3]
-    assert len(set(images.labels[maps.choose_images(images, predicted, 3)])) == 3
-    assert sorted(maps.choose_images(images, predicted, 99)) == list(range(40))
+    assert sorted(images.labels[choose_images(images, predicted, 8)]) == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert len(set(images.labels[choose_images(images, predicted, 3)])) == 3
+    assert sorted(choose_images(images, predicted, 99)) == list(range(40))
 
 
 def test_listed_images_are_taken_and_an_unknown_one_is_named():
     images = image_set(10)
-    assert maps.choose_images(images, images.labels, ["007.png", "002.png"]).tolist() == [7, 2]
-    with pytest.raises(UserError, match=r"occlusion\.images lists 'cat\.png'.*000\.png"):
-        maps.choose_images(images, images.labels, ["007.png", "cat.png"])
+    assert choose_images(images, images.labels, ["007.png", "002.png"]).tolist() == [7, 2]
+    with pytest.raises(UserError, match=r"images lists 'cat\.png'.*000\.png"):
+        choose_images(images, images.labels, ["007.png", "cat.png"])

@@ -77,7 +77,7 @@ def test_several_seeds_reach_the_table_and_leave_no_trace_when_they_go(clean):
     for command in ("stages.train", "stages.evaluate"):  # by hand, where DVC does not empty the folders first
         clean.run(sys.executable, "-m", command, "filters-8")
     assert [file.name for file in weights.iterdir()] == ["seed-0.safetensors"]
-    assert [file.name for file in (clean.folder / "plots/live/filters-8").iterdir()] == ["seed-0"]
+    assert [file.name for file in (clean.folder / "plots/curves/filters-8").iterdir()] == ["seed-0"]
     assert "seeds" not in json.loads((clean.folder / "metrics/filters-8.json").read_text())
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from graybox.occlusion.confidence import OcclusionMap
 from graybox.occlusion.evidence import map_evidence
-from graybox.occlusion.maps import OcclusionMap
 from graybox.reliance.commentary import commentary, place
 
 NAMES = ("mug", "fish", "boat")

@@ -14,18 +14,18 @@ import torch
 from PIL import Image, ImageSequence
 
 from graybox import __main__ as command
-from graybox.config import ModelParams
 from graybox.errors import UserError
 from graybox.features import maps
 from graybox.figures import panels, strip
 from graybox.network import cnn
 from graybox.network.cnn import CNN
-from graybox.reliance import experiment, rule
-from graybox.reliance.experiment import Settings
+from graybox.network.params import ModelParams
+from graybox.occlusion.params import OcclusionParams
+from graybox.reliance import examine, experiment, rule
 from graybox.reliance.interventions import intervene
 from tests.support.basics import ROOT, image_set
 
-SETTINGS = Settings(window=5, stride=2, other_windows=(3, 9), other_stride=4)
+SETTINGS = OcclusionParams(window=5, stride=2, other_windows=[3, 9], other_stride=4)
 
 
 @pytest.fixture
@@ -35,11 +35,11 @@ def network(params) -> CNN:
     return CNN(small, 16, ("a", "b", "c", "d")).eval()
 
 
-def examined(network: CNN, row: int = 0, settings: Settings = SETTINGS, **options) -> experiment.Experiment:
+def examined(network: CNN, row: int = 0, settings: OcclusionParams = SETTINGS, **options) -> experiment.Experiment:
     images = image_set(6)
     peaks = maps.map_peaks(network, images.images)
     judged = rule.per_image(intervene(network, images))
-    return experiment.examine_row(network, images, row, settings, judged, peaks, **options)
+    return examine.examine_row(network, images, row, settings, judged, peaks, **options)
 
 
 def test_there_is_a_map_for_each_window_and_the_main_one_follows_the_strongest_map(network):
@@ -55,7 +55,7 @@ def test_there_is_a_map_for_each_window_and_the_main_one_follows_the_strongest_m
 
 def test_the_fill_is_what_the_window_shows(network):
     gray = examined(network)
-    mean = examined(network, settings=Settings(window=5, stride=2, fill="mean"))
+    mean = examined(network, settings=OcclusionParams(window=5, stride=2, fill="mean", other_windows=[]))
     assert np.allclose(mean.shown, mean.image.mean((0, 1)) / 255, atol=1e-5)
     assert (gray.main.confidence != mean.main.confidence).any()
 
@@ -64,15 +64,13 @@ def test_patches_come_from_other_images_only(network):
     images = image_set(6)
     images.images[:] = images.images[0]  # the same picture six times: each would be its own best patch
     peaks = maps.map_peaks(network, images.images)
-    found = experiment.examine(
-        network, images.images[2], 2, SETTINGS, name="", search=(images.images, peaks), exclude=2
-    )
+    found = examine.examine(network, images.images[2], 2, SETTINGS, name="", search=(images.images, peaks), exclude=2)
     assert len(found.patches) == 5
 
 
 def test_an_image_without_a_box_has_no_interventions_and_says_nothing_of_an_object(network):
     images = image_set(6)
-    found = experiment.examine(network, images.images[0], 0, SETTINGS, name="x.png")
+    found = examine.examine(network, images.images[0], 0, SETTINGS, name="x.png")
     assert found.interventions is None and "object" not in found.commentary
     with_box = examined(network)
     row = with_box.summary()
@@ -87,6 +85,20 @@ def test_the_arrays_of_every_map_are_named_apart(network):
     np.testing.assert_array_equal(arrays["01_09_confidence"], found[1].maps[9].confidence)
 
 
+def test_what_was_found_is_drawn_from_its_file_as_it_was_at_first(network, tmp_path):
+    found = [examined(network, row) for row in (0, 1)]
+    np.savez(tmp_path / "occlusion.npz", **experiment.arrays(found))
+    again = experiment.load(tmp_path / "occlusion.npz")
+    for one, other in zip(found, again):
+        assert repr(one.summary()) == repr(other.summary())  # as text, in which NaN equals NaN
+        assert list(one.maps) == list(other.maps)
+        assert len(one.patches) == len(other.patches)
+        first, second = (panels.occlusion_panel(each) for each in (one, other))
+        first.savefig(before := io.BytesIO(), format="png", dpi=40)
+        second.savefig(after := io.BytesIO(), format="png", dpi=40)
+        assert before.getvalue() == after.getvalue()
+
+
 def test_the_panel_and_the_chart_draw_what_was_found(network):
     found = [examined(network, row) for row in (0, 1)]
     panel = panels.occlusion_panel(found[0])
@@ -96,7 +108,9 @@ def test_the_panel_and_the_chart_draw_what_was_found(network):
     assert found[0].commentary.split()[0] in panel.get_supxlabel()
     panel.savefig(io.BytesIO(), format="png")
     panels.windows_chart(found).savefig(io.BytesIO(), format="png")
-    panels.windows_chart([examined(network, settings=Settings(window=5))]).savefig(io.BytesIO(), format="png")
+    panels.windows_chart([examined(network, settings=OcclusionParams(window=5, other_windows=[]))]).savefig(
+        io.BytesIO(), format="png"
+    )
 
 
 def test_a_mosaic_shows_every_patch_unscaled():
@@ -106,7 +120,7 @@ def test_a_mosaic_shows_every_patch_unscaled():
 
 
 def test_the_strip_slides_the_window_to_the_end_while_the_map_grows(network):
-    found = [examined(network, row, Settings(window=5, stride=1)) for row in (0, 1)]
+    found = [examined(network, row, OcclusionParams(window=5, stride=1, other_windows=[])) for row in (0, 1)]
     animation = Image.open(io.BytesIO(strip.sliding_strip(found, frames=12)))
     frames = [np.asarray(frame.convert("RGB"), int) for frame in ImageSequence.Iterator(animation)]
     assert len(frames) == 12

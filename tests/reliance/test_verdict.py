@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 import torch
 
-from graybox.config import ModelParams
 from graybox.data.images import ImageSet
 from graybox.network import training
+from graybox.network.params import ModelParams
 from graybox.occlusion.evidence import MapEvidence
 from graybox.reliance.interventions import Interventions, intervene
 from graybox.reliance.rule import (

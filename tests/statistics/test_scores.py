@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from graybox import config
+from graybox import settings
 from graybox.figures import study as figures
 from graybox.mistakes import confusions
 from graybox.network import timing
 from graybox.statistics import intervals, paired, scores
 from graybox.statistics.intervals import share
-from graybox.study import comparison
+from graybox.study import comparison, variants
 from tests.support.basics import image_set
 
 
@@ -62,9 +62,14 @@ def test_calibration_is_the_gap_between_being_sure_and_being_right():
 
 
 @pytest.fixture
-def table(params) -> pd.DataFrame:
+def recipes(params) -> variants.Variants:
+    return params.recipes
+
+
+@pytest.fixture
+def table(recipes) -> pd.DataFrame:
     metrics, timings = {}, {}
-    for place, name in enumerate(params.variants):
+    for place, name in enumerate(recipes):
         accuracy = 0.5 + place / 100
         metrics[name] = {
             "test_accuracy": accuracy, "test_top5": 0.9, "test_loss": 1.0, "validation_accuracy": 0.9 - place / 100,
@@ -74,11 +79,11 @@ def table(params) -> pd.DataFrame:
     metrics["conv-2"]["test_accuracy"] = 0.99
     correct = {name: np.arange(1000) < 1000 * row["test_accuracy"] for name, row in metrics.items()}
     correct["fc-3"] = np.roll(correct["baseline"], 300)  # as good as the baseline, on other images
-    return comparison.table(params, metrics, timings, correct)
+    return comparison.table(recipes, metrics, timings, correct)
 
 
-def test_the_table_has_a_row_per_variant_with_its_own_settings(params, table):
-    assert table["variant"].tolist() == list(params.variants)
+def test_the_table_has_a_row_per_variant_with_its_own_settings(recipes, table):
+    assert table["variant"].tolist() == list(recipes)
     rows = table.set_index("variant")
     assert rows.loc["conv-5", "conv_layers"] == 5 and rows.loc["baseline", "conv_layers"] == 4
     assert rows.loc["epochs-double", "epochs"] == 2 * rows.loc["baseline", "epochs"]
@@ -109,8 +114,8 @@ def test_the_table_is_read_as_it_was_saved(table, tmp_path):
     assert comparison.markdown(again) == comparison.markdown(table)
 
 
-def test_the_sentences_claim_only_what_the_interval_supports(params, table):
-    said = {sentence.split(",")[0]: sentence for sentence in comparison.sentences(params, table)}
+def test_the_sentences_claim_only_what_the_interval_supports(recipes, table):
+    said = {sentence.split(",")[0]: sentence for sentence in comparison.sentences(recipes, table)}
     assert list(said) == ["conv layers", "fc layers", "filters", "max pooling", "epochs", "stride"]
     assert said["conv layers"].startswith(
         "conv layers, against 4: 2: +49.0 points (95% CI 45.9 to 52.1; p < 0.001); 3: +2.0"
@@ -119,14 +124,14 @@ def test_the_sentences_claim_only_what_the_interval_supports(params, table):
     assert "max pooling, against 2x2:" in said["max pooling"] and "none, stride 2 everywhere: +" in said["max pooling"]
 
 
-def table_of(params, correct: dict[str, np.ndarray]) -> pd.DataFrame:
+def table_of(recipes, correct: dict[str, np.ndarray]) -> pd.DataFrame:
     """The table of variants of which nothing but the right answers is of interest."""
     metrics = {
         name: {**dict.fromkeys(["test_top5", "test_loss", "validation_accuracy", "validation_loss"], 0.5),
                "test_accuracy": found.mean(), "parameters": 1, "macs": 1}
         for name, found in correct.items()
     }  # fmt: skip
-    return comparison.table(params, metrics, {name: {"seconds": 1} for name in correct}, correct)
+    return comparison.table(recipes, metrics, {name: {"seconds": 1} for name in correct}, correct)
 
 
 def test_levels_can_be_told_apart_and_other_parameters_have_a_sentence_too(raw_params, write_params):
@@ -140,11 +145,11 @@ def test_levels_can_be_told_apart_and_other_parameters_have_a_sentence_too(raw_p
         "without": {"model": {"max_pool": None}},
         "without-late": {"model": {"max_pool": None, "pool_every": 2}},
     }
-    params = config.load(write_params(raw_params))
-    correct = {name: np.arange(400) < 200 + 40 * place for place, name in enumerate(params.variants)}
-    table = table_of(params, correct)
+    recipes = settings.load(write_params(raw_params)).recipes
+    correct = {name: np.arange(400) < 200 + 40 * place for place, name in enumerate(recipes)}
+    table = table_of(recipes, correct)
     assert len(table.drop_duplicates(["filters", "max_pooling"])) == 6  # all but sparse and again
-    said = comparison.sentences(params, table)
+    said = comparison.sentences(recipes, table)
     assert [sentence.split(" (")[0] for sentence in said] == [
         "filters, against 32: 32, growth 1: +10.0 points",
         "max pooling, against 2x2: 2x2 after every 2: +20.0 points",
@@ -154,16 +159,16 @@ def test_levels_can_be_told_apart_and_other_parameters_have_a_sentence_too(raw_p
     assert "; none: +40.0 points" in said[1] and "; none, growth after every 2: +40.0 points" in said[1]
 
 
-def test_a_small_difference_is_claimed_alone_but_not_among_many(params):
+def test_a_small_difference_is_claimed_alone_but_not_among_many(recipes):
     """Holm's correction: p = 0.016 is enough for one comparison and not for thirteen."""
-    correct = {name: np.arange(500) < 300 for name in params.variants}
+    correct = {name: np.arange(500) < 300 for name in recipes}
     correct["conv-5"] = (np.arange(500) < 307) & (np.arange(500) != 300)
     correct["conv-5"][300] = True
-    table = table_of(params, correct)
+    table = table_of(recipes, correct)
     row = table.set_index("variant").loc["conv-5"]
     assert paired.compare(correct["conv-5"], correct["baseline"]).p_value == pytest.approx(2 * 0.5**7)
     assert row["p_value"] == pytest.approx(13 * 2 * 0.5**7)
-    conv = comparison.sentences(params, table)[0]
+    conv = comparison.sentences(recipes, table)[0]
     assert "5: no difference found, +1.4 points (95% CI 0.4 to 2.4; p = 0.203)" in conv
 
 
@@ -174,8 +179,8 @@ def test_a_tie_goes_to_the_lower_loss_and_then_to_the_earlier_row():
     assert comparison.best(frame, "test") == "a"
 
 
-def test_each_parameter_gets_the_variants_that_change_it(params, table):
-    levels = comparison.factor_levels(params, table)
+def test_each_parameter_gets_the_variants_that_change_it(recipes, table):
+    levels = comparison.factor_levels(recipes, table)
     assert {name: rows["variant"].tolist() for name, rows in levels.items()} == {
         "conv layers": ["conv-2", "conv-3", "baseline", "conv-5"],
         "fc layers": ["fc-1", "baseline", "fc-3"],
@@ -186,8 +191,8 @@ def test_each_parameter_gets_the_variants_that_change_it(params, table):
     }
 
 
-def test_what_else_a_variant_changes_stands_below_its_level(params, table):
-    levels = comparison.factor_levels(params, table)
+def test_what_else_a_variant_changes_stands_below_its_level(recipes, table):
+    levels = comparison.factor_levels(recipes, table)
     assert levels["max pooling"]["level"].tolist() == ["2x2", "3x3 by 2", "none\nstride 2 everywhere"]
     assert levels["stride"]["is_baseline"].tolist() == [True, False, False]
 
@@ -197,11 +202,11 @@ def test_a_level_names_what_is_changed_beside_the_six_parameters(raw_params, wri
         "baseline": {},
         "deep": {"model": {"conv_layers": 5, "kernel_size": 5, "batch_norm": False}, "train": {"schedule": "constant"}},
     }
-    params = config.load(write_params(raw_params))
-    table = table_of(params, {name: np.arange(400) < 200 for name in params.variants})
-    levels = comparison.factor_levels(params, table)["conv layers"]["level"]
+    recipes = settings.load(write_params(raw_params)).recipes
+    table = table_of(recipes, {name: np.arange(400) < 200 for name in recipes})
+    levels = comparison.factor_levels(recipes, table)["conv layers"]["level"]
     assert levels.tolist() == ["4", "5\nkernel size 5\nbatch norm false\nschedule constant"]
-    assert "5, kernel size 5, batch norm false, schedule constant: no diff" in comparison.sentences(params, table)[0]
+    assert "5, kernel size 5, batch norm false, schedule constant: no diff" in comparison.sentences(recipes, table)[0]
 
 
 def test_the_same_weights_keep_their_first_time_and_others_do_not(tmp_path):
@@ -217,10 +222,9 @@ def test_the_same_weights_keep_their_first_time_and_others_do_not(tmp_path):
 
 def test_learning_curves_of_all_variants_in_one_table(tmp_path):
     for variant, losses in {"a": [3.0, 2.0], "b": [5.0]}.items():
-        (tmp_path / variant).mkdir()
-        rows = "".join(f"{step}\t{loss}\n" for step, loss in enumerate(losses, start=1))
-        (tmp_path / variant / "train_loss.tsv").write_text(f"step\ttrain_loss\n{rows}")
-    curves = comparison.learning_curves({"b": [tmp_path / "b"], "a": [tmp_path / "a"]})
+        rows = "".join(f"0,{epoch},{loss}\n" for epoch, loss in enumerate(losses, start=1))
+        (tmp_path / f"{variant}.csv").write_text(f"seed,epoch,train_loss\n{rows}")
+    curves = comparison.learning_curves({"b": tmp_path / "b.csv", "a": tmp_path / "a.csv"})
     assert curves.values.tolist() == [["b", 1, 5.0], ["a", 1, 3.0], ["a", 2, 2.0]]
 
 
@@ -241,7 +245,7 @@ def test_overfitting_is_what_training_is_ahead_after_the_last_epoch():
 
 
 def test_params_of_the_repository_are_valid():
-    assert config.load().variants
+    assert settings.load().variants
 
 
 def test_the_figures_of_several_seeds_are_means_and_the_network_is_chosen_on_validation():
@@ -269,36 +273,33 @@ def test_the_same_networks_of_several_seeds_keep_their_first_time(tmp_path):
 
 
 def test_curves_of_several_seeds_are_their_mean(tmp_path):
-    for seed, losses in enumerate([(3.0, 2.0), (5.0, 1.0)]):
-        (tmp_path / f"{seed}").mkdir()
-        rows = "".join(f"{step}\t{loss}\n" for step, loss in enumerate(losses, start=1))
-        (tmp_path / f"{seed}" / "train_loss.tsv").write_text(f"step\ttrain_loss\n{rows}")
-    curves = comparison.learning_curves({"a": [tmp_path / "0", tmp_path / "1"]})
+    (tmp_path / "a.csv").write_text("seed,epoch,train_loss\n0,1,3.0\n0,2,2.0\n1,1,5.0\n1,2,1.0\n")
+    curves = comparison.learning_curves({"a": tmp_path / "a.csv"})
     assert curves.values.tolist() == [["a", 1, 4.0], ["a", 2, 1.5]]
 
 
 @pytest.fixture
-def several(params):
+def several(params, recipes):
     """Three seeds of each variant: epochs-double and conv-5 beat the baseline on the images, conv-5 by lucky seeds."""
     counts = {"conv-5": (760, 840, 800), "epochs-double": (860, 862, 861)}
-    correct = {name: np.arange(1000) < np.array(counts.get(name, (740, 760, 750)))[:, None] for name in params.variants}
+    correct = {name: np.arange(1000) < np.array(counts.get(name, (740, 760, 750)))[:, None] for name in recipes}
     metrics = {
         name: {**dict.fromkeys(["test_top5", "test_loss", "validation_accuracy", "validation_loss"], 0.5),
                "test_accuracy": found.mean(), "parameters": 1, "macs": 1, "seeds": 3, "best_seed": 2,
                "test_accuracy_sd": found.mean(axis=1).std(ddof=1)}
         for name, found in correct.items()
     }  # fmt: skip
-    study = params.model_copy(update={"train": params.train.model_copy(update={"seeds": 3})})
+    study = variants.resolve(params.model, params.train.model_copy(update={"seeds": 3}), params.variants)
     return study, comparison.table(study, metrics, {name: {"seconds": 1} for name in correct}, correct), correct
 
 
 def test_a_difference_that_seeds_alone_could_make_is_not_claimed(several):
-    params, table, _ = several
-    said = {sentence.split(",")[0]: sentence for sentence in comparison.sentences(params, table)}
+    recipes, table, _ = several
+    said = {sentence.split(",")[0]: sentence for sentence in comparison.sentences(recipes, table)}
     figures = "+5.0 points (95% CI 4.0 to 6.0 over test images, -4.2 to 14.2 over seeds; p < 0.001)"
     assert f"5: no difference found over seeds, {figures}" in said["conv layers"]
     assert "12: +11.1 points (95% CI 9.2 to 13.0 over test images, 8.6 to 13.6 over seeds; p < 0.001)" in said["epochs"]
-    assert "Welch" in comparison.method(params) and "McNemar's exact p" not in comparison.method(params)
+    assert "Welch" in comparison.method(recipes) and "McNemar's exact p" not in comparison.method(recipes)
 
 
 def test_the_table_of_several_seeds_shows_their_spread_and_survives_saving(several, tmp_path):
@@ -314,16 +315,16 @@ def test_the_table_of_several_seeds_shows_their_spread_and_survives_saving(sever
     assert again["best_seed"].tolist() == [2] * len(table)
 
 
-def test_with_one_seed_the_table_has_no_word_of_seeds(params, table):
+def test_with_one_seed_the_table_has_no_word_of_seeds(recipes, table):
     assert table[["seeds_low", "seeds_high", "test_accuracy_sd"]].isna().all(axis=None)
     assert not any("seed" in column for column in comparison.readable(table))
-    assert table["best_seed"].tolist() == [params.train.seed] * len(table) and set(table["seeds"]) == {1}
-    assert "McNemar's exact p" in comparison.method(params)
+    assert table["best_seed"].tolist() == [0] * len(table) and set(table["seeds"]) == {1}
+    assert "McNemar's exact p" in comparison.method(recipes)
 
 
 def test_the_chart_shows_each_seeds_network(several):
-    params, table, correct = several
-    levels = comparison.factor_levels(params, table)
+    recipes, table, correct = several
+    levels = comparison.factor_levels(recipes, table)
     by_seed = {name: found.mean(axis=1) for name, found in correct.items()}
     axes = figures.accuracy_by_parameter(levels, by_seed).axes[0]
     drawn = [line.get_ydata().tolist() for line in axes.lines if line.get_markersize() == 3]
@@ -334,8 +335,9 @@ def test_the_chart_shows_each_seeds_network(several):
     ]
 
 
-def test_the_combination_is_a_row_and_no_level(params, table):
-    study = params.with_variant("combined", {"model": {"conv_layers": 5}, "train": {"epochs_factor": 2}})
+def test_the_combination_is_a_row_and_no_level(recipes, table):
+    overrides = {"model": {"conv_layers": 5}, "train": {"epochs_factor": 2}}
+    study = recipes.extended("combined", variants.changed(recipes["baseline"], overrides, "combined"))
     row = table.iloc[[0]].assign(variant="combined", epochs=12, conv_layers=5)
     levels = comparison.factor_levels(study, pd.concat([table, row], ignore_index=True))
     assert not any("combined" in set(rows["variant"]) for rows in levels.values())

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from graybox.study import combine, comparison, outcome
+from graybox.study import combine, comparison, outcome, variants
 
 IMAGES = 1000
 
@@ -23,21 +23,22 @@ def said(params):
         def right(accuracy: float) -> np.ndarray:
             return np.tile(np.arange(IMAGES) < IMAGES * accuracy, (seeds, 1))
 
-        scored = {name: combine.Scored(right(validation.get(name, 0.5)), 1.0) for name in params.variants}
-        choice = combine.choose(params, scored).record()
-        study = params.with_variant("combined", choice["overrides"])
-        accuracy = {name: test.get(name, 0.5) for name in study.variants}
+        recipes = variants.resolve(params.model, params.train, params.variants)
+        scored = {name: combine.Scored(right(validation.get(name, 0.5)), 1.0) for name in recipes}
+        choice = combine.choose(recipes, scored, 48).record()
+        study = recipes.extended("combined", variants.changed(recipes["baseline"], choice["overrides"], "combined"))
+        accuracy = {name: test.get(name, 0.5) for name in study}
         metrics = {
             name: {**dict.fromkeys(["test_top5", "validation_loss", "parameters", "macs"], 1),
                    "test_loss": (losses or {}).get(name, 1.0),
                    "test_accuracy": accuracy[name], "validation_accuracy": validation.get(name, 0.5), "seeds": seeds}
-            for name in study.variants
+            for name in study
         }  # fmt: skip
         correct = {name: right(found) for name, found in accuracy.items()}
         table = comparison.table(study, metrics, {name: {"seconds": 1} for name in accuracy}, correct)
         rows = [(name, 1, *curve.get(name.replace("-", "_"), (0.6, 0.5))) for name in accuracy]
         curves = pd.DataFrame(rows, columns=["variant", "epoch", "train_accuracy", "validation_accuracy"])
-        return " ".join(outcome.sentences(study, table, correct, curves, choice))
+        return " ".join(outcome.sentences(study, table, correct, curves, choice, params.select.split))
 
     return say
 

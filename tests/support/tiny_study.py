@@ -25,7 +25,7 @@ TINY = {
     "model.fc_units": 8,
     "train.epochs": 1,
     "train.batch_size": 8,
-    "train.device": "cpu",
+    "run.device": "cpu",
     "variants": {"baseline": {}, "conv-2": {"model": {"conv_layers": 2}}, "filters-8": {"model": {"filters": 8}}},
     "occlusion.window": 5,
     "occlusion.stride": 4,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from graybox.config import Section
 from graybox.data.sources import folder, generated, mini_imagenet, tiny_imagenet, torchvision_sets
 from graybox.data.sources.catalogue import Catalogue, UnreadableError
 from graybox.errors import UserError
+from graybox.schema import Section
 
 __all__ = ["Catalogue", "UnreadableError", "download", "open"]
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from graybox.config import MiniImagenetParams
+from graybox.data.params import MiniImagenetParams
 from graybox.data.sources import archives, arrays, fetch
 from graybox.data.sources.archives import Files, is_hidden
 from graybox.data.sources.catalogue import Catalogue, UnreadableError

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from graybox.config import FolderParams
+from graybox.data.params import FolderParams
 from graybox.data.sources import boxes, fetch
 from graybox.data.sources.archives import Files, is_hidden
 from graybox.data.sources.catalogue import Catalogue

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from graybox.config import ScenesParams
+from graybox.data.params import ScenesParams
 from graybox.data.scenes import OBJECTS, World, draw
 from graybox.data.sources.catalogue import Catalogue
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from graybox.config import MiniImagenetParams
+from graybox.data.params import MiniImagenetParams
 from graybox.data.sources import shards
 from graybox.data.sources.catalogue import Catalogue
 from graybox.errors import UserError

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from graybox.config import MiniImagenetParams
+from graybox.data.params import MiniImagenetParams
 from graybox.data.sources import boxes, classic, hub
 from graybox.data.sources.catalogue import Catalogue, Load
 from graybox.data.sources.decode import check_box

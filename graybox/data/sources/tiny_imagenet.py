@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from graybox.config import TinyImagenetParams
+from graybox.data.params import TinyImagenetParams
 from graybox.data.sources import fetch
 from graybox.data.sources.archives import Files, is_hidden
 from graybox.data.sources.catalogue import Catalogue, UnreadableError

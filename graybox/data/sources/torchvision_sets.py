@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from graybox.config import TorchvisionParams
+from graybox.data.params import TorchvisionParams
 from graybox.data.sources import arrays, downloads, pickles
 from graybox.data.sources.catalogue import Catalogue
 from graybox.errors import UserError

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from graybox.config import ModelParams
+from graybox.network.params import ModelParams
 from graybox.occlusion.incremental.receptive import Extents, extents, slides
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graybox.config import ModelParams
-from graybox.network.cnn import conv_stride, layer_sizes, pools_after
+from graybox.network.params import ModelParams
+from graybox.network.sizes import conv_stride, layer_sizes, pools_after
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from graybox.config import ModelParams
 from graybox.errors import UserError
 from graybox.network.cnn import CNN
+from graybox.network.params import ModelParams
 from graybox.occlusion import maps
 from graybox.occlusion.incremental import engine as incremental
 from graybox.occlusion.incremental.plan import PRICES, Job

@@ -4,8 +4,9 @@ import copy
 
 import pytest
 
-from graybox import config
+from graybox import settings
 from graybox.errors import UserError
+from graybox.network.params import TrainParams
 
 
 def changed(values: dict, key: str, value) -> dict:
@@ -37,7 +38,8 @@ MISTAKES = [
     ("train.learning_rate", True, ["true", "number"]),
     ("train.learning_rate", float("nan"), ["nan", "finite"]),
     ("train.epochs", 2.5, ["2.5", "integer"]),
-    ("train.device", "gpu", ["'gpu'", "auto, cpu, mps, cuda"]),
+    ("train.device", "cpu", ["is now run.device"]),
+    ("run.device", "gpu", ["'gpu'", "auto, cpu, mps, cuda"]),
     ("train.precision", "fp16", ["'fp16'", "'bf16'"]),
     ("data.source", "imagenet", ["'imagenet'", "'tiny_imagenet'"]),
     ("data.classes", 1, ["1", "at least 2"]),
@@ -73,52 +75,61 @@ WHOLE_NETWORK = ("model.filters", "model.conv_layers", "model.pool_every")
 @pytest.mark.parametrize(("key", "value", "told"), MISTAKES, ids=[f"{k}={v}" for k, v, _ in MISTAKES])
 def test_a_mistake_is_one_sentence_with_key_value_and_cure(raw_params, write_params, key, value, told):
     with pytest.raises(UserError) as error:
-        config.load(write_params(changed(raw_params, key, value)))
+        settings.load(write_params(changed(raw_params, key, value)))
     message = str(error.value)
     assert "\n" not in message and message.startswith("params.yaml")
     for word in [key, *told] if not key.startswith(WHOLE_NETWORK) or value == 0 else told:
         assert word in message
 
 
-def test_a_missing_key_is_named(raw_params, write_params):
-    del raw_params["train"]["momentum"]
-    with pytest.raises(UserError, match=r"train\.momentum is missing"):
-        config.load(write_params(raw_params))
+def test_a_missing_key_or_section_is_the_default(raw_params, write_params):
+    del raw_params["train"]["momentum"], raw_params["run"]
+    params = settings.load(write_params(raw_params))
+    assert params.train.momentum == TrainParams().momentum and params.run.device == "auto"
+
+
+def test_params_yaml_names_every_parameter(raw_params, params):
+    def keys(values, section=""):
+        for key, value in values.items():
+            if key != "variants":
+                yield from keys(value, f"{section}{key}.") if isinstance(value, dict) else [f"{section}{key}"]
+
+    assert list(keys(raw_params)) == list(keys(params.model_dump()))
 
 
 def test_a_name_that_dvc_would_drop_is_refused(raw_params, write_params):
     raw_params["variants"][64] = {}
     with pytest.raises(UserError, match="64"):
-        config.load(write_params(raw_params))
+        settings.load(write_params(raw_params))
 
 
 def test_a_file_that_is_missing_or_no_yaml_is_named(tmp_path):
     with pytest.raises(UserError, match=r"nothing\.yaml"):
-        config.load(tmp_path / "nothing.yaml")
+        settings.load(tmp_path / "nothing.yaml")
     (tmp_path / "params.yaml").write_text("model: {filters: [1,")
     with pytest.raises(UserError, match="is not YAML"):
-        config.load(tmp_path / "params.yaml")
+        settings.load(tmp_path / "params.yaml")
 
 
 def test_a_rate_may_be_written_without_a_dot(raw_params, write_params):
     raw_params["train"]["learning_rate"] = "5e-3"  # what YAML 1.1 makes of 5e-3
     raw_params["data"]["test_fraction"] = "2e-1"
-    params = config.load(write_params(raw_params))
+    params = settings.load(write_params(raw_params))
     assert params.train.learning_rate == 0.005 and params.data.test_fraction == 0.2
 
 
 def test_an_override_names_only_what_it_changes(raw_params, write_params):
     raw_params["variants"]["wide"] = {"model": {"filters": 99}}
-    params = config.load(write_params(raw_params))
-    network, schedule = params.variant("wide")
+    params = settings.load(write_params(raw_params))
+    network, schedule = params.recipes["wide"].model, params.recipes["wide"].train
     assert network == params.model.model_copy(update={"filters": 99})
     assert schedule == params.train
 
 
 def test_epoch_variants_follow_the_baseline(raw_params, write_params):
     raw_params["train"]["epochs"] = 30
-    params = config.load(write_params(raw_params))
-    assert [params.variant(name)[1].total_epochs for name in ("epochs-half", "baseline", "epochs-double")] == [
+    params = settings.load(write_params(raw_params))
+    assert [params.recipes[name].train.total_epochs for name in ("epochs-half", "baseline", "epochs-double")] == [
         15,
         30,
         60,
@@ -139,16 +150,16 @@ def test_filters_grow_or_are_listed(params):
 def test_small_images_need_a_network_that_averages_its_maps(raw_params, write_params):
     raw_params["variants"]["growing"] = {"train": {"start_size": 0.5}}
     with pytest.raises(UserError, match=r"variants\.growing.*start_size is 0\.5.*global_average_pool true"):
-        config.load(write_params(raw_params))
+        settings.load(write_params(raw_params))
     raw_params["variants"]["growing"]["model"] = {"global_average_pool": True}
-    assert config.load(write_params(raw_params)).variant("growing")[1].start_size == 0.5
+    assert settings.load(write_params(raw_params)).recipes["growing"].train.start_size == 0.5
 
 
 def test_every_parameter_of_the_study_has_two_levels_beside_the_baseline(params):
-    from graybox.study.comparison import FACTORS, parameter_of
+    from graybox.study.variants import FACTORS
 
     counts = dict.fromkeys(FACTORS, 0)
-    for name in params.variants:
-        if factor := parameter_of(params, name):
+    for name in params.recipes:
+        if factor := params.recipes.parameter_of(name):
             counts[factor] += 1
     assert min(counts.values()) >= 2

@@ -1,0 +1,144 @@
+"""The parameters of the images: the sections `data` and `sources` of params.yaml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from graybox import schema
+from graybox.schema import PLAINER, Fraction, Real, Section
+
+ImageSize = Annotated[int, Field(ge=8, le=1024)]
+SourceName = Literal["scenes", "mini_imagenet", "tiny_imagenet", "cifar10", "cifar100", "fashion_mnist", "folder"]
+DIGEST, COMMIT = r"^[0-9a-f]{64}$", r"^[0-9a-f]{40}$"
+PLAINER[f"String should match pattern '{DIGEST}'"] = "should be null or 64 hexadecimal digits"
+PLAINER[f"String should match pattern '{COMMIT}'"] = "should be a commit, 40 hexadecimal digits"
+BOXES = "object boxes, if you have them: a folder or archive of VOC's XML files, or a CSV file"
+
+
+class DataParams(Section):
+    """The section `data`: which images, and how they are split."""
+
+    key: ClassVar[str] = "data"
+
+    source: SourceName = Field("scenes", description="scenes (generated, no download) or another key of `sources`")
+    validation_fraction: Annotated[Real, Field(gt=0, lt=1)] = Field(
+        0.15, description="share of each class's training images that is held out to watch training"
+    )
+    test_fraction: Annotated[Real, Field(gt=0, lt=1)] = Field(
+        0.2, description="share of each class's images, where the source has no test split of its own"
+    )
+    classes: int | list[str] | None = Field(
+        None, description="null = all; a number = the first so many; or a list of names"
+    )
+    images_per_class: Annotated[int, Field(ge=3)] | None = Field(
+        None, description="null = all; a number = at most so many in each split, for a quick look"
+    )
+    max_unreadable: Annotated[int, Field(ge=0)] = Field(
+        20, description="stop if more image files than this can't be decoded"
+    )
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="of the splits and of the generated world")
+
+    @field_validator("classes", mode="plain")
+    @classmethod
+    def _number_or_names(cls, value: Any) -> int | list[str] | None:
+        if value is None or (type(value) is int and value >= 2):
+            return value
+        if isinstance(value, list) and len(set(map(str, value))) >= 2 and all(isinstance(v, str) for v in value):
+            return value
+        raise ValueError("should be null, a number of classes of at least 2, or a list of at least 2 class names")
+
+
+class ScenesParams(Section):
+    """The generated pictures."""
+
+    image_size: Annotated[int, Field(ge=32, le=160)] = Field(48, description="pixels; the images are square")
+    classes: Annotated[int, Field(ge=2, le=10)] = Field(10, description="2 to 10")
+    train_per_class: Annotated[int, Field(ge=2)] = Field(140, description="validation comes out of these")
+    test_per_class: Annotated[int, Field(ge=1)] = Field(100, description="test images of each class")
+    object_signal: Fraction = Field(
+        1.0, description="probability that the object drawn is the label's own, else a random one"
+    )
+    context_bias: Fraction = Field(
+        0.0, description="probability that the background is the label's own, else a random one"
+    )
+    object_size: list[Annotated[Real, Field(ge=0.05, le=1)]] = Field(
+        [0.6, 0.85], description="the object's longer side as a fraction of the picture's: from, to"
+    )
+
+    @field_validator("object_size")
+    @classmethod
+    def _range(cls, value: list[float]) -> list[float]:
+        if len(value) != 2 or value[0] > value[1]:
+            raise ValueError("should be two numbers, the least and the greatest")
+        return value
+
+
+class MiniImagenetParams(Section):
+    """mini-ImageNet, from the hub or from files."""
+
+    image_size: ImageSize = Field(84, description="pixels; the images are square")
+    path: str | None = Field(
+        None, description="null = from the Hugging Face hub; or a folder with the classic CSV files or pickles in it"
+    )
+    repository: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] = Field(
+        "timm/mini-imagenet", description="the hub's name for it"
+    )
+    revision: Annotated[str, Field(pattern=COMMIT)] = Field(
+        "bd8779f9d33c061ea6e75fdd3bce4e43dd679060", description="the commit there"
+    )
+    boxes: str | None = Field(None, description=BOXES)
+
+
+class TinyImagenetParams(Section):
+    """The Tiny-ImageNet layout."""
+
+    image_size: ImageSize = Field(64, description="pixels; the images are square")
+    archive: str = Field(
+        "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+        description="a URL, or a path of the zip or the unpacked folder",
+    )
+    sha256: Annotated[str, Field(pattern=DIGEST)] | None = Field(None, description="of the archive; null = not checked")
+
+
+class TorchvisionParams(Section):
+    """A data set that torchvision downloads."""
+
+    image_size: ImageSize = Field(32, description="pixels; the images are square")
+    path: str | None = Field(None, description="null = download; or a folder in which torchvision finds the files")
+
+
+class FolderParams(Section):
+    """Class-named folders."""
+
+    image_size: ImageSize = Field(64, description="pixels; the images are square")
+    path: str | None = Field(
+        None, description="a folder, zip or tar of class-named folders, with or without train/val/test on top"
+    )
+    boxes: str | None = Field(None, description=f"{BOXES} (file, x0, y0, x1, y1)")
+
+
+class SourcesParams(Section):
+    """The section `sources`: each source's own parameters, of which only the chosen one's matter."""
+
+    key: ClassVar[str] = "sources"
+
+    scenes: ScenesParams = ScenesParams()
+    mini_imagenet: MiniImagenetParams = MiniImagenetParams()
+    tiny_imagenet: TinyImagenetParams = TinyImagenetParams()
+    cifar10: TorchvisionParams = TorchvisionParams()
+    cifar100: TorchvisionParams = TorchvisionParams()
+    fashion_mnist: TorchvisionParams = TorchvisionParams()
+    folder: FolderParams = FolderParams()
+
+
+def load(path: Path | str = "params.yaml") -> tuple[DataParams, Section]:
+    """The section `data`, and the chosen source's own parameters.
+
+    Raises:
+        UserError: as `schema.load`.
+    """
+    data = schema.load(DataParams, path)
+    return data, getattr(schema.load(SourcesParams, path), data.source)

@@ -1,0 +1,21 @@
+"""The parameters of the correspondence experiment: the section `correspondence` of params.yaml."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from graybox.schema import Section
+
+
+class CorrespondenceParams(Section):
+    """The section `correspondence`: does hiding the same part do the same thing in every image of a class?"""
+
+    key: ClassVar[str] = "correspondence"
+
+    images_per_class: Annotated[int, Field(ge=2)] = Field(
+        20, description="at most so many correctly classified test images; classes with fewer than 5 are left out"
+    )
+    random_draws: Annotated[int, Field(ge=1)] = Field(10, description="random parts of each object to compare with")
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="of which images, and of where the random parts lie")

@@ -1,0 +1,114 @@
+"""Which picture is made of which results: what the stage `figures` draws, subject by subject.
+
+Every function reads what other stages left below `root` and gives pictures by the name of their file in plots/figures/.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from graybox.data import images
+from graybox.figures import style
+from graybox.statistics import tables
+from graybox.study import comparison, variants
+
+# A file's name, what to draw or what it holds, and the dots per inch.
+Drawn = Iterator[tuple[str, Figure | bytes, int]]
+
+
+def draw(root: Path | str = ".") -> None:
+    """Draw everything into `root`/plots/figures, which is made anew."""
+    root = Path(root)
+    folder = root / "plots/figures"
+    shutil.rmtree(folder, ignore_errors=True)  # another run's pictures must not stay
+    for subject in SUBJECTS:
+        for name, drawn, dpi in subject(root):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(drawn, bytes):
+                (folder / name).write_bytes(drawn)
+            else:
+                style.save(drawn, folder / name, dpi)
+
+
+def _data(root: Path) -> Drawn:
+    from graybox.figures import data
+
+    summary = json.loads((root / "data/prepared/summary.json").read_text("utf-8"))
+    yield "contact_sheet.png", data.contact_sheet(images.load(root / "data/prepared", "train")), 75
+    yield "data.png", data.counts_chart(summary), 110
+
+
+def _study(root: Path) -> Drawn:
+    from graybox.figures import study
+
+    recipes = variants.load(root / "data/settings", root / "data/combined.yaml")
+    table, curves = comparison.read(root / "report/comparison.csv"), tables.read(root / "plots/curves.csv")
+    by_seed = tables.read(root / "report/seeds.csv").groupby("variant")["test_accuracy"].apply(np.array).to_dict()
+    levels = comparison.factor_levels(recipes, table)
+    fronts = {cost: comparison.pareto_front(table[cost], table["test_accuracy"]) for cost in ("macs", "train_seconds")}
+    yield "accuracy_by_parameter.png", study.accuracy_by_parameter(levels, by_seed), 110
+    yield "costs.png", study.costs(table, fronts, comparison.overfitting(curves)), 110
+    yield "learning_curves.png", study.learning_curves(curves), 110
+
+
+def _mistakes(root: Path) -> Drawn:
+    from graybox import schema
+    from graybox.figures import mistakes
+    from graybox.mistakes.params import MistakesParams
+    from graybox.statistics import scores
+
+    wanted = schema.load(MistakesParams, root / "params.yaml")
+    test, train = (images.load(root / "data/prepared", split) for split in ("test", "train"))
+    report = {name: tables.read(root / f"report/{name}.csv") for name in ("mistakes", "reasons", "confused_pairs")}
+    wrong, reasons = report["mistakes"], report["reasons"].fillna({"compared_with": "", "finding": "", "kind": ""})
+    calibration_error = json.loads((root / "report/mistakes.json").read_text())["calibration_error"]
+    with np.load(root / "data/mistakes.npz") as file:
+        predicted, sure, neighbours = (file[name] for name in ("predicted", "sure", "neighbours"))
+    matrix = scores.confusion(test.labels, predicted, len(test.class_names))
+
+    yield "confusion.png", mistakes.confusion_matrix(matrix, test.class_names), 110
+    yield "mistakes.png", mistakes.mistakes_gallery(test, wrong.head(wanted.gallery)), 110
+    bins = pd.read_csv(root / "report/calibration.csv")
+    yield "calibration.png", mistakes.reliability_diagram(bins, calibration_error), 110
+    yield "reasons.png", mistakes.reasons_chart(reasons), 110
+    pairs = mistakes.confused_pairs_chart(test, predicted, sure, report["confused_pairs"])
+    yield "confused_pairs.png", pairs, 110
+    for _, finding in reasons.iterrows():
+        # The last one's page is there even if it is empty, as a folder of plots without a picture can't be shown.
+        if finding["named"] or finding["reason"] == reasons["reason"].iloc[-1]:
+            rows = wrong[wrong["reason"] == finding["reason"]]
+            said = mistakes.headline(finding, len(wrong))
+            page = mistakes.reason_page(test, train, rows, neighbours, said, wanted.per_reason)
+            yield f"reasons/{finding['reason']}.png", page, 110
+
+
+def _reliance(root: Path) -> Drawn:
+    from graybox.figures import correspondence, reliance
+
+    found = json.loads((root / "report/reliance.json").read_text("utf-8"))
+    yield "reliance.png", reliance.reliance_chart(found), 110
+    summary = tables.read(root / "report/correspondence.csv")
+    yield "correspondence.png", correspondence.correspondence_chart(summary), 110
+
+
+def _occlusion(root: Path) -> Drawn:
+    from graybox.figures import panels
+    from graybox.figures.strip import sliding_strip
+    from graybox.reliance import experiment
+
+    found = experiment.load(root / "data/occlusion.npz")
+    digits = max(2, len(str(len(found) - 1)))  # the order of the names is that of report/occlusion.csv
+    for number, one in enumerate(found):
+        yield f"occlusion/{number:0{digits}d}.png", panels.occlusion_panel(one), 90
+    yield "occlusion_windows.png", panels.windows_chart(found), 90
+    yield "occlusion.gif", sliding_strip(found), 0
+
+
+SUBJECTS: tuple[Callable[[Path], Drawn], ...] = (_data, _study, _mistakes, _reliance, _occlusion)

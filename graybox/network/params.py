@@ -1,0 +1,219 @@
+"""The parameters of a network and its training: the sections `model` and `train`, and what they come to per variant."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import yaml
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from graybox import schema
+from graybox.errors import within
+from graybox.schema import Real, Section
+
+
+class ModelParams(Section):
+    """The section `model`: the layers of the CNN."""
+
+    key: ClassVar[str] = "model"
+
+    conv_layers: Annotated[int, Field(ge=1, le=64)] = Field(4, description="convolutional layers")
+    filters: int | list[int] = Field(
+        32, description="of the first conv layer; or a list with one number for each layer"
+    )
+    filter_growth: Annotated[Real, Field(gt=0, le=16)] = Field(
+        2, description="after each block (pool_every), the next conv layers have this many times the filters"
+    )
+    kernel_size: Annotated[int, Field(ge=1)] = Field(3, description="odd")
+    stride: Annotated[int, Field(ge=1)] = Field(
+        1, description="of the convolutions named by stride_layers; the others have stride 1"
+    )
+    stride_layers: Literal["first", "all"] = Field("first", description="first | all")
+    max_pool: Annotated[int, Field(ge=2)] | None = Field(
+        2, description="window of the max pooling after each conv layer; null = none"
+    )
+    pool_stride: Annotated[int, Field(ge=1)] | None = Field(None, description="null = the window's size")
+    pool_every: int | list[int] = Field(
+        1,
+        description="max pooling, and growth, after every so many conv layers; or [1, 1, 2] = after layers 1, 2 and 4",
+    )
+    fc_layers: Annotated[int, Field(ge=1)] = Field(
+        2, description="fully connected layers, the one that gives the class scores included"
+    )
+    fc_units: Annotated[int, Field(ge=1)] = Field(256, description="of each fully connected layer but the last")
+    batch_norm: bool = Field(True, description="after each convolution")
+    residual: bool = Field(False, description="a shortcut around each convolution")
+    dropout: Annotated[Real, Field(ge=0, lt=1)] = Field(0.0, description="before each fully connected layer")
+    global_average_pool: bool = Field(
+        False, description="average the last feature maps before the fully connected layers"
+    )
+
+    @field_validator("filters", "pool_every", mode="plain")
+    @classmethod
+    def _number_or_list(cls, value: Any, info: ValidationInfo) -> int | list[int]:
+        values = value if isinstance(value, list) else [value]
+        if values and all(type(v) is int and v >= 1 for v in values):
+            return value
+        each = {"filters": "one for each conv layer", "pool_every": "the conv layers before each pooling"}
+        raise ValueError(f"should be an integer of at least 1, or a list of them, {each[str(info.field_name)]}")
+
+    @field_validator("kernel_size")
+    @classmethod
+    def _odd(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError("should be odd (1, 3, 5, ...), so that a window has a centre")
+        return value
+
+    @model_validator(mode="after")
+    def _blocks_within_the_layers(self) -> ModelParams:
+        if isinstance(self.pool_every, list) and sum(self.pool_every) > self.conv_layers:
+            raise ValueError(
+                f"pool_every lists blocks of {sum(self.pool_every)} conv layers and conv_layers is {self.conv_layers}; "
+                f"they should be at most as many"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_number_of_filters_per_layer(self) -> ModelParams:
+        if isinstance(self.filters, list) and len(self.filters) != self.conv_layers:
+            raise ValueError(
+                f"filters lists {len(self.filters)} layers and conv_layers is {self.conv_layers}; they should agree"
+            )
+        if max(self.filters_per_layer) > 65_536:
+            raise ValueError(
+                f"filters and filter_growth give a conv layer {max(self.filters_per_layer):,} filters; "
+                f"they should give at most 65,536"
+            )
+        return self
+
+    @property
+    def filters_per_layer(self) -> list[int]:
+        """Filters of each conv layer: the list, or `filters` grown by `filter_growth` after each block."""
+        if isinstance(self.filters, list):
+            return list(self.filters)
+        growths = [sum(end <= layer for end in self.block_ends) for layer in range(self.conv_layers)]
+        return [max(1, round(self.filters * self.filter_growth**times)) for times in growths]
+
+    @property
+    def block_ends(self) -> list[int]:
+        """The conv layers, counted from 1, that end a block of `pool_every`: after them comes pooling, and growth."""
+        if isinstance(self.pool_every, list):
+            return list(accumulate(self.pool_every))
+        return list(range(self.pool_every, self.conv_layers + 1, self.pool_every))
+
+
+class TrainParams(Section):
+    """The section `train`: how a network is trained."""
+
+    key: ClassVar[str] = "train"
+
+    epochs: Annotated[int, Field(ge=1)] = Field(6, description="passes over the training images")
+    epochs_factor: Annotated[Real, Field(gt=0, le=1000)] = Field(
+        1, description='the variants\' way to say "half" or "double" whatever the number is'
+    )
+    batch_size: Annotated[int, Field(ge=2)] = Field(64, description="images per step")
+    optimizer: Literal["sgd", "muon"] = Field(
+        "sgd", description="sgd | muon (orthogonalised steps; more work a step, so give it larger batches)"
+    )
+    learning_rate: Annotated[Real, Field(gt=0)] = Field(0.03, description="the schedule's peak")
+    momentum: Annotated[Real, Field(ge=0, lt=1)] = Field(0.9, description="of sgd and of muon")
+    weight_decay: Annotated[Real, Field(ge=0)] = Field(0.0005, description="of sgd")
+    muon_learning_rate: Annotated[Real, Field(gt=0)] = Field(
+        0.03, description="muon's own peak, for all layers but the first and the last, which stay with sgd"
+    )
+    muon_weight_decay: Annotated[Real, Field(ge=0)] = Field(
+        0.08, description="muon's own decay: each step these weights shrink by this share of the rate"
+    )
+    schedule: Literal["one_cycle", "constant"] = Field("one_cycle", description="one_cycle | constant")
+    warmup_fraction: Annotated[Real, Field(gt=0, lt=1)] = Field(
+        0.25, description="of one_cycle's steps, in which the rate climbs to its peak"
+    )
+    gradient_clip: Annotated[Real, Field(gt=0)] | None = Field(
+        2.0, description="largest norm of the gradient; null = no limit"
+    )
+    label_smoothing: Annotated[Real, Field(ge=0, lt=1)] = Field(
+        0.1, description="share of each target that goes to all classes alike"
+    )
+    weight_average: Annotated[Real, Field(ge=0)] = Field(
+        0.0, description="use the mean of the weights over about so many epochs (exponential); 0 = the last ones"
+    )
+    flip: bool = Field(True, description="mirror half of the training images")
+    shift: Annotated[int, Field(ge=0)] = Field(4, description="move training images by up to so many pixels each way")
+    zoom: Annotated[Real, Field(ge=1, le=4)] = Field(
+        1.0, description="enlarge or shrink training images by up to this factor, and stretch them by up to as much"
+    )
+    color_jitter: Annotated[Real, Field(ge=0, le=1)] = Field(
+        0.0, description="change brightness, contrast and saturation by up to this share each"
+    )
+    cutout: Annotated[Real, Field(ge=0, lt=1)] = Field(
+        0.0, description="blank a square of this share of the image's side at a random place"
+    )
+    mixup: Annotated[Real, Field(ge=0)] = Field(
+        0.0, description="blend pairs of images, by shares from Beta(mixup, mixup); 0 = no"
+    )
+    start_size: Annotated[Real, Field(gt=0, le=1)] = Field(
+        1.0, description="begin with images of this share of their size (needs model.global_average_pool)"
+    )
+    full_size_from: Annotated[Real, Field(ge=0, le=1)] = Field(
+        0.7, description="and let them grow until this share of training is done"
+    )
+    seed: Annotated[int, Field(ge=0)] = Field(
+        0, description="of the first weights, the order of the images and the augmentation"
+    )
+    seeds: Annotated[int, Field(ge=1, le=100)] = Field(
+        1, description="networks per variant, with seeds seed, seed + 1, ...: shows what training's luck does"
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto = bf16 where the hardware does it well, else fp32"
+    )
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs actually trained: `epochs` times `epochs_factor`, at least 1."""
+        return max(1, round(self.epochs * self.epochs_factor))
+
+    @property
+    def all_seeds(self) -> range:
+        """The seeds of the networks that each variant is trained as: `seed`, `seed` + 1, ..."""
+        return range(self.seed, self.seed + self.seeds)
+
+    def size_at(self, progress: float, size: int) -> int:
+        """Pixels of the training images' sides after a share of training, 0..1, from `start_size` up to `size`."""
+        grown = 1.0 if progress >= self.full_size_from else progress / self.full_size_from
+        share = self.start_size + (1 - self.start_size) * grown
+        # Even sizes, so that poolings divide them as they do the whole.
+        return min(size, 4 * max(1, round(share * size / 4))) if share < 1 else size
+
+
+class Recipe(Section):
+    """All that makes one network: its layers and its training."""
+
+    model: ModelParams = ModelParams()
+    train: TrainParams = TrainParams()
+
+    @model_validator(mode="after")
+    def _small_images_need_an_average(self) -> Recipe:
+        if self.train.start_size < 1 and not self.model.global_average_pool:
+            raise ValueError(
+                f"train.start_size is {self.train.start_size:g}, and small images fit only a network that averages its "
+                f"last maps; allowed: start_size 1, or model.global_average_pool true"
+            )
+        return self
+
+    def save(self, path: Path | str) -> None:
+        """Write every parameter, the defaults too: the file changes exactly when the network would."""
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(yaml.safe_dump(self.model_dump(), sort_keys=False), encoding="utf-8")
+
+
+def load(path: Path | str) -> Recipe:
+    """The parameters that `Recipe.save` wrote.
+
+    Raises:
+        UserError: the file can't be read or a value is not allowed.
+    """
+    values = schema.read(path)
+    with within(f"{path}: "):
+        return schema.validated(Recipe, values)

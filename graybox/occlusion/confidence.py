@@ -1,0 +1,66 @@
+"""The confidence map: what the network says for each place of the window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class OcclusionMap:
+    """What the network says for each centre of the gray window.
+
+    Attributes:
+        confidence: float32 [h, w], the true class's probability (0..1) with the window centred at
+            (rows[i], columns[j]); with stride 1, h x w is the image's own size.
+        predicted: int64 [h, w], the most probable class there.
+        rows, columns: int [h] and [w], the window centres in pixels.
+        unoccluded: float32 [classes], the probabilities for the image as it is.
+        label: the true class.
+        window: N of the N x N window, in pixels.
+        activation: float32 [h, w], the total activation of one feature map of the last conv layer (after pooling and
+            ReLU) with the window there, as in figure 7b; None if it was not asked for.
+        unoccluded_activation: the same for the image as it is, or None.
+    """
+
+    confidence: np.ndarray
+    predicted: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray
+    unoccluded: np.ndarray
+    label: int
+    window: int
+    activation: np.ndarray | None = None
+    unoccluded_activation: float | None = None
+
+    @property
+    def drop(self) -> np.ndarray:
+        """float32 [h, w]: how much of the true class's probability the window takes away (negative: it gives some)."""
+        return self.unoccluded[self.label] - self.confidence
+
+    @property
+    def lowest(self) -> tuple[int, int]:
+        """Row and column, in pixels, of the window centre that leaves the true class the least."""
+        row, column = np.unravel_index(self.confidence.argmin(), self.confidence.shape)
+        return int(self.rows[row]), int(self.columns[column])
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What is worth keeping, by name."""
+        return {name: np.asarray(value) for name, value in vars(self).items() if value is not None}
+
+    def summary(self, class_names: Sequence[str]) -> dict[str, object]:
+        """The map in a few figures: probabilities 0..1, positions in pixels."""
+        row, column = self.lowest
+        answer = self.unoccluded.argmax()
+        return {
+            "true_class": class_names[self.label],
+            "predicted_class": class_names[answer],
+            "true_probability": float(self.unoccluded[self.label]),
+            "lowest_probability": float(self.confidence.min()),
+            "lowest_row": row,
+            "lowest_column": column,
+            "class_there": class_names[self.predicted.flat[self.confidence.argmin()]],
+            "share_of_windows_misclassified": float((self.predicted != self.label).mean()),
+        }

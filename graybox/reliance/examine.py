@@ -1,0 +1,104 @@
+"""The whole of the occlusion experiment on one image (Zeiler & Fergus 2014, section 4.2 and figure 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pandas as pd
+
+from graybox.data.images import ImageSet
+from graybox.features import maps as feature_maps
+from graybox.features.maps import Peaks
+from graybox.network.cnn import CNN
+from graybox.occlusion.evidence import map_evidence
+from graybox.occlusion.fills import fill_picture
+from graybox.occlusion.maps import occlusion_map
+from graybox.occlusion.params import OcclusionParams
+from graybox.reliance.experiment import Experiment
+
+PATCHES = 9
+
+
+def examine(
+    model: CNN,
+    image: np.ndarray,
+    label: int,
+    params: OcclusionParams,
+    *,
+    name: str,
+    box: np.ndarray | None = None,
+    interventions: Mapping[str, object] | None = None,
+    search: tuple[np.ndarray, Peaks] | None = None,
+    exclude: int | None = None,
+    on_windows: Callable[[int], object] = lambda count: None,
+) -> Experiment:
+    """Slide windows of each size over one image, and look at what its strongest feature map answers to.
+
+    Args:
+        model: in evaluation mode. `image`: uint8 [H, W, 3], of the model's image size. `label`: the true class.
+        name: what the image is called. `box`: its object box, float [4], or None.
+        interventions: the image's row of `graybox.reliance.rule.per_image`, if there is one.
+        search: images, uint8 [N, H, W, 3], and their peaks, to find the feature map's top patches in; None = don't.
+        exclude: the image's own row among those.
+        on_windows: called with a number of windows whenever so many more are done, for a progress bar.
+    """
+    box = np.full(4, np.nan, np.float32) if box is None else np.asarray(box, np.float32)
+    features = feature_maps.last_maps(model, image)
+    strongest = feature_maps.strongest_map(features)
+    shown = fill_picture(image, params.fill, params.gray)
+    maps = {}
+    for window in sorted({params.window, *params.other_windows}):
+        main = window == params.window
+        maps[window] = occlusion_map(
+            model, image, label, window=window, fill=shown, on_windows=on_windows,
+            stride=params.stride if main else params.other_stride, feature_map=strongest if main else None,
+        )  # fmt: skip
+    evidence = map_evidence(maps[params.window], box)
+    return Experiment(
+        image=np.asarray(image),
+        box=box,
+        name=name,
+        class_names=model.class_names,
+        shown=shown,
+        maps=maps,
+        window=params.window,
+        evidence=evidence,
+        interventions=interventions,
+        feature_map=strongest,
+        features=features[strongest],
+        projection=feature_maps.project(model, image, strongest),
+        patches=[] if search is None else _patches(*search, strongest, exclude),
+    )
+
+
+def examine_row(
+    model: CNN,
+    images: ImageSet,
+    row: int,
+    params: OcclusionParams,
+    judged: pd.DataFrame,
+    peaks: Peaks,
+    on_windows: Callable[[int], object] = lambda count: None,
+) -> Experiment:
+    """`examine` for an image of a split.
+
+    Args:
+        judged: what `graybox.reliance.rule.per_image` gave for the split; an image without a usable box has
+            no row in it.
+        peaks: of all of the split's images; the top patches are taken from the others.
+    """
+    own = judged[judged["row"] == row]
+    return examine(
+        model, images.images[row], int(images.labels[row]), params, name=images.files[row], box=images.boxes[row],
+        interventions=None if own.empty else own.iloc[0].to_dict(), search=(images.images, peaks), exclude=row,
+        on_windows=on_windows,
+    )  # fmt: skip
+
+
+def _patches(images: np.ndarray, peaks: Peaks, feature_map: int, exclude: int | None) -> list[np.ndarray]:
+    patches = []
+    for patch in feature_maps.top_patches(peaks, feature_map, PATCHES, exclude):
+        x0, y0, x1, y1 = patch.box
+        patches.append(np.array(images[patch.image, y0:y1, x0:x1]))
+    return patches

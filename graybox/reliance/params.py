@@ -1,0 +1,20 @@
+"""The parameters of the verdict: the section `reliance` of params.yaml."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from graybox.schema import Section
+
+
+class RelianceParams(Section):
+    """The section `reliance`: object or context, over the whole test split; window and fill are occlusion's."""
+
+    key: ClassVar[str] = "reliance"
+
+    maps: Annotated[int, Field(ge=1)] = Field(
+        100, description="test images of which the confidence map is judged too, evenly spread"
+    )
+    map_stride: Annotated[int, Field(ge=1)] = Field(4, description="pixels between window centres of those maps")

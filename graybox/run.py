@@ -1,0 +1,39 @@
+"""Where and how the study runs: parameters that change no result, so no stage depends on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
+
+from graybox.errors import within
+from graybox.schema import PLAINER, Section, load
+
+if TYPE_CHECKING:
+    import torch
+
+DEVICE = r"^(auto|cpu|mps|cuda(:\d+)?)$"
+PLAINER[f"String should match pattern '{DEVICE}'"] = "should be one of auto, cpu, mps, cuda, cuda:0, cuda:1, ..."
+
+
+class RunParams(Section):
+    """The section `run`."""
+
+    key: ClassVar[str] = "run"
+
+    device: Annotated[str, Field(pattern=DEVICE)] = Field(
+        "auto", description="auto = CUDA, else Apple's MPS, else CPU; or cpu, mps, cuda, cuda:1"
+    )
+
+
+def device(path: Path | str = "params.yaml") -> torch.device:
+    """The device that `run.device` names.
+
+    Raises:
+        UserError: the file can't be read, or this machine lacks the device.
+    """
+    from graybox.network.inference import pick_device  # loads torch, which the schema alone does not need
+
+    with within(f"{path}: run."):
+        return pick_device(load(RunParams, path).device)

@@ -1,0 +1,110 @@
+"""The whole of params.yaml, put together from the rooms' schemas and checked as a whole.
+
+Stages read their own sections; this is for what must know all: the stage `settings`, the report, the command line.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict
+
+from graybox import schema
+from graybox.data.params import DataParams, SourcesParams
+from graybox.errors import UserError, within
+from graybox.features.params import CorrespondenceParams
+from graybox.mistakes.params import MistakesParams
+from graybox.network.params import ModelParams, TrainParams
+from graybox.occlusion.params import OcclusionParams
+from graybox.reliance.params import RelianceParams
+from graybox.run import RunParams
+from graybox.schema import Section
+from graybox.study import variants as study
+from graybox.study.params import EvaluateParams, SelectParams
+from graybox.study.variants import COMBINED, Variants
+
+# DVC reads a dot as nesting and silently drops a key that is a number.
+VARIANT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+TAKEN = {"data": "metrics/data.json is about the images", COMBINED: "stage combine makes the variant of that name"}
+
+
+class Params(Section):
+    """The whole of params.yaml; `variants` as it stands there, `recipes` as it is meant."""
+
+    model_config = ConfigDict(ignored_types=(cached_property,))
+
+    data: DataParams = DataParams()
+    sources: SourcesParams = SourcesParams()
+    model: ModelParams = ModelParams()
+    train: TrainParams = TrainParams()
+    variants: dict[str, Any]
+    evaluate: EvaluateParams = EvaluateParams()
+    select: SelectParams = SelectParams()
+    mistakes: MistakesParams = MistakesParams()
+    occlusion: OcclusionParams = OcclusionParams()
+    reliance: RelianceParams = RelianceParams()
+    correspondence: CorrespondenceParams = CorrespondenceParams()
+    run: RunParams = RunParams()
+
+    @property
+    def source(self) -> Section:
+        """The chosen source's parameters."""
+        return getattr(self.sources, self.data.source)
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the prepared images, in pixels."""
+        return self.source.image_size
+
+    @cached_property
+    def recipes(self) -> Variants:
+        """All parameters of each variant's network."""
+        return study.resolve(self.model, self.train, self.variants)
+
+
+def load(path: Path | str = "params.yaml") -> Params:
+    """Read and check a params.yaml, every variant included.
+
+    Raises:
+        UserError: the file is missing or not YAML, a key is unknown, or a value is not allowed.
+    """
+    values = schema.read(path)
+    with within("params.yaml: "):
+        params = schema.validated(Params, values)
+        _check_variants(params.variants)
+        _ = params.recipes  # raises where an override can't be
+    windows = {"window": params.occlusion.window}
+    windows |= {f"other_windows.{place}": window for place, window in enumerate(params.occlusion.other_windows)}
+    for key, window in windows.items():
+        if window > params.image_size:
+            raise UserError(
+                f"params.yaml: occlusion.{key} is {window}; it should be at most the image size, "
+                f"sources.{params.data.source}.image_size = {params.image_size}"
+            )
+    return params
+
+
+def _check_variants(variants: dict[str, Any]) -> None:
+    if not variants:
+        raise UserError("variants is empty; it should name at least one, such as `baseline: {}`")
+    for name, overrides in variants.items():
+        where = f"variants.{name}"
+        if not VARIANT_NAME.fullmatch(name):
+            raise UserError(f"{where} is not a usable name; allowed: a letter, then letters, digits, - and _")
+        if name in TAKEN:
+            raise UserError(f"{where} is taken: {TAKEN[name]}; rename it")
+        if not isinstance(overrides, dict):
+            raise UserError(f"{where} is {schema.shown(overrides)}; it should be {{}} or overrides")
+        for key, values in overrides.items():
+            if key not in ("model", "train"):
+                raise UserError(f"{where}.{key} is not a known key; allowed: model, train")
+            if not isinstance(values, dict):
+                raise UserError(f"{where}.{key} is {schema.shown(values)}; it should hold parameters")
+            if "seeds" in values:
+                raise UserError(
+                    f"{where}.{key}.seeds is {schema.shown(values['seeds'])}; "
+                    f"it should be the same for all variants: set train.seeds"
+                )

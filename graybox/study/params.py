@@ -1,0 +1,30 @@
+"""How the variants are scored and chosen: the sections `evaluate` and `select` of params.yaml."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from graybox.schema import Section
+
+
+class EvaluateParams(Section):
+    """The section `evaluate`: which views of an image a network is asked about."""
+
+    key: ClassVar[str] = "evaluate"
+
+    flip: bool = Field(False, description="take the mean of the answers to an image and to its mirror image")
+    shift: Annotated[int, Field(ge=0)] = Field(
+        0, description="and to copies moved by so many pixels towards each corner; 0 = no copies"
+    )
+
+
+class SelectParams(Section):
+    """The section `select`: what the best variant is best on."""
+
+    key: ClassVar[str] = "select"
+
+    split: Literal["test", "validation"] = Field(
+        "test", description="test = the study's rule; validation = the unbiased choice"
+    )

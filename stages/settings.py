@@ -1,0 +1,24 @@
+"""Check every parameter before any work, and write out what each variant's network is made of."""
+
+import shutil
+from pathlib import Path
+
+from graybox import errors, settings
+from graybox.network.sizes import check_fits
+
+
+def main() -> None:
+    params = settings.load()
+    for name, recipe in params.recipes.items():
+        with errors.within(f"params.yaml: variants.{name}: "):
+            check_fits(recipe.model, recipe.train, params.image_size)
+    folder = Path("data/settings")
+    shutil.rmtree(folder, ignore_errors=True)  # a removed variant's file must not stay
+    params.recipes.save(folder)
+    # Always the same: the stages before training wait for this file, and no change of a good parameter concerns them.
+    (folder / "checked.txt").write_text("The parameters are usable.\n")
+    print(f"{len(params.recipes)} variants, {params.data.source}: the parameters are usable")
+
+
+if __name__ == "__main__":
+    errors.run(main)
