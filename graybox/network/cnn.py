@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -14,6 +15,12 @@ from graybox.errors import UserError
 from graybox.network import sizes
 from graybox.network.params import ModelParams
 from graybox.network.sizes import conv_stride, layer_sizes, pools_after, projects
+
+FORMAT = 1
+"""The layout of a model's file: which tensors it has, and what its metadata say. A file that names none has 1.
+
+A new parameter of `ModelParams` needs no new format if its default is what every earlier network did.
+"""
 
 
 class Residual(nn.Module):
@@ -138,9 +145,16 @@ class CNN(nn.Module):
 
 
 def save(model: CNN, path: Path | str) -> None:
-    """Write the weights as safetensors, with all that is needed to build the network again in the file's metadata."""
+    """Write the weights as safetensors, with all that is needed to build the network again in the file's metadata.
+
+    Args:
+        model: from `load`, `graybox.network.training.fit`, or made by hand; only its weights and what it was built from
+            are kept, so a network whose layers were exchanged comes back without the exchange or not at all.
+        path: of the file; its folder must be there, and an earlier file is replaced.
+    """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     network = {
+        "format": FORMAT,
         "model": model.params.model_dump(),
         "image_size": model.image_size,
         "class_names": list(model.class_names),
@@ -151,15 +165,28 @@ def save(model: CNN, path: Path | str) -> None:
 def load(path: Path | str, device: torch.device | str = "cpu") -> CNN:
     """Build the network that `save` wrote, in evaluation mode. Nothing is unpickled.
 
+    A parameter that the file does not know, as it is older, has its default.
+
+    Args:
+        device: such as "cpu", "cuda" or "cuda:1".
+
     Raises:
-        UserError: the file is missing, is not safetensors, or was not written by `save`.
+        UserError: the file is missing, is not safetensors, was not written by `save`, or has a newer format.
     """
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
             network = json.loads((file.metadata() or {})["graybox"])
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        model = CNN(ModelParams(**network["model"]), network["image_size"], tuple(network["class_names"]))
-        model.load_state_dict(weights)
+        written = int(network.get("format", 1))
+        model = _built(network, weights) if written <= FORMAT else None
     except Exception as error:
         raise UserError(f"{path}: not a readable Graybox model ({type(error).__name__}); train it again") from error
+    if model is None:
+        raise UserError(f"{path} has format {written}, and this Graybox reads formats up to {FORMAT}; update Graybox")
     return model.to(device, memory_format=torch.channels_last).eval()
+
+
+def _built(network: dict[str, Any], weights: dict[str, Tensor]) -> CNN:
+    model = CNN(ModelParams(**network["model"]), network["image_size"], tuple(network["class_names"]))
+    model.load_state_dict(weights)
+    return model

@@ -54,7 +54,7 @@ def fit(
     train_params: TrainParams,
     train: ImageSet,
     validation: ImageSet,
-    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    on_epoch: Callable[[Epoch], object] = lambda epoch: None,
     name: str = "train",
     device: str | torch.device = "auto",
 ) -> Fit:
@@ -70,7 +70,22 @@ def fit(
     place = inference.pick_device(device)
     precision = inference.pick_precision(train_params.precision, place)
     check_fits(model_params, train_params, train.size)  # raises before any work
-    torch.manual_seed(train_params.seed)
+    # The caller's random numbers go on as if nothing had been drawn in between.
+    with torch.random.fork_rng([place] if place.type == "cuda" else []):
+        torch.manual_seed(train_params.seed)
+        return _fitted(model_params, train_params, train, validation, on_epoch, name, place, precision)
+
+
+def _fitted(
+    model_params: ModelParams,
+    train_params: TrainParams,
+    train: ImageSet,
+    validation: ImageSet,
+    on_epoch: Callable[[Epoch], object],
+    name: str,
+    place: torch.device,
+    precision: torch.dtype,
+) -> Fit:
     model = CNN(model_params, train.size, train.class_names)
     set_pixel_statistics(model, train.images)
     model = model.to(place, memory_format=torch.channels_last)
@@ -103,10 +118,10 @@ def fit(
             )
             if not np.isfinite(curve[-1].train_loss):
                 rates = ["learning_rate", *["muon_learning_rate"] * (train_params.optimizer == "muon")]
-                now = [f"a smaller train.{rate} (now {getattr(train_params, rate)})" for rate in rates]
+                now = [f"a smaller {rate} (now {getattr(train_params, rate)})" for rate in rates]
                 raise UserError(
                     f"{name}: training diverged in epoch {number}; allowed: {' or '.join(now)}, "
-                    f"or a smaller train.gradient_clip"
+                    f"or a smaller gradient_clip"
                 )
             bar.set_postfix(loss=f"{curve[-1].train_loss:.3f}", val_acc=f"{curve[-1].validation_accuracy:.1%}")
             on_epoch(curve[-1])

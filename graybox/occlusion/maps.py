@@ -139,9 +139,12 @@ def _full_float32() -> Iterator[None]:
 def _is_incremental(engine: str, model: nn.Module, pixels: Tensor, rows: range, columns: range, window: int) -> bool:
     if engine not in ("auto", "plain", "incremental"):
         raise ValueError(f"engine is {engine!r}; allowed: auto, plain, incremental")
-    able = isinstance(model, CNN) and all(weight.dtype == torch.float32 for weight in model.parameters())
+    able = engine != "plain" and incremental.knows(model)
     if engine == "incremental" and not able:
-        raise ValueError("the incremental engine needs a graybox.network.cnn.CNN in float32; allowed here: auto, plain")
+        raise ValueError(
+            "engine is 'incremental', which computes an unchanged graybox.network.cnn.CNN in float32 and no other "
+            "network; allowed here: auto, plain"
+        )
     if engine != "auto" or not able:
         return engine == "incremental"
     return incremental.job_of(model, pixels.shape[1:], rows, columns, window).cheapest() > 0

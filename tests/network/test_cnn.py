@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
@@ -181,4 +182,43 @@ def test_a_file_that_is_no_model_is_named(tmp_path, fault):
         metadata = {"model": BASE, "image_size": 32, "class_names": ["a", "b"]}
         save_file({"weight": torch.ones(2)}, path, metadata={"graybox": json.dumps(metadata)})
     with pytest.raises(UserError, match=r"best\.safetensors"):
+        models.load(path)
+
+
+def _rewritten(path, change) -> None:
+    """Change the metadata of a model's file, as another version of Graybox would have written them."""
+    with safe_open(path, framework="pt") as file:
+        metadata = json.loads(file.metadata()["graybox"])
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    change(metadata)
+    save_file(weights, path, metadata={"graybox": json.dumps(metadata)})
+
+
+def test_a_model_saved_before_formats_and_before_a_parameter_still_loads(tmp_path):
+    net, path = network(), tmp_path / "old.safetensors"
+    models.save(net, path)
+
+    def older(metadata):
+        assert metadata.pop("format") == models.FORMAT
+        del metadata["model"]["residual"], metadata["model"]["pool_every"]
+
+    _rewritten(path, older)
+    again, x = models.load(path), torch.rand(2, 3, 32, 32)
+    assert again.params == net.params
+    torch.testing.assert_close(again(x), net.eval()(x), rtol=1e-4, atol=1e-4)
+
+
+def test_a_newer_format_is_refused_in_one_sentence_that_says_so(tmp_path):
+    path = tmp_path / "new.safetensors"
+    models.save(network(), path)
+    _rewritten(path, lambda metadata: metadata.update(format=models.FORMAT + 1, image_sizes=[32, 48]))
+    with pytest.raises(UserError, match=rf"new\.safetensors has format {models.FORMAT + 1}, .* up to {models.FORMAT};"):
+        models.load(path)
+
+
+def test_a_saved_size_that_leaves_nothing_of_the_image_names_the_file(tmp_path):
+    path = tmp_path / "small.safetensors"
+    models.save(network(), path)
+    _rewritten(path, lambda metadata: metadata.update(image_size=4))
+    with pytest.raises(UserError, match=r"small\.safetensors"):
         models.load(path)

@@ -77,10 +77,10 @@ def test_batches_reach_the_network_in_channels_last():
 @pytest.mark.parametrize(
     "change, named",
     [
-        ({"learning_rate": 1e30}, r"a smaller train\.learning_rate \(now 1e\+30\), or"),
+        ({"learning_rate": 1e30}, r"a smaller learning_rate \(now 1e\+30\), or"),
         (
             {"optimizer": "muon", "muon_learning_rate": 1e38},
-            r"or a smaller train\.muon_learning_rate \(now 1e\+38\), or",
+            r"or a smaller muon_learning_rate \(now 1e\+38\), or",
         ),
     ],
 )
@@ -242,3 +242,32 @@ def test_images_that_start_too_small_for_the_layers_stop_before_any_work(setting
     network = network.model_copy(update={"conv_layers": 4, "global_average_pool": True})
     with pytest.raises(UserError, match=r"max pooling 4.*8 x 8 image"):
         training.fit(network, schedule.model_copy(update={"start_size": 0.5}), image_set(64), image_set(16))
+
+
+class Faulty(torch.nn.Module):
+    """Fails on what it is given; one of its parts is in another mode than the whole."""
+
+    def __init__(self):
+        super().__init__()
+        self.frozen = torch.nn.BatchNorm2d(3).eval()
+        self.free = torch.nn.BatchNorm2d(3)
+
+    def forward(self, images):
+        assert not any(module.training for module in self.modules())
+        raise RuntimeError("no answer")
+
+
+def test_every_module_has_its_own_mode_again_even_after_a_failure():
+    net = Faulty()
+    with pytest.raises(RuntimeError, match="no answer"):
+        inference.class_scores(net, image_set(2).images)
+    assert (net.training, net.frozen.training, net.free.training) == (True, False, True)
+
+
+def test_training_leaves_the_callers_random_numbers_alone(settings):
+    model, train = settings
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    training.fit(model, train, image_set(40), image_set(8))
+    assert torch.equal(torch.rand(3), expected)

@@ -208,6 +208,31 @@ class Finisher:
         )
 
 
+def knows(model: nn.Module) -> bool:
+    """Whether the engine computes what this network does: a float32 `CNN` with the very layers that it was built with.
+
+    The engine does not run the network's own `forward`, so that anything else would get another network's maps: a
+    subclass, an exchanged or added layer, a hook, a `forward` of the object's own.
+    """
+    if type(model) is not CNN or any(tensor.dtype != torch.float32 for tensor in _floating(model)):
+        return False
+    with torch.device("meta"):  # shapes without numbers
+        built = CNN(model.params, model.image_size, model.class_names)
+    return _layers(model) == _layers(built) and not any(map(_is_altered, model.modules()))
+
+
+def _floating(model: nn.Module) -> Iterator[Tensor]:
+    return (tensor for tensor in (*model.parameters(), *model.buffers()) if tensor.is_floating_point())
+
+
+def _layers(model: nn.Module) -> list[tuple[str, type[nn.Module], str]]:
+    return [(name, type(module), module.extra_repr()) for name, module in model.named_modules()]
+
+
+def _is_altered(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
+
+
 def job_of(model: CNN, size: tuple[int, int], rows: range, columns: range, window: int) -> Job:
     """The job of sliding a window over an image of this height and width, on the model's device."""
     prices = PRICES.get(model.mean.device.type, PRICES["cuda"])

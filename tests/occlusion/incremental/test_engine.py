@@ -290,3 +290,79 @@ def test_spans_know_how_windows_spread():
     assert pooled.seen_by(Slide(2, 2)) == Spans(2, 14, 8, 4)
     assert pooled.every(1, 2) == Spans(5, 7, 8, 2)
     assert Spans(-1, 3, 2, 2).inside(4).tolist() == [[False, True, True], [True, True, True]]
+
+
+class Leaky(CNN):
+    """The same layers with another activation, as a user may try."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        for name, module in list(self.features.named_children()):
+            if isinstance(module, nn.ReLU):
+                self.features[int(name)] = nn.LeakyReLU(0.3)
+
+
+class Inverted(CNN):
+    """The same layers, and another `forward`."""
+
+    def last_maps(self, images):
+        return super().last_maps(1 - images)
+
+
+def _leaky() -> CNN:
+    torch.manual_seed(0)
+    return Leaky(ModelParams(**BASE), 32, CLASSES).eval()
+
+
+def _inverted() -> CNN:
+    torch.manual_seed(0)
+    return Inverted(ModelParams(**BASE), 32, CLASSES).eval()
+
+
+def _exchanged() -> CNN:
+    net = network(32)
+    place = next(place for place, module in enumerate(net.features) if isinstance(module, nn.ReLU))
+    net.features[place] = nn.ELU()
+    return net
+
+
+def _dilated() -> CNN:
+    net = network(32)
+    net.features[0].dilation, net.features[0].padding = (2, 2), (2, 2)
+    return net
+
+
+def _hooked() -> CNN:
+    net = network(32)
+    net.features[0].register_forward_hook(lambda module, inputs, output: output.sign())
+    return net
+
+
+def _own_forward() -> CNN:
+    net = network(32)
+    net.forward = lambda images: net.head(net.last_maps(images.flip(-1)))
+    return net
+
+
+@pytest.mark.parametrize("made", [_leaky, _inverted, _exchanged, _dilated, _hooked, _own_forward])
+def test_what_is_not_exactly_the_engines_network_gets_its_own_map_from_the_plain_engine(made):
+    net, picture = made(), image(32)
+    assert incremental.knows(network(32)) and not incremental.knows(net)
+    found = maps.occlusion_map(net, picture, 2, window=5, stride=4)
+    for row, column in [(0, 0), (4, 12), (28, 28)]:
+        hidden = picture.astype(np.float32) / 255
+        hidden[max(0, row - 2) : row + 3, max(0, column - 2) : column + 3] = 0.5
+        with torch.no_grad():
+            answer = net(torch.tensor(hidden).permute(2, 0, 1)[None]).softmax(1)[0]
+        assert found.confidence[row // 4, column // 4] == pytest.approx(answer[2].item(), abs=1e-5)
+    with pytest.raises(ValueError, match="engine is 'incremental'"):
+        maps.occlusion_map(net, picture, 2, window=5, engine="incremental")
+
+
+@pytest.mark.parametrize("changes", [{}, {"residual": True, "dropout": 0.5}, {"global_average_pool": True}])
+def test_the_engine_knows_each_network_as_it_is_built_and_draws_no_random_number_to_tell(changes):
+    net = network(32, **changes)
+    before = torch.get_rng_state()
+    assert incremental.knows(net)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not incremental.knows(net.double())
