@@ -112,6 +112,8 @@ def test_a_device_that_is_not_there_is_named():
 def untrained(settings):
     """A network with its first weights, but for the last layer's: they are ten times as large, so that it is as sure as
     a trained one. What its answers are compared for holds of any weights, so none need be learned.
+
+    It is in training mode, where an answer depends on the rest of the batch: evaluation must leave that mode.
     """
     torch.manual_seed(0)
     images = image_set(32)
@@ -119,11 +121,11 @@ def untrained(settings):
     training.set_pixel_statistics(model, images.images)
     with torch.no_grad():
         model.head[-1].weight *= 10
-    return model.to(memory_format=torch.channels_last).eval()
+    return model.to(memory_format=torch.channels_last).train()
 
 
 def test_bf16_and_fp32_agree_roughly_and_evaluation_leaves_the_mode_as_it_was(untrained):
-    model, images = untrained.train(), image_set(32, seed=3).images
+    model, images = untrained, image_set(32, seed=3).images
     exact = inference.probabilities(model, images)
     rough = inference.probabilities(model, images, precision=torch.bfloat16)
     assert model.training
