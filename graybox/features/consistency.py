@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.weightstats import DescrStatsW
+from scipy.special import stdtrit
 
 ALL_PARTS, RANDOM = "all parts", "random"
 OWN, EXCHANGED = "own", "exchanged"
@@ -77,7 +77,10 @@ def summarize(measures: pd.DataFrame) -> pd.DataFrame:
 
 def interval(values: pd.Series) -> tuple[float, float]:
     """The 95% confidence interval of a mean (t); NaN for fewer than two values."""
-    return DescrStatsW(values).tconfint_mean() if len(values) > 1 else (math.nan, math.nan)
+    if len(values) < 2:
+        return math.nan, math.nan
+    half = stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / math.sqrt(len(values))
+    return float(values.mean() - half), float(values.mean() + half)
 
 
 def reading(summary: pd.DataFrame) -> str:

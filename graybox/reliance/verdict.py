@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
-from statsmodels.stats.proportion import proportion_confint
 
 from graybox.occlusion.evidence import FLAT, MapEvidence, MapFigures, summarize
 from graybox.reliance.interventions import NAMES, Interventions
@@ -27,7 +26,7 @@ from graybox.reliance.rule import (
     rule,
     skill,
 )
-from graybox.statistics.intervals import Estimate, percentiles, resampled_means, share
+from graybox.statistics.intervals import Estimate, percentiles, resampled_means, share, wilson
 
 CLOSE = 0.90
 """If fewer of the bootstrap resamples of the images give the same verdict, the sentence says so."""
@@ -171,7 +170,7 @@ def judge(
     shares_again = np.array([_shares(row, chance) for row in again])
     all_at_once = np.vstack([means, again])[:, 0]
     # Of a few images, an accuracy well above chance can be luck; of many, one barely above it is certain and nothing.
-    lucky = proportion_confint(all_at_once * count, count, method="wilson")[0] <= chance
+    lucky = wilson(all_at_once * count, count)[0] <= chance
     verdict, *others = (
         CANNOT_TELL if luck else rule(skill(accuracy, chance), kept_by[0], kept_by[1])
         for accuracy, luck, kept_by in zip(all_at_once, lucky, [shares, *shares_again])

@@ -6,9 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import ttest_1samp, ttest_ind, ttest_rel
-from statsmodels.stats.contingency_tables import mcnemar
-from statsmodels.stats.multitest import multipletests
 
 
 @dataclass(frozen=True)
@@ -48,6 +45,8 @@ def compare(correct: np.ndarray, baseline: np.ndarray) -> Paired:
     Raises:
         ValueError: they are not about the same number of images.
     """
+    from scipy.stats import binomtest, ttest_rel  # a second to load, which not every stage that is here needs
+
     mine, theirs = np.atleast_2d(correct), np.atleast_2d(baseline)
     if mine.shape[1] != theirs.shape[1]:
         raise ValueError(f"the networks answered {mine.shape[1]} and {theirs.shape[1]} images; they should be the same")
@@ -60,12 +59,15 @@ def compare(correct: np.ndarray, baseline: np.ndarray) -> Paired:
         interval, p_value = test.confidence_interval(0.95), float(test.pvalue)
         low, high = float(interval.low), float(interval.high)
     if len(mine) == len(theirs) == 1:
-        table = [[((mine == a) & (theirs == b)).sum() for b in (True, False)] for a in (True, False)]
-        p_value = float(mcnemar(table, exact=True).pvalue)
+        mine_alone, theirs_alone = int((mine & ~theirs).sum()), int((theirs & ~mine).sum())
+        disagreements = mine_alone + theirs_alone
+        p_value = float(binomtest(mine_alone, disagreements).pvalue) if disagreements else 1.0
     return Paired(difference, low, high, p_value, *_over_seeds(mine, theirs))
 
 
 def _over_seeds(correct: np.ndarray, baseline: np.ndarray) -> tuple[float, float] | tuple[None, None]:
+    from scipy.stats import ttest_1samp, ttest_ind
+
     if min(len(correct), len(baseline)) < 2:
         return None, None
     # Counted and then divided, so that the same number of right answers is the very same accuracy.
@@ -82,4 +84,10 @@ def _over_seeds(correct: np.ndarray, baseline: np.ndarray) -> tuple[float, float
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """p-values corrected for their number (Holm 1979), so that 0.05 is the chance of any false alarm among them."""
-    return multipletests(p_values, method="holm")[1].tolist() if len(p_values) else []
+    values = np.asarray(p_values, float)
+    order = np.argsort(values, kind="stable")
+    # The smallest counts as often as there are p-values, the next once less; none may fall below the one before.
+    stepped = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
+    corrected = np.empty_like(values)
+    corrected[order] = stepped.clip(max=1)
+    return corrected.tolist()

@@ -5,7 +5,6 @@ One small network explains them all, without other networks' answers to help.
 
 from __future__ import annotations
 
-import gc
 from dataclasses import replace
 from functools import cache
 
@@ -64,18 +63,16 @@ def known() -> dict[str, ImageSet]:
 def trained(parts: dict[str, ImageSet]):
     params = settings.load(ROOT / "params.yaml")
     sizes = params.model.model_copy(update={"conv_layers": 3, "filters": 16, "fc_units": 64})
-    steps = params.train.model_copy(update={"epochs": 10, "batch_size": 32, "device": "cpu", "precision": "fp32"})
+    steps = params.train.model_copy(update={"epochs": 10, "batch_size": 32, "precision": "fp32"})
     return training.fit(sizes, steps, parts["train"], parts["validation"]).model
 
 
 @pytest.fixture(scope="module", autouse=True)
 def quick():
-    """One thread computes; and statsmodels, which collects garbage at every Holm correction, finds little."""
+    """One thread computes."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    gc.freeze()
     yield
-    gc.unfreeze()
     torch.set_num_threads(threads)
 
 

@@ -47,6 +47,20 @@ def test_holm_corrects_the_smallest_the_most():
     assert paired.holm([]) == []
 
 
+def test_the_corrected_and_exact_p_values_are_statsmodels():
+    from statsmodels.stats.contingency_tables import mcnemar
+    from statsmodels.stats.multitest import multipletests
+
+    random = np.random.default_rng(1)
+    for count in (1, 2, 14):
+        values = random.random(count) ** 3
+        assert paired.holm(values) == pytest.approx(multipletests(values, method="holm")[1])
+    for _ in range(20):
+        mine, theirs = random.random((2, 60)) < random.random((2, 1))
+        table = [[(mine & theirs).sum(), (mine & ~theirs).sum()], [(~mine & theirs).sum(), (~mine & ~theirs).sum()]]
+        assert paired.compare(mine, theirs).p_value == pytest.approx(mcnemar(table, exact=True).pvalue)
+
+
 def accuracies_of(*counts: int) -> np.ndarray:
     """bool [seeds, 100]: networks that are right on the first so many of 100 images."""
     return np.arange(100) < np.array(counts)[:, None]
