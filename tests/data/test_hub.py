@@ -223,7 +223,8 @@ def test_an_interrupted_download_goes_on_with_the_shards_that_are_there(server, 
 
 KILLED = """
 import os, pathlib, sys
-from graybox import settings, sources
+from graybox.data import sources
+from graybox.data.params import MiniImagenetParams
 from graybox.data.sources import hub
 
 fetch = hub._fetch
