@@ -29,7 +29,7 @@ from graybox.data.params import DataParams
 from graybox.data.prepare import prepare
 from graybox.data.scenes import OBJECTS, World, draw
 from graybox.data.sources import folder
-from graybox.data.sources.archives import FolderFiles, ZipFiles
+from graybox.data.sources.files import FolderFiles, ZipFiles
 
 CLASSES, WIDTH, HEIGHT = 10, 500, 375
 

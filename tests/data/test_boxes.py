@@ -15,7 +15,7 @@ from graybox.data import images, sources
 from graybox.data.params import DataParams, FolderParams
 from graybox.data.prepare import prepare
 from graybox.data.sources import boxes
-from graybox.data.sources.box_matching import match
+from graybox.data.sources.boxes import match
 from graybox.errors import UserError
 from tests.data.test_prepare import params
 from tests.data.test_sources import encoded, everything, make_tar, make_zip, plain, write_files

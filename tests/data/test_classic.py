@@ -18,6 +18,7 @@ from graybox.data import sources
 from graybox.data.params import DataParams, MiniImagenetParams
 from graybox.data.prepare import prepare
 from graybox.data.sources import archives, classic, tiny_imagenet
+from graybox.data.sources.files import ZipFiles
 from graybox.errors import UserError
 from tests.support.basics import ROOT
 from tests.support.python2_pickles import python2
@@ -347,7 +348,7 @@ def test_pickles_may_be_larger_than_other_files(tmp_path, monkeypatch):
 @pytest.mark.skipif(not REAL_ZIP.is_file(), reason="needs a zip in Tiny ImageNet's layout; set GRAYBOX_TINY_IMAGENET")
 def test_photographs_are_the_same_in_every_form(tmp_path):
     """The first images of six classes of Tiny ImageNet, written as both releases."""
-    tiny = tiny_imagenet.catalogue(archives.ZipFiles(REAL_ZIP))
+    tiny = tiny_imagenet.catalogue(ZipFiles(REAL_ZIP))
     csvs = {part: "filename,label\n" for part in WNIDS}
     images: dict[str, bytes] = {}
     caches = {}

@@ -19,8 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from graybox.data.sources import UnreadableError, archives, boxes, decode, fetch
+from graybox.data.sources import UnreadableError, boxes, decode, fetch
 from graybox.data.sources.decode import open_image, square
+from graybox.data.sources.files import ZipFiles
 from graybox.errors import UserError
 from tests.data.test_sources import NO_BOX, encoded
 
@@ -142,7 +143,7 @@ def test_broken_archives(kind):
             tracemalloc.start()
             try:
                 fetch.fetch(str(archive), "key", raw, Path(folder, "partial"))
-                files = archives.ZipFiles(raw / fetch.ARCHIVE)
+                files = ZipFiles(raw / fetch.ARCHIVE)
                 contents = [unless_unreadable(files, name) for name in files.names]
             except UserError as error:
                 assert "\n" not in str(error)
@@ -159,7 +160,7 @@ def test_broken_archives(kind):
     check()
 
 
-def unless_unreadable(files: archives.ZipFiles, name: str) -> bytes:
+def unless_unreadable(files: ZipFiles, name: str) -> bytes:
     try:
         return files.read(name)
     except UnreadableError:

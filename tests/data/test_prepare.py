@@ -21,7 +21,7 @@ from graybox.data import images, sources
 from graybox.data.params import DataParams, TinyImagenetParams
 from graybox.data.prepare import CHUNK, choose, choose_classes, prepare
 from graybox.data.sources import Catalogue, UnreadableError, folder
-from graybox.data.sources.archives import FolderFiles
+from graybox.data.sources.files import FolderFiles
 from graybox.errors import UserError
 from tests.data.test_sources import REAL_ZIP, everything, needs_real_zip, tiny_contents, write_files
 from tests.support.basics import ROOT

@@ -17,7 +17,8 @@ import pytest
 
 from graybox.data import sources
 from graybox.data.params import FolderParams
-from graybox.data.sources import UnreadableError, archives, downloads, limited, tars
+from graybox.data.sources import UnreadableError, archives, downloads
+from graybox.data.sources.files import ZipFiles
 from graybox.errors import UserError
 from tests.data import test_sources
 from tests.data.test_sources import CONTENTS, download, everything, make_tar, make_zip
@@ -70,7 +71,7 @@ def test_archives_that_unpack_to_far_more_than_they_hold_are_refused(tmp_path, r
     archive = make(tmp_path / "a", {f"cat/{number}.png": bytes(200_000) for number in range(3)})
     download(archive, raw)
     (raw / "archive.zip").unlink()
-    monkeypatch.setattr(limited, "ALWAYS_ALLOWED", 500_000)
+    monkeypatch.setattr(archives, "ALWAYS_ALLOWED", 500_000)
     refused(archive, raw, "unpacks to more than 100 times its size")
 
 
@@ -78,8 +79,8 @@ def test_what_a_tar_would_skip_counts_too(tmp_path, raw, monkeypatch):
     with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
         for number in range(5000):
             archive.addfile(tarfile.TarInfo(f"cat/{number}.png"))
-    monkeypatch.setattr(limited, "ALWAYS_ALLOWED", 500_000)
-    monkeypatch.setattr(limited, "MAX_RATIO", 10)
+    monkeypatch.setattr(archives, "ALWAYS_ALLOWED", 500_000)
+    monkeypatch.setattr(archives, "MAX_RATIO", 10)
     refused(tmp_path / "a.tar.gz", raw, "unpacks to more than 10 times its size")
 
 
@@ -93,7 +94,7 @@ def test_unusual_compression_is_refused(tmp_path, raw, method):
 def test_an_entry_that_lies_about_its_size_fills_no_memory(tmp_path):
     path = make_zip(tmp_path / "a.zip", {"cat/1.png": bytes(60 << 20)})
     patched(path, 24, "<L", 100)
-    files = archives.ZipFiles(path)
+    files = ZipFiles(path)
     tracemalloc.start()
     with pytest.raises(UnreadableError, match="damaged in the archive"):
         files.read("cat/1.png")
@@ -104,7 +105,7 @@ def test_an_entry_that_lies_about_its_size_fills_no_memory(tmp_path):
 
 @pytest.mark.parametrize("size", [0, 10, 1000])
 def test_an_entry_of_another_size_is_unreadable(tmp_path, size):
-    files = archives.ZipFiles(patched(make_zip(tmp_path / "a.zip", {"cat/1.png": b"x" * 99}), 24, "<L", size))
+    files = ZipFiles(patched(make_zip(tmp_path / "a.zip", {"cat/1.png": b"x" * 99}), 24, "<L", size))
     with pytest.raises(UnreadableError, match="damaged in the archive"):
         files.read("cat/1.png")
 
@@ -174,7 +175,7 @@ def test_a_damaged_header_between_others_is_not_taken_for_the_end(tmp_path, raw,
     plain = bytearray(make_tar(tmp_path / "plain", CONTENTS, mode="w").read_bytes())
     (tmp_path / "plain").unlink()
     plain[plain.index(b"a/1.png") + 1] ^= 1  # in the second entry's name
-    with {"w": open, "w:gz": gzip.open}.get(mode, tars._OPENERS.get(b"BZh" if "bz2" in mode else b"\xfd7zXZ\0"))(
+    with {"w": open, "w:gz": gzip.open}.get(mode, archives._OPENERS.get(b"BZh" if "bz2" in mode else b"\xfd7zXZ\0"))(
         tmp_path / "a.tar", "wb"
     ) as file:
         file.write(plain)
@@ -204,7 +205,7 @@ def test_many_files_take_no_memory_of_their_own(tmp_path):
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         for number in range(3000):
             archive.addfile(tarfile.TarInfo(f"cat/{number}.png"))
-    kept = [len(read.__defaults__) for _, read in tars.members(tmp_path / "a.tar")]
+    kept = [len(read.__defaults__) for _, read in archives.tar_members(tmp_path / "a.tar")]
     assert len(kept) == 3000
 
 
@@ -261,11 +262,11 @@ def test_a_full_disk_leaves_no_archive_that_looks_whole(tmp_path, raw, monkeypat
             download(archive, raw)
     assert everything(raw) == set()
     download(archive, raw)
-    assert archives.ZipFiles(raw / "archive.zip").read("cat/2.png") == noise[::-1]
+    assert ZipFiles(raw / "archive.zip").read("cat/2.png") == noise[::-1]
 
 
 def test_a_full_disk_is_no_damaged_archive(tmp_path, monkeypatch):
-    files = archives.ZipFiles(make_zip(tmp_path / "a.zip", {"cat/1.png": np.random.default_rng(0).bytes(100_000)}))
+    files = ZipFiles(make_zip(tmp_path / "a.zip", {"cat/1.png": np.random.default_rng(0).bytes(100_000)}))
     with monkeypatch.context() as patch:
         fill_disk(patch, 1000, "unpacked")
         with pytest.raises(UserError, match=r"cat/1.png can't be stored there \(No space left on device\)"):

@@ -27,6 +27,7 @@ from graybox.data.params import FolderParams, ScenesParams, TinyImagenetParams
 from graybox.data.scenes import OBJECTS, draw
 from graybox.data.sources import UnreadableError, archives, downloads, fetch, folder, generated, tiny_imagenet, wordnet
 from graybox.data.sources.decode import open_image, square
+from graybox.data.sources.files import Files, FolderFiles, ZipFiles
 from graybox.errors import UserError
 from tests.support.basics import ROOT
 
@@ -357,16 +358,16 @@ def test_a_damaged_entry_is_one_unreadable_file(tmp_path):
         archive.writestr("good.png", b"good data")
         archive.writestr("bad.png", b"some data")
     (tmp_path / "a.zip").write_bytes((tmp_path / "a.zip").read_bytes().replace(b"some data", b"same data"))
-    files = archives.ZipFiles(tmp_path / "a.zip")
+    files = ZipFiles(tmp_path / "a.zip")
     assert files.read("good.png") == b"good data"
     with pytest.raises(UnreadableError, match="damaged"):
         files.read("bad.png")
 
 
-_inherited: list[archives.Files] = []
+_inherited: list[Files] = []
 
 
-def inherit(files: archives.Files) -> None:
+def inherit(files: Files) -> None:
     _inherited.append(files)
 
 
@@ -390,7 +391,7 @@ def test_archives_of_all_kinds_give_their_files(tmp_path, raw, make):
 
 def test_processes_read_one_zip_side_by_side(tmp_path):
     contents = {f"{number:03d}": bytes([number]) * 5000 for number in range(256)}
-    files = archives.ZipFiles(make_zip(tmp_path / "a.zip", contents))
+    files = ZipFiles(make_zip(tmp_path / "a.zip", contents))
     files.read("007")  # a handle that a forked process inherits
     with ProcessPoolExecutor(2, multiprocessing.get_context("fork"), initializer=inherit, initargs=(files,)) as pool:
         for found in pool.map(read_inherited, range(8)):
@@ -404,7 +405,7 @@ def test_a_tar_that_ends_in_a_zip_is_a_tar(tmp_path):
 
 
 def test_backslashes_of_windows_separate_folders(tmp_path):
-    assert archives.ZipFiles(make_zip(tmp_path / "a.zip", {"cat\\1.png": b"1"})).names == ["cat/1.png"]
+    assert ZipFiles(make_zip(tmp_path / "a.zip", {"cat\\1.png": b"1"})).names == ["cat/1.png"]
 
 
 def write_files(root: Path, contents: dict[str, bytes]) -> Path:
@@ -421,7 +422,7 @@ def test_links_in_a_folder_are_followed_but_never_in_circles(tmp_path):
     (root / "cat/up").symlink_to(root)
     (root / "cat/gone.png").symlink_to(tmp_path / "nowhere.png")
     os.mkfifo(root / "cat/pipe.png")
-    files = archives.FolderFiles(root)
+    files = FolderFiles(root)
     assert files.names == ["cat/1.png", "cat/gone.png", "dog/2.png"]
     assert files.read("dog/2.png") == b"2"
     with pytest.raises(UnreadableError):
@@ -723,7 +724,7 @@ def test_readable_names_are_unique(words, expected):
 )
 def test_another_layout_is_not_taken_for_tiny_imagenet(tmp_path, without, told):
     contents = {name: data for name, data in tiny_contents().items() if not name.startswith(without)}
-    files = archives.FolderFiles(write_files(tmp_path, contents))
+    files = FolderFiles(write_files(tmp_path, contents))
     with pytest.raises(UserError, match=f"sources.tiny_imagenet.archive isn't laid out.*{told}"):
         tiny_imagenet.catalogue(files)
 

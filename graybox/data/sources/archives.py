@@ -1,143 +1,32 @@
-"""A folder or an archive as named files, read one at a time into memory; nothing is extracted to disk."""
+"""Archives from anywhere: the limits under which they are read, and a tar made into a zip.
+
+The standard library's readers do the work. `Guard` decides which entries may be read, and `Limited` is the file that
+the readers get, which gives no more than an honest archive needs. Nothing is extracted to disk.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import os
+import bz2
+import gzip
+import lzma
 import re
-import shutil
-import stat
+import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any
 
-from graybox.data.sources import tars
-from graybox.data.sources.catalogue import UnreadableError
-from graybox.data.sources.limited import Limited, max_unpacked, unpacks_to_too_much
 from graybox.errors import UserError
 
 MAX_FILE_BYTES = 64 << 20
 MAX_ENTRIES = 2_000_000
+MAX_RATIO = 100  # bytes unpacked for each byte of an archive; images hardly pack, bitmaps a few times
+ALWAYS_ALLOWED = 1 << 30  # bytes that any archive may unpack to
 MAX_TABLE_BYTES = 256 << 20  # of a zip's table of contents
-
-
-class Files(Protocol):
-    """Named files; `read` works in any process that a copy is sent to."""
-
-    names: list[str]  # sorted, with / between folders
-
-    def read(self, name: str) -> bytes:
-        """One file's bytes.
-
-        Raises:
-            UnreadableError: it can't be read, or has more than MAX_FILE_BYTES bytes.
-        """
-        ...
-
-
-class ZipFiles:
-    """The files of a zip archive.
-
-    Args:
-        path: of the archive.
-        largest: bytes that a file in it may have; None = MAX_FILE_BYTES.
-
-    Raises:
-        UserError: it is no zip, is encrypted, unpacks to far more than it holds, or has an entry that is unsafe,
-            too large, packed in an unusual way, there twice, or inside another.
-    """
-
-    def __init__(self, path: Path, largest: int | None = None) -> None:
-        self.path = path
-        self._handle: zipfile.ZipFile | None = None
-        self._process = -1
-        try:
-            # Unlimited, the table of contents of a large file could fill the memory.
-            with path.open("rb") as file, zipfile.ZipFile(Limited(file, MAX_TABLE_BYTES)) as archive:
-                entries, table_at = archive.infolist(), archive.start_dir
-        except Exception as error:  # BadZipFile, struct.error, UnicodeDecodeError, NotImplementedError, OSError, ...
-            raise UserError(f"{path} is not a whole zip archive ({error}); fetch or make it again") from error
-        guard = Guard(path, largest)
-        self._entries: dict[str, str] = {}
-        for entry in entries:
-            mode = entry.external_attr >> 16
-            if entry.flag_bits & 1:
-                raise UserError(f"{path}: {entry.filename!r} is encrypted; archives should need no password")
-            # The others unpack a block to any size before anyone can look at it.
-            if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise UserError(f"{path}: {entry.filename!r} is packed in an unusual way; allowed: stored and deflated")
-            regular = stat.S_IFMT(mode) in (0, stat.S_IFREG, stat.S_IFDIR)
-            name = guard.admitted(entry.filename, regular, entry.is_dir(), entry.file_size)
-            if name is not None:
-                self._entries[name] = entry.filename
-        _check_apart(path, entries, table_at)
-        self.names = sorted(self._entries)
-
-    def read(self, name: str) -> bytes:
-        try:
-            entry = self._archive().getinfo(self._entries[name])
-            with self._archive().open(entry) as file:
-                # Not read(), which unpacks everything before it looks at the size that was announced.
-                data = file.read(entry.file_size + 1)
-        except Exception as error:  # BadZipFile, zlib.error, EOFError, ...
-            raise UnreadableError(f"damaged in the archive: {error}") from error
-        if len(data) != entry.file_size:
-            raise UnreadableError(f"damaged in the archive: it has {len(data):,} bytes of {entry.file_size:,}")
-        return data
-
-    def copy(self, name: str, target: Path) -> None:
-        """Write one file to `target`, without holding it in memory.
-
-        Raises:
-            UserError: it is damaged, or can't be written.
-        """
-        try:
-            with self._archive().open(self._entries[name]) as source, target.open("wb") as file:
-                shutil.copyfileobj(source, file, 1 << 20)
-        except OSError as error:  # a full disk, among others
-            raise UserError(f"{target}: {name} can't be stored there ({error.strerror or error})") from error
-        except Exception as error:  # as in read
-            raise UserError(f"{self.path}: {name} can't be unpacked ({error}); fetch or make it again") from error
-
-    def _archive(self) -> zipfile.ZipFile:
-        # A forked worker would otherwise share its parent's place in the file.
-        if self._process != os.getpid():
-            self._handle, self._process = zipfile.ZipFile(self.path), os.getpid()
-        return self._handle
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_handle": None, "_process": -1}
-
-
-def _check_apart(path: Path, entries: list[zipfile.ZipInfo], table_at: int) -> None:
-    """Refuse entries that share bytes, with which a small file can unpack to terabytes."""
-    ends = 0
-    for entry in sorted(entries, key=lambda entry: entry.header_offset):
-        if entry.header_offset < ends:
-            raise UserError(f"{path}: {entry.filename!r} overlaps with another entry; fetch or make the archive again")
-        ends = entry.header_offset + zipfile.sizeFileHeader + entry.compress_size
-        if ends > table_at:
-            raise UserError(
-                f"{path} is not a whole zip archive ({entry.filename!r} has no end); fetch or make it again"
-            )
-
-
-class FolderFiles:
-    """The regular files of a folder and its subfolders; links are followed."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.names = [name for name, _ in _walk(root)]
-
-    def read(self, name: str) -> bytes:
-        path = self.root / name
-        try:
-            if path.stat().st_size > MAX_FILE_BYTES:
-                raise UnreadableError(f"larger than {MAX_FILE_BYTES >> 20} MB")
-            return path.read_bytes()
-        except OSError as error:
-            raise UnreadableError(error.strerror or str(error)) from error
+MAX_HEADER_BYTES = 1 << 20  # of a long name or other extended header of a tar
+BLOCK = 1 << 16
+_OPENERS: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 
 
 def kind(path: Path) -> str | None:
@@ -146,50 +35,16 @@ def kind(path: Path) -> str | None:
         # Not zipfile.is_zipfile: it also finds a zip that lies at the end of a tar.
         if file.read(4) in (b"PK\x03\x04", b"PK\x05\x06"):
             return "zip"
-    return "tar" if tars.is_tar(path) else None
+    try:
+        # Not tarfile.is_tarfile, which reads a long name of any length into memory.
+        with _unpacked(path) as file:
+            tarfile.TarInfo.frombuf(file.read(tarfile.BLOCKSIZE), tarfile.ENCODING, "surrogateescape")
+    except Exception:  # InvalidHeaderError, OSError, EOFError, zlib.error, LZMAError, ...
+        return None
+    return "tar"
 
 
-def tar_to_zip(path: Path, target: Path, largest: int | None = None) -> None:
-    """Copy the files of a tar into an uncompressed zip: it can be read by name, and is one file to track.
-
-    Args:
-        largest: bytes that a file in the tar may have; None = MAX_FILE_BYTES.
-
-    Raises:
-        UserError: the tar is damaged, unpacks to far more than it holds, or has an entry that is unsafe, too
-            large or there twice.
-        OSError: the zip can't be written.
-    """
-    guard = Guard(path, largest)
-    with zipfile.ZipFile(target, "w") as archive:
-        for member, copy in tars.members(path):
-            regular = member.isreg() or member.isdir()
-            name = guard.admitted(member.name, regular, member.isdir(), member.size)
-            if name is not None:
-                # A bare ZipInfo has a fixed date, so that the same tar gives the same bytes.
-                info = zipfile.ZipInfo(name)
-                info.file_size = member.size
-                with archive.open(info, "w") as file:
-                    copy(file)
-
-
-def fingerprint(root: Path) -> dict[str, Any]:
-    """What tells whether a folder's files have changed: number, bytes, and a hash of names, sizes and times.
-
-    Hidden files don't count: a file manager may write them when the folder is merely looked at.
-    """
-    digest = hashlib.sha256()
-    files = size = 0
-    for name, facts in _walk(root):
-        if not is_hidden(name):
-            digest.update(f"{name}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
-            files, size = files + 1, size + facts.st_size
-    return {"files": files, "bytes": size, "sha256": digest.hexdigest()}
-
-
-def is_hidden(name: str) -> bool:
-    """Whether a file, or a folder around it, is hidden or holds macOS's shadow copies."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+# --- limits -------------------------------------------------------------------------------------------------------
 
 
 class Guard:
@@ -200,7 +55,7 @@ class Guard:
         self.largest = MAX_FILE_BYTES if largest is None else largest
         self.entries = 0
         self.bytes = 0
-        self.allowed_bytes = max_unpacked(archive)
+        self.allowed_bytes = _max_unpacked(archive)
         self.names: set[str] = set()
 
     def admitted(self, name: str, regular: bool, folder: bool, size: int) -> str | None:
@@ -227,7 +82,7 @@ class Guard:
             raise UserError(f"{self.archive}: {name!r} has more than the {self.largest >> 20} MB allowed")
         self.bytes += size
         if self.bytes > self.allowed_bytes:
-            raise unpacks_to_too_much(self.archive)
+            raise _unpacks_to_too_much(self.archive)
         if folder or not clean:
             return None
         if clean in self.names:
@@ -240,38 +95,178 @@ def _clean(name: str) -> str | None:
     """The name with / between its parts and no empty ones; None if it is unsafe or can't be written down."""
     name = name.replace("\\", "/")
     parts = [part for part in name.split("/") if part not in ("", ".")]
-    if name.startswith("/") or re.match("[A-Za-z]:", name) or ".." in parts or not _is_text(name):
+    if name.startswith("/") or re.match("[A-Za-z]:", name) or ".." in parts or not is_text(name):
         return None
     return "/".join(parts)
 
 
-def _is_text(name: str) -> bool:
+def is_text(name: str) -> bool:
     """Whether a name has no control characters, and no lone surrogates, which stand for undecodable bytes."""
     return not re.search("[\x00-\x1f\x7f\ud800-\udfff]", name)
 
 
-def _walk(root: Path) -> list[tuple[str, os.stat_result]]:
-    """Name and facts of each regular file under a folder, by name."""
-    return sorted(_files_below(root), key=lambda found: found[0])
+def _max_unpacked(archive: Path) -> int:
+    """Bytes that an archive may unpack to."""
+    return max(ALWAYS_ALLOWED, MAX_RATIO * archive.stat().st_size)
 
 
-def _files_below(root: Path) -> Iterator[tuple[str, os.stat_result]]:
-    seen = set()
-    for folder, subfolders, names in os.walk(root, followlinks=True):
-        here = os.stat(folder)
-        if (here.st_dev, here.st_ino) in seen:  # a link back up the tree
-            subfolders.clear()
-            continue
-        seen.add((here.st_dev, here.st_ino))
-        subfolders.sort()
-        for name in names:
-            path = Path(folder, name)
-            try:
-                facts = path.stat()
-            except OSError:  # a dangling link: it is listed, and later named as unreadable
-                facts = path.lstat()
-            if stat.S_ISREG(facts.st_mode) or stat.S_ISLNK(facts.st_mode):
-                relative = path.relative_to(root).as_posix()
-                if not _is_text(relative):
-                    raise UserError(f"{root}: the name {relative!r} has unprintable characters; rename it")
-                yield relative, facts
+def _unpacks_to_too_much(archive: Path) -> UserError:
+    return UserError(f"{archive} unpacks to more than {MAX_RATIO} times its size; archives of images should not")
+
+
+class TooFarError(Exception):
+    """More was unpacked than `Limited` allows."""
+
+
+class Limited:
+    """A binary file to read, in which no single read may ask for more than a limit.
+
+    What asks for more is not a reader of files, which go in small blocks, but one that believes a broken or hostile
+    header: "the name of the next file has 600 MB".
+
+    Attributes:
+        last: the bytes that were read last.
+    """
+
+    def __init__(self, file: IO[bytes], at_once: int, furthest: int | None = None) -> None:
+        """Args:
+        file: that reads the bytes.
+        at_once: bytes that a read may ask for.
+        furthest: position that must not be passed; None = none.
+        """
+        self._file = file
+        self._at_once = at_once
+        self._furthest = furthest
+        self._reads_at_end = 0
+        self.last = b""
+
+    def read(self, size: int = -1) -> bytes:
+        # To read "the rest" is fine where that is short, such as a zip's last bytes.
+        rest = size is None or size < 0
+        if not rest and size > self._at_once:
+            raise ValueError(f"a header of more than {self._at_once:,} bytes")
+        wanted = self._at_once + 1 if rest else size
+        blocks = []
+        # In blocks, because a file makes room for all that is asked for before it looks what there is.
+        while wanted > 0 and (block := self._file.read(min(wanted, BLOCK))):
+            blocks.append(block)
+            wanted -= len(block)
+        self.last = blocks[0] if len(blocks) == 1 else b"".join(blocks)
+        if len(self.last) > self._at_once:
+            raise ValueError(f"a header of more than {self._at_once:,} bytes")
+        self._reads_at_end = 0 if self.last or size == 0 else self._reads_at_end + 1
+        if self._reads_at_end > 100:  # tarfile looks for the end of a sparse file's map forever
+            raise ValueError("a header without an end")
+        if self._furthest is not None and self._file.tell() > self._furthest:
+            raise TooFarError
+        return self.last
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        if self._furthest is not None and whence == 0:
+            if offset < self._file.tell():
+                raise ValueError("a header that points back")
+            if offset > self._furthest:
+                raise TooFarError
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+# --- tars ---------------------------------------------------------------------------------------------------------
+
+
+def tar_to_zip(path: Path, target: Path, largest: int | None = None) -> None:
+    """Copy the files of a tar into an uncompressed zip: it can be read by name, and is one file to track.
+
+    Args:
+        largest: bytes that a file in the tar may have; None = MAX_FILE_BYTES.
+
+    Raises:
+        UserError: the tar is damaged, unpacks to far more than it holds, or has an entry that is unsafe, too
+            large or there twice.
+        OSError: the zip can't be written.
+    """
+    guard = Guard(path, largest)
+    with zipfile.ZipFile(target, "w") as archive:
+        for member, copy in tar_members(path):
+            regular = member.isreg() or member.isdir()
+            name = guard.admitted(member.name, regular, member.isdir(), member.size)
+            if name is not None:
+                # A bare ZipInfo has a fixed date, so that the same tar gives the same bytes.
+                info = zipfile.ZipInfo(name)
+                info.file_size = member.size
+                with archive.open(info, "w") as file:
+                    copy(file)
+
+
+def tar_members(path: Path) -> Iterator[tuple[tarfile.TarInfo, Callable[[IO[bytes]], None]]]:
+    """Each entry of a tar, and what copies its bytes to a file before the next one is asked for.
+
+    Raises:
+        UserError: the archive is damaged or unpacks to far more than it holds; also from the calls that copy.
+    """
+    with _unpacked(path) as file:
+        limited: Any = Limited(file, MAX_HEADER_BYTES, _max_unpacked(path))
+        with _reading(path):
+            archive: Any = tarfile.TarFile(fileobj=limited)
+        while True:
+            with _reading(path):
+                member = archive.next()
+                if len(archive.pax_headers) > 1000:
+                    raise ValueError("too many global headers")
+            if member is None:
+                break
+            archive.members.clear()  # tarfile would keep all of them
+
+            def copy(target: IO[bytes], member: tarfile.TarInfo = member) -> None:
+                copied = 0
+                with _reading(path):
+                    source = archive.extractfile(member)
+                while True:
+                    with _reading(path):
+                        # In blocks, because the file below refuses more at once.
+                        block = source.read(BLOCK)
+                        if not block and copied != member.size:
+                            raise EOFError(f"{member.name!r} has {copied:,} bytes of {member.size:,}")
+                    if not block:
+                        break
+                    target.write(block)  # not among the errors of reading: a full disk is no damaged archive
+                    copied += len(block)
+
+            yield member, copy
+        with _reading(path):
+            _check_end(limited)
+
+
+def _unpacked(path: Path) -> IO[bytes]:
+    with path.open("rb") as file:
+        first = file.read(6)
+    for magic, opened in _OPENERS.items():
+        if first.startswith(magic):
+            unpacked: IO[bytes] = opened(path)
+            return unpacked
+    return path.open("rb")
+
+
+def _check_end(file: Limited) -> None:
+    """Hold the archive's end against what tarfile stopped at: to tarfile, a damaged header is the end, too."""
+    if len(file.last) < tarfile.BLOCKSIZE:
+        raise EOFError("it breaks off")
+    if any(file.last):
+        raise ValueError("a damaged header")
+    # Reading to the end has a compressed file's checksum checked.
+    while block := file.read(BLOCK):
+        if any(block):
+            raise ValueError("it goes on after its end mark")
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong in reading a tar into one sentence."""
+    try:
+        yield
+    except TooFarError as error:
+        raise _unpacks_to_too_much(path) from error
+    except Exception as error:  # TarError, EOFError, zlib.error, LZMAError, OSError, ValueError, ...
+        raise UserError(f"{path} is not a whole tar archive ({error}); fetch or make it again") from error

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from graybox.data.sources.archives import Files
 from graybox.data.sources.catalogue import UnreadableError
+from graybox.data.sources.files import Files
 from graybox.errors import UserError
 
 # Named, because Pillow would otherwise try every format it knows, Ghostscript's included.

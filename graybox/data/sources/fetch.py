@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from graybox.data.sources import archives, downloads
+from graybox.data.sources.files import FolderFiles, ZipFiles, fingerprint
 from graybox.errors import UserError
 
 ALLOWED = "the path of a folder, a zip or a tar, or the http(s) URL of a zip or a tar"
@@ -56,12 +57,12 @@ def fetch(
             raise UserError(f"{which} doesn't exist; it should be {ALLOWED}")
         if sha256 is not None:
             raise UserError(f"{which} is a folder; the sha256 beside it is of an archive, and should be null")
-        return {"folder": str(path.resolve()), **archives.fingerprint(path)}
+        return {"folder": str(path.resolve()), **fingerprint(path)}
     except OSError as error:  # a full disk, among others
         raise UserError(f"{which} can't be read or stored ({error.strerror or error})") from error
 
 
-def opened(raw: Path, largest: int | None = None) -> archives.Files:
+def opened(raw: Path, largest: int | None = None) -> FolderFiles | ZipFiles:
     """The files that `fetch` brought to `raw`, as raw/source.json describes them; `largest` is as for `fetch`.
 
     Raises:
@@ -69,17 +70,22 @@ def opened(raw: Path, largest: int | None = None) -> archives.Files:
     """
     facts = json.loads((raw / "source.json").read_text("utf-8"))
     if "folder" not in facts:
-        return archives.ZipFiles(raw / ARCHIVE, largest)
+        return brought(facts, raw, largest)
     root = Path(facts["folder"])
     if not root.is_dir():
         raise UserError(f"{root} is gone, the folder of images; run `dvc repro -f download` to take another")
-    found = archives.fingerprint(root)
+    found = fingerprint(root)
     if any(found[key] != facts[key] for key in found):
         raise UserError(
             f"{root} has changed since the download stage looked at it ({facts['files']:,} files then, "
             f"{found['files']:,} now); run `dvc repro -f download` to take it as it is"
         )
-    return archives.FolderFiles(root)
+    return brought(facts, raw, largest)
+
+
+def brought(facts: dict[str, Any], raw: Path, largest: int | None = None) -> FolderFiles | ZipFiles:
+    """The files that `fetch` has just brought to `raw`, of which it said `facts`; `largest` is as for `fetch`."""
+    return FolderFiles(Path(facts["folder"])) if "folder" in facts else ZipFiles(raw / ARCHIVE, largest)
 
 
 def _kept(archive: Path, name: str, which: str, raw: Path, sha256: str | None, largest: int | None) -> dict[str, Any]:
@@ -97,7 +103,7 @@ def _kept(archive: Path, name: str, which: str, raw: Path, sha256: str | None, l
         if kind == "tar":
             archives.tar_to_zip(archive, unfinished, largest)
         else:
-            archives.ZipFiles(archive, largest)  # a look at every entry, before anything is kept
+            ZipFiles(archive, largest)  # a look at every entry, before anything is kept
             shutil.copyfile(archive, unfinished)
         unfinished.replace(raw / ARCHIVE)
     finally:

@@ -14,9 +14,9 @@ import numpy as np
 
 from graybox.data.params import FolderParams
 from graybox.data.sources import boxes, fetch
-from graybox.data.sources.archives import Files, is_hidden
 from graybox.data.sources.catalogue import Catalogue
 from graybox.data.sources.decode import EXTENSIONS, FileLoader
+from graybox.data.sources.files import Files, is_hidden
 from graybox.data.sources.wordnet import readable_names
 from graybox.errors import UserError
 

@@ -16,9 +16,9 @@ import numpy as np
 
 from graybox.data.params import TinyImagenetParams
 from graybox.data.sources import fetch
-from graybox.data.sources.archives import Files, is_hidden
 from graybox.data.sources.catalogue import Catalogue, UnreadableError
 from graybox.data.sources.decode import FileLoader
+from graybox.data.sources.files import Files, is_hidden
 from graybox.data.sources.wordnet import readable_names
 from graybox.errors import UserError
 
