@@ -19,12 +19,12 @@ import math
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
-from captum.attr import Occlusion
 from torch import Tensor, nn
 
 from graybox.network import inference
@@ -35,10 +35,7 @@ from graybox.occlusion.incremental.engine import job_of
 from graybox.occlusion.incremental.receptive import window_work
 
 PIXELS, WINDOWS, CLASSES, GRAY = (64, 84, 128), (9, 11, 13, 15), 10, 0.5
-NETWORK = ModelParams(
-    conv_layers=4, filters=32, filter_growth=2, kernel_size=3, stride=1, stride_layers="first", max_pool=2,
-    pool_stride=None, fc_layers=2, fc_units=256, batch_norm=True, dropout=0.0, global_average_pool=False,
-)  # fmt: skip
+NETWORK = ModelParams()
 
 Contender = Callable[[], int]
 """Computes windows and says how many."""
@@ -56,15 +53,21 @@ class Counting(nn.Module):
         return self.network(images.contiguous(memory_format=torch.channels_last)).softmax(1)
 
 
-def ours(network: CNN, image: np.ndarray, window: int, engine: str, stride: int = 1) -> Contender:
+def ours(
+    network: CNN, image: np.ndarray, window: int, engine: str, stride: int = 1, batch_size: int | None = None
+) -> Contender:
+    options = {"window": window, "stride": stride, "engine": engine, "batch_size": batch_size}
+
     def run() -> int:
-        found = maps.window_scores(network, image, window=window, stride=stride, fill=GRAY, engine=engine)
+        found = maps.window_scores(network, image, fill=GRAY, **options)
         return found.probabilities.cpu()[..., 0].numel()
 
     return run
 
 
 def captum(network: CNN, image: np.ndarray, window: int, at_once: int, stride: int) -> Contender:
+    from captum.attr import Occlusion
+
     counting, pixels = Counting(network), _pixels(network, image)
 
     @torch.inference_mode()
@@ -99,6 +102,17 @@ def monai(network: CNN, image: np.ndarray, window: int, at_once: int, stride: in
 
 OTHERS = {"Captum": (captum, (1, 16, 64, 256)), "MONAI": (monai, (16, 64))}
 """How each is called, and the numbers of windows at once to choose from."""
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """A context in which a GPU's convolutions don't use TF32: ours never do, so neither may the others."""
+    convolutions = torch.backends.cudnn.conv
+    before, convolutions.fp32_precision = convolutions.fp32_precision, "ieee"
+    try:
+        yield
+    finally:
+        convolutions.fp32_precision = before
 
 
 def _pixels(network: CNN, image: np.ndarray) -> Tensor:
@@ -217,8 +231,7 @@ def main() -> None:
     print(f"{machine(device)}, PyTorch {torch.__version__}, float32")
     if not has_monai():
         print("MONAI is not installed; to have it in the table: pip install monai")
-    # A GPU's convolutions would use TF32; ours never do, so neither may the others.
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+    with full_float32():
         speedups = table(options, device)
     seconds = ten_images(device)
     print("\nMarks, set for two CPU cores")

@@ -61,7 +61,10 @@ def alone(network: CNN, schedule: TrainParams, train: ImageSet, precision: torch
     return epoch
 
 
-def usual(network: CNN, schedule: TrainParams, folder: Path, device: torch.device, workers: int) -> Callable[[], int]:
+def usual(
+    network: CNN, schedule: TrainParams, folder: Path, device: torch.device, workers: int,
+    precision: torch.dtype = torch.float32,
+) -> Callable[[], int]:  # fmt: skip
     size = network.image_size
     augment = transforms.Compose(
         [
@@ -71,8 +74,9 @@ def usual(network: CNN, schedule: TrainParams, folder: Path, device: torch.devic
         ]
     )
     loader = DataLoader(
-        datasets.ImageFolder(folder, augment), schedule.batch_size, shuffle=True, drop_last=True, num_workers=workers
-    )
+        datasets.ImageFolder(folder, augment), schedule.batch_size, shuffle=True, drop_last=True, num_workers=workers,
+        pin_memory=device.type == "cuda", persistent_workers=workers > 0,
+    )  # fmt: skip
     network = network.to(device, memory_format=torch.contiguous_format).train()
     loss_of = nn.CrossEntropyLoss(label_smoothing=schedule.label_smoothing)
     optimizer = torch.optim.SGD(
@@ -82,8 +86,10 @@ def usual(network: CNN, schedule: TrainParams, folder: Path, device: torch.devic
     def epoch() -> int:
         count = 0
         for pixels, labels in loader:
-            pixels, labels = pixels.to(device), labels.to(device)
-            loss = loss_of(network(pixels), labels)
+            pixels, labels = pixels.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+            with inference.autocast(device, precision):
+                scores = network(pixels)
+            loss = loss_of(scores.float(), labels)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

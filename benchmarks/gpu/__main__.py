@@ -1,0 +1,136 @@
+"""What a GPU does: correctness, waits, training, evaluation and occlusion, in one command of at most 8 minutes.
+
+Usage: python -m benchmarks.gpu [--output benchmarks/results] [--photographs FILE.npz] [--minutes 7.5] [--only PART ...]
+       python -m benchmarks.gpu --quick [--device cpu]
+
+The images are drawn, so nothing has to be prepared. The results are in gpu.json and gpu.md of the output folder. Both
+are written again after every row, so nothing measured is lost when a part fails or its time is up. Each part has its
+own time. All speeds are medians after a warm-up, and wait until the GPU has done its work.
+
+With `--photographs` the accuracy against time is that of photographs: uint8 `images` [N, S, S, 3] and `labels` [N] in
+an .npz file; perhaps `test_images` and `test_labels` too, else every fifth image of each class is for testing.
+
+`--quick` only shows that it runs: hardly any images, small ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from benchmarks.gpu import checks, material, speed
+from benchmarks.gpu.record import Record
+from graybox.data.images import ImageSet
+from graybox.errors import UserError
+from graybox.network import inference, training
+
+PARTS = {
+    "engines": 40,
+    "waits": 30,
+    "training": 150,
+    "occlusion": 90,
+    "learning": 60,
+    "evaluation": 30,
+    "accuracy": 60,
+    "graphs": 40,
+}
+"""Seconds for each part, in their order. The graphs are last: an error in one can spoil what follows."""
+
+
+def machine(device: torch.device) -> dict[str, object]:
+    found: dict[str, object] = {"device": training.describe(device, inference.pick_precision("auto", device))}
+    if device.type == "cuda":
+        found["memory"] = f"{torch.cuda.get_device_properties(device).total_memory / 2**30:.0f} GiB"
+        found["cuDNN"] = torch.backends.cudnn.version()
+    return found | {"PyTorch": torch.__version__, "Python": platform.python_version(), "CPU cores": os.cpu_count()}
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of everything.
+
+    Attributes:
+        small, large: pixels of the drawn scenes, and how many of each class for training and for testing.
+        pixels: image sizes for training and evaluation. `maps`: those for occlusion.
+        batches: of training. `count`: images of an epoch where only speed matters.
+        stride: between window centres. `cpu_stride`: where the CPU computes the same map.
+        rates: learning rate of each batch size, for the accuracy against time.
+    """
+
+    small: tuple[int, int, int] = (48, 140, 100)
+    large: tuple[int, int, int] = (84, 240, 50)
+    pixels: tuple[int, ...] = (48, 64, 84)
+    maps: tuple[int, ...] = (48, 84, 128)
+    batches: tuple[int, ...] = (256, 64, 1024)
+    count: int = 16384
+    steps: int = 16
+    stride: int = 1
+    cpu_stride: int = 6
+    at_once: tuple[int, ...] = (64, 256, 1024, 4096)
+    rounds: int = 3
+    short: int = 6
+    seeds: int = 2
+    epochs: tuple[int, ...] = (6, 12, 25, 50)
+    rates: tuple[tuple[int, float], ...] = ((64, 0.03), (256, 0.06))
+
+
+QUICK = Size(
+    small=(32, 8, 4), large=(32, 8, 4), pixels=(32,), maps=(32,), batches=(16,), count=64, steps=2, stride=4,
+    cpu_stride=8, at_once=(64,), rounds=1, short=1, seeds=1, epochs=(1,), rates=((16, 0.03),),
+)  # fmt: skip
+
+
+def run(record: Record, device: torch.device, only: list[str], size: Size, photos: dict[str, ImageSet] | None) -> None:
+    small, large = {}, {}
+
+    def draw() -> None:
+        small.update(material.scenes(*size.small))
+        large.update(material.scenes(*size.large))
+
+    work: dict[str, Callable[[], None]] = {
+        "engines": lambda: checks.engines(record, device, size.maps, size.cpu_stride, size.stride),
+        "waits": lambda: checks.waits(record, device, material.repeated(small["train"], 64 * size.steps), 64),
+        "training": lambda: speed.training(record, device, large["train"], size.pixels, size.batches, size.count),
+        "occlusion": lambda: speed.occlusion(record, device, size.maps, size.at_once, size.rounds, size.stride),
+        "learning": lambda: checks.learning(record, device, small, size.short, size.seeds),
+        "evaluation": lambda: speed.evaluation(record, device, large["test"], size.pixels, size.count),
+        "accuracy": lambda: speed.accuracy_against_time(
+            record, device, photos or large, "photographs" if photos else "scenes", size.epochs, dict(size.rates)
+        ),
+        "graphs": lambda: speed.graphs(record, device, large["train"], size.pixels, size.batches),
+    }
+    # Before anything is asked of CUDA: the drawing processes are forks of this one.
+    record.part("drawing", 60, draw)
+    record.machine = machine(device) | record.machine
+    for name in only:
+        record.part(name, PARTS[name], work[name])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results"), help="folder of gpu.json and gpu.md")
+    parser.add_argument("--photographs", type=Path, help="an .npz file")
+    parser.add_argument("--minutes", type=float, default=7.5, help="for everything")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--device", default="cuda", help="cuda, cuda:1, or cpu to try the machinery")
+    parser.add_argument("--quick", action="store_true", help="hardly any images, small ones: only to see it run")
+    options = parser.parse_args(arguments)
+    try:
+        device = inference.pick_device(options.device)
+        photos = material.photographs(options.photographs) if options.photographs else None
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    record = Record(options.output, 60 * options.minutes)
+    run(record, device, options.only, QUICK if options.quick else Size(), photos)
+    print(f"\n{record.markdown()}\n{options.output}/gpu.json and gpu.md")
+
+
+if __name__ == "__main__":
+    main()
