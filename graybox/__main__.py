@@ -1,4 +1,4 @@
-"""The selected model on any image: python -m graybox occlude photo.jpg"""
+"""The command line: the selected model on any image, and the list of parameters."""
 
 from __future__ import annotations
 
@@ -31,8 +31,16 @@ def main(*arguments: str) -> None:
     command.add_argument("--model", type=Path, default=Path("models/best.safetensors"))
     command.add_argument("--output", type=Path, help="where the panel goes; else beside you, as photo-occlusion.png")
     command.set_defaults(run=occlude)
+    command = commands.add_parser("parameters", help="print docs/parameters.md: every parameter and what it is")
+    command.set_defaults(run=lambda options: print(_reference(), end=""))
     options = parser.parse_args(arguments)
     options.run(options)
+
+
+def _reference() -> str:
+    from graybox.reference import markdown
+
+    return markdown()
 
 
 def occlude(options: argparse.Namespace) -> None:

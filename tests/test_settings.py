@@ -7,6 +7,9 @@ import pytest
 from graybox import settings
 from graybox.errors import UserError
 from graybox.network.params import TrainParams
+from graybox.reference import markdown
+from graybox.schema import Section
+from tests.support.basics import ROOT
 
 
 def changed(values: dict, key: str, value) -> dict:
@@ -163,3 +166,18 @@ def test_every_parameter_of_the_study_has_two_levels_beside_the_baseline(params)
         if factor := params.recipes.parameter_of(name):
             counts[factor] += 1
     assert min(counts.values()) >= 2
+
+
+def test_the_page_of_parameters_is_current():
+    assert (ROOT / "docs/parameters.md").read_text("utf-8") == markdown(), "python -m graybox parameters writes it"
+
+
+def test_every_parameter_says_what_it_is():
+    def fields(section, where):
+        for key, field in section.model_fields.items():
+            if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+                yield from fields(field.annotation, f"{where}{key}.")
+            elif key != "variants":
+                yield f"{where}{key}", field.description
+
+    assert [name for name, said in fields(settings.Params, "") if not said] == []

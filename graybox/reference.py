@@ -1,0 +1,87 @@
+"""docs/parameters.md: every parameter of params.yaml with its default, what is allowed and what it is for."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from pydantic import TypeAdapter
+
+from graybox.schema import Section, shown
+from graybox.settings import Params
+
+HEAD = """# Parameters
+
+What can be set in `params.yaml`, and for one run with `dvc exp run -S section.key=value`. What the file leaves out has
+the default. Written by `python -m graybox parameters > docs/parameters.md`.
+"""
+VARIANTS = """
+## variants
+
+What each variant changes of `model` and `train`, by the variant's name: `conv-3: {model: {conv_layers: 3}}`. The one
+without changes is the baseline. A name is a letter, then letters, digits, - and _.
+"""
+
+
+def markdown() -> str:
+    """The whole page."""
+    parts = [HEAD]
+    for name, field in Params.model_fields.items():
+        parts.append(VARIANTS if name == "variants" else _section(name, field.annotation))
+    return "".join(parts)
+
+
+def _section(name: str, section: Any) -> str:
+    inner = {key: field.annotation for key, field in section.model_fields.items() if _is_section(field.annotation)}
+    about = section.__doc__.strip().splitlines()[0]
+    about = about.removeprefix(f"The section `{name}`").removeprefix(":").strip(" .")
+    text = f"\n## {name}\n" + (f"\n{about[:1].upper()}{about[1:]}.\n" if about else "")
+    if inner:
+        return text + "".join(_section(f"{name}.{key}", kind) for key, kind in inner.items())
+    rows = [f"| `{key}` | {_default(field)} | {_allowed(section, key)} | {_cell(field.description)} |\n"
+            for key, field in section.model_fields.items()]  # fmt: skip
+    return f"{text}\n| key | default | allowed | what it is |\n|---|---|---|---|\n{''.join(rows)}"
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Section)
+
+
+def _default(field: Any) -> str:
+    value = field.default
+    text = "[" + ", ".join(map(shown, value)) + "]" if isinstance(value, list) else shown(value)
+    return f"`{text}`" if len(text) < 30 else f"`{text[:12]}...`"
+
+
+def _allowed(section: type[Section], key: str) -> str:
+    """The field's JSON schema in words."""
+    schema = section.model_json_schema()["properties"][key]
+    if not {"anyOf", "enum", "type"} & schema.keys():  # a validator of our own stands in its place
+        schema = TypeAdapter(section.model_fields[key].annotation).json_schema()
+    limits = _limits(section.model_fields[key])
+    return " or ".join(_words(one, limits) for one in schema.get("anyOf", [schema]))
+
+
+def _limits(field: Any) -> dict[str, float]:
+    """The bounds of a number whose JSON schema has lost them behind a validator."""
+    names = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
+    optional = [one for part in get_args(field.annotation) for one in getattr(part, "__metadata__", ())]
+    constraints = [*field.metadata, *optional]
+    constraints += [inner for one in constraints for inner in getattr(one, "metadata", ())]
+    return {names[name]: getattr(one, name) for one in constraints for name in names if hasattr(one, name)}
+
+
+def _words(schema: dict[str, Any], limits: dict[str, float]) -> str:
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    kinds = {"integer": "whole number", "number": "number", "boolean": "true, false", "string": "text", "null": "null"}
+    if schema.get("type") == "array":
+        return f"list of {_words(schema['items'], {})}s"
+    if schema["type"] == "number":
+        schema = schema | limits
+    bounds = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"}
+    said = [f"{word} {schema[name]:g}" for name, word in bounds.items() if name in schema]
+    return " ".join([kinds[schema["type"]], *said])
+
+
+def _cell(text: str | None) -> str:
+    return (text or "").replace("|", "\\|")
