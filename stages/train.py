@@ -3,11 +3,11 @@
 Usage: python -m stages.train VARIANT
 """
 
+import csv
 import shutil
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from graybox import errors, run
 from graybox.data import images
@@ -27,7 +27,10 @@ def main(variant: str) -> None:
 
         def log(epoch: training.Epoch, seed: int = seed) -> None:
             epochs.append({"seed": seed, **vars(epoch)})  # written after each epoch, for whoever watches
-            pd.DataFrame(epochs).to_csv(curves, index=False, lineterminator="\n")
+            with curves.open("w", newline="") as file:
+                table = csv.DictWriter(file, epochs[0].keys(), lineterminator="\n")
+                table.writeheader()
+                table.writerows(epochs)
 
         fitted = training.fit(
             recipe.model, recipe.train.model_copy(update={"seed": seed}), train, validation, log,
