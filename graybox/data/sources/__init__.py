@@ -1,24 +1,45 @@
-"""Where images come from: each source is a module with `download` and `open`, and yields a Catalogue."""
+"""Where images come from: each source has `download` and `open`, and yields a `Catalogue`.
+
+Only the chosen source's module is loaded, as some of them need libraries that take seconds.
+"""
 
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from graybox.data.sources import folder, generated, mini_imagenet, tiny_imagenet, torchvision_sets
-from graybox.data.sources.catalogue import Catalogue, UnreadableError
 from graybox.errors import UserError
-from graybox.schema import Section
+
+if TYPE_CHECKING:
+    from graybox.data.sources.catalogue import Catalogue, UnreadableError
+    from graybox.schema import Section
 
 __all__ = ["Catalogue", "UnreadableError", "download", "open"]
 
-_SOURCES = {
-    "scenes": generated,
-    "mini_imagenet": mini_imagenet,
-    "tiny_imagenet": tiny_imagenet,
-    "folder": folder,
-    **torchvision_sets.SOURCES,
+# The module of each key of `sources` in params.yaml. One of several sources has them by name, in `SOURCES`.
+_MODULES = {
+    "scenes": "generated",
+    "mini_imagenet": "mini_imagenet",
+    "tiny_imagenet": "tiny_imagenet",
+    "cifar10": "torchvision_sets",
+    "cifar100": "torchvision_sets",
+    "fashion_mnist": "torchvision_sets",
+    "folder": "folder",
 }
+
+
+def __getattr__(name: str) -> Any:
+    """`Catalogue` and `UnreadableError`, loaded when first asked for (PEP 562)."""
+    if name in ("Catalogue", "UnreadableError"):
+        return getattr(import_module("graybox.data.sources.catalogue"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _source(name: str) -> Any:
+    module = import_module(f"graybox.data.sources.{_MODULES[name]}")
+    return module.SOURCES[name] if hasattr(module, "SOURCES") else module
 
 
 def download(name: str, options: Section, raw: Path, partial: Path) -> dict:
@@ -40,7 +61,7 @@ def download(name: str, options: Section, raw: Path, partial: Path) -> dict:
         raw.mkdir(parents=True, exist_ok=True)
         # It is there only while what it describes is: an earlier one doesn't describe half of something new.
         (raw / "source.json").unlink(missing_ok=True)
-        facts = {"source": name, **_SOURCES[name].download(options, raw, partial)}
+        facts = {"source": name, **_source(name).download(options, raw, partial)}
         unfinished = raw / "source.json.part"
         unfinished.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", "utf-8")
         unfinished.replace(raw / "source.json")
@@ -61,4 +82,4 @@ def open(name: str, options: Section, raw: Path, seed: int) -> Catalogue:
         found = "nothing"
     if found != name:
         raise UserError(f"{raw} holds {found} where data.source is {name}; run `dvc repro download` first")
-    return _SOURCES[name].open(options, raw, seed)
+    return _source(name).open(options, raw, seed)
