@@ -16,7 +16,7 @@ def main() -> None:
     split = schema.load(SelectParams).split
     table = comparison.read("report/comparison.csv")
     variant = comparison.best(table, split)
-    row = table.set_index("variant").loc[variant]
+    row = comparison.row_of(table, variant)
     seed = int(row["best_seed"])
     choice = {
         "variant": variant,

@@ -15,6 +15,9 @@ from graybox.statistics import paired, tables
 from graybox.statistics.intervals import share
 from graybox.study.variants import FACTORS, Variants
 
+# A difference with its intervals: the figures by name, or a row of the table.
+Row = Mapping[str, float] | pd.Series
+
 # Columns of numbers that some rows have nothing to say in: the baseline's, or all where each variant has one seed.
 SPARSE = ("difference", "difference_low", "difference_high", "p_value", "seeds_low", "seeds_high", "test_accuracy_sd")
 
@@ -76,7 +79,12 @@ def read(path: Path | str) -> pd.DataFrame:
 def best(frame: pd.DataFrame, split: str) -> str:
     """The variant with the highest accuracy on a split; a tie goes to the lower loss, then to the earlier row."""
     ranked = frame.sort_values([f"{split}_accuracy", f"{split}_loss"], ascending=[False, True], kind="stable")
-    return ranked["variant"].iloc[0]
+    return str(ranked["variant"].iloc[0])
+
+
+def row_of(frame: pd.DataFrame, variant: str) -> pd.Series:
+    """The variant's row of the table."""
+    return frame[frame["variant"] == variant].iloc[0]
 
 
 def readable(frame: pd.DataFrame) -> pd.DataFrame:
@@ -137,7 +145,7 @@ def sentences(variants: Variants, frame: pd.DataFrame) -> list[str]:
     return found + [f"{parameter}, against the baseline's: {'; '.join(said)}." for parameter, said in others.items()]
 
 
-def in_words(row: Mapping[str, float], note: str = "") -> str:
+def in_words(row: Row, note: str = "") -> str:
     """One difference with its intervals and p-value, and before it "no difference found" where that is so.
 
     Args:
@@ -152,7 +160,7 @@ def in_words(row: Mapping[str, float], note: str = "") -> str:
     return f"{unsure}{value} points (95% CI {interval}; p {paired.p_words(row['p_value'], equals='= ')}{note})"
 
 
-def doubt(row: Mapping[str, float]) -> str:
+def doubt(row: Row) -> str:
     """What keeps a difference, a row as for `in_words`, from being claimed, in words; empty if nothing does."""
     if not (row["p_value"] < 0.05 and row["difference_low"] * row["difference_high"] > 0):  # NaN is no evidence
         return "no difference found"
@@ -200,7 +208,7 @@ def factor_levels(variants: Variants, frame: pd.DataFrame) -> dict[str, pd.DataF
     for factor, names in groups.items():
         rows = by_name.loc[names]
         rows = rows.assign(
-            level=[_level(variants, row, by_name.loc[baseline], factor) for _, row in rows.iterrows()],
+            level=[_level(variants, row, row_of(frame, baseline), factor) for _, row in rows.iterrows()],
             is_baseline=rows["variant"] == baseline,
         )
         levels[factor] = rows.sort_values("level", key=lambda column: column.map(_level_order), kind="stable")
@@ -233,7 +241,7 @@ def learning_curves(files: Mapping[str, Path]) -> pd.DataFrame:
     return frame[["variant", *frame.columns.drop("variant")]]
 
 
-def _difference(row: Mapping[str, float]) -> str:
+def _difference(row: Row) -> str:
     """In points, as "+4.1 (2.0 to 6.2)"; empty for the baseline."""
     if pd.isna(row["difference"]):
         return ""
@@ -241,7 +249,7 @@ def _difference(row: Mapping[str, float]) -> str:
     return f"{value:+.1f} ({low:.1f} to {high:.1f})"
 
 
-def _over_seeds(row: Mapping[str, float]) -> str:
+def _over_seeds(row: Row) -> str:
     """The interval over seeds in points, as "0.3 to 5.3"; empty where there is none."""
     if pd.isna(row["seeds_low"]):
         return ""

@@ -42,7 +42,7 @@ def sentences(
         choice: what `combine.Choice.record` gave. `split`: what the best variant is best on.
     """
     single = comparison.best(frame[frame["variant"] != COMBINED], split)
-    row = frame.set_index("variant").loc[COMBINED]
+    row = comparison.row_of(frame, COMBINED)
     found = [_made_of(choice)]
     same = next((name for name in variants if variants[name] == variants[COMBINED]), COMBINED)
     if same not in (COMBINED, choice["baseline"]):
@@ -55,10 +55,10 @@ def sentences(
     if comparison.best(frame, split) == COMBINED:
         found.append(f"combined is the best of all on {split}.")
         if unsure := _unsure(choice):
-            noise = f"the noise of the {choice['validation_images']:,} validation images (the 95% interval includes 0)"
-            found.append(f"Within {noise} is the gain of {_listed(unsure)}.")
+            within = f"the noise of the {choice['validation_images']:,} validation images (the 95% interval includes 0)"
+            found.append(f"Within {within} is the gain of {_listed(unsure)}.")
         return found
-    winner = frame.set_index("variant").loc[single]
+    winner = comparison.row_of(frame, single)
     lost = winner[f"{split}_accuracy"] - row[f"{split}_accuracy"]
     if lost == 0:
         sooner = "earlier of the two" if winner[f"{split}_loss"] == row[f"{split}_loss"] else "one with the lower loss"
@@ -119,8 +119,9 @@ def _reasons(
     """Why `combined` may have lost to `single`: only what the study's figures speak for, beyond validation's noise."""
     reasons = []
     taken, unsure = _taken(choice), _unsure(choice)
-    rows = frame.set_index("variant")
-    accuracy, epochs = rows.loc[single, "validation_accuracy"], int(rows.loc[COMBINED, "epochs"])
+    row = comparison.row_of(frame, COMBINED)
+    accuracy, other = row["validation_accuracy"], comparison.row_of(frame, single)["validation_accuracy"]
+    epochs = int(row["epochs"])
     if unsure:
         reasons.append(
             f"luck in the choice: {len(unsure)} of its {len(taken)} levels ({_listed(unsure)}) "
@@ -128,17 +129,17 @@ def _reasons(
             f"{choice['validation_images']:,} validation images includes 0"
         )
     gains = [level["gain"] for level in taken]
-    together = rows.loc[COMBINED, "validation_accuracy"] - choice["baseline_accuracy"]
+    together = accuracy - choice["baseline_accuracy"]
     if len(taken) > 1 and together < sum(level["gain_low"] for level in taken):
         alone = _listed([f"{100 * gain:+.1f}" for gain in gains])
         reasons.append(
             f"interactions: the parameters were tried one at a time, where they gained {alone} points on validation; "
             f"together they gained {100 * together:+.1f}, less than the lower ends of their intervals add up to"
         )
-    if split == "test" and rows.loc[COMBINED, "validation_accuracy"] > accuracy + noise:
+    if split == "test" and accuracy > other + noise:
         reasons.append(
             f"the splits disagree: on validation, by which its levels were chosen, combined has "
-            f"{rows.loc[COMBINED, 'validation_accuracy']:.1%} and {single} {accuracy:.1%}"
+            f"{accuracy:.1%} and {single} {other:.1%}"
         )
     others = len(frame) - 1
     if split == "test" and others > 1:
