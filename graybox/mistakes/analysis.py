@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Unpack
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from graybox.mistakes.label_suspects import LabelSuspects, recalibrated, suspect
 from graybox.mistakes.neighbours import Neighbours, answers_and_features, nearest
 from graybox.mistakes.reasons import explain
 from graybox.network.cnn import CNN
+from graybox.network.inference import Views
 
 NEIGHBOURS = 10
 UNUSUAL, AGREEING = 0.25, 0.5
@@ -47,7 +49,7 @@ def analyse(
     splits: Mapping[str, ImageSet],
     networks: Mapping[str, np.ndarray],
     reliance: pd.DataFrame,
-    **views: int,
+    **views: Unpack[Views],
 ) -> Analysis:
     """Explain a network's mistakes on the test split.
 

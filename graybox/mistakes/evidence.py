@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.stats import entropy
 
 from graybox.data.images import ImageSet
@@ -172,7 +173,7 @@ def pictures(test: ImageSet, train: ImageSet, correct: np.ndarray) -> pd.DataFra
     return found.assign(ordinary=fits)
 
 
-def _spread(rows: np.ndarray) -> np.ndarray:
+def _spread(rows: NDArray[np.intp]) -> NDArray[np.intp]:
     """At most REFERENCE_PER_CLASS of the rows, evenly spread."""
     places = np.linspace(0, len(rows) - 1, min(len(rows), REFERENCE_PER_CLASS)).round().astype(int)
     return rows[np.unique(places)]

@@ -8,6 +8,7 @@ import numpy as np
 from cleanlab.count import get_confident_thresholds
 from cleanlab.filter import find_label_issues
 from cleanlab.rank import get_label_quality_scores
+from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize_scalar
 from scipy.special import softmax
 from scipy.stats import chi2, poisson_binom
@@ -81,14 +82,15 @@ def temperature(probabilities: np.ndarray, labels: np.ndarray, *, greatest: bool
         scaled = recalibrated(probabilities, float(np.exp(log_temperature)))
         return float(-np.log(np.maximum(scaled[np.arange(len(labels)), labels], 1e-12)).sum())
 
-    low, high = np.log(0.05), np.log(20)
-    best = minimize_scalar(loss, bounds=(low, high), method="bounded").x
+    low, high = float(np.log(0.05)), float(np.log(20))
+    best = float(minimize_scalar(loss, bounds=(low, high), method="bounded").x)
     if greatest:
         rejected = loss(best) + chi2.ppf(0.95, df=1) / 2
         best = brentq(lambda x: loss(x) - rejected, best, high) if loss(high) > rejected else high
     return float(np.exp(best))
 
 
-def recalibrated(probabilities: np.ndarray, by: float) -> np.ndarray:
+def recalibrated(probabilities: np.ndarray, by: float) -> NDArray[np.float64]:
     """The probabilities with their logits divided by a temperature, float64 [N, classes]."""
-    return softmax(np.log(np.maximum(probabilities, 1e-12, dtype=np.float64)) / by, axis=1)
+    logits: NDArray[np.float64] = np.log(np.maximum(probabilities, 1e-12, dtype=np.float64))
+    return softmax(logits / by, axis=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from graybox.network import inference
 from graybox.network.cnn import CNN
+from graybox.network.inference import Views
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Neighbours:
     similarity: np.ndarray
 
 
-def answers_and_features(model: CNN, images: np.ndarray, **views: int) -> tuple[np.ndarray, np.ndarray]:
+def answers_and_features(model: CNN, images: np.ndarray, **views: Unpack[Views]) -> tuple[np.ndarray, np.ndarray]:
     """Class probabilities, and what enters the last fully connected layer with each image's scaled to length 1.
 
     Args:

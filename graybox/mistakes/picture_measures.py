@@ -117,4 +117,5 @@ def _place_among(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
     if not len(reference):
         return np.full(len(values), np.nan)
     ordered = np.sort(reference)
-    return sum(np.searchsorted(ordered, values, side) for side in ("left", "right")) / (2 * len(ordered))
+    smaller, no_larger = np.searchsorted(ordered, values, "left"), np.searchsorted(ordered, values, "right")
+    return (smaller + no_larger) / (2 * len(ordered))

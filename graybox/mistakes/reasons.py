@@ -15,7 +15,7 @@ import pandas as pd
 from scipy.stats import binomtest, fisher_exact
 
 from graybox.mistakes.reasons_table import CORRECT
-from graybox.mistakes.traits import KINDS, LABEL, PICTURE, TRAITS, Trait
+from graybox.mistakes.traits import KINDS, LABEL, PICTURE, TRAITS, Row, Trait
 from graybox.statistics import paired
 from graybox.statistics.intervals import percent, share
 
@@ -94,8 +94,8 @@ def explain(evidence: pd.DataFrame, labels: LabelSuspects) -> tuple[pd.DataFrame
     found = _corrected([_finding(trait, present[trait.name], evidence, labels) for trait in TRAITS])
     if any(one.kind == LABEL and one.finding == SUPPORTED for one in found):
         # These have their reason: of another class's picture the label's usual size or brightness says nothing.
-        rest = np.where(labels.suspect, np.nan, 1.0)
-        usable = {t.name: present[t.name] * (1 if t.kind == LABEL else rest) for t in TRAITS}
+        others = np.where(labels.suspect, np.nan, 1.0)
+        usable = {t.name: present[t.name] * (1 if t.kind == LABEL else others) for t in TRAITS}
         found = _corrected([_finding(trait, usable[trait.name], evidence, labels) for trait in TRAITS])
     tier = {KINDS[place]: place for place in range(len(KINDS))}
     # A sort that keeps the order of TRAITS where strengths are equal, or say nothing of a cause.
@@ -121,7 +121,7 @@ def explain(evidence: pd.DataFrame, labels: LabelSuspects) -> tuple[pd.DataFrame
     mistakes = mistakes.sort_values("predicted_probability", ascending=False, kind="stable", ignore_index=True)
     counts = mistakes["reason"].value_counts()
     table = pd.DataFrame([{**asdict(one), "named": int(counts.get(one.reason, 0))} for one in found])
-    rest = {"reason": NONE, "title": NONE_TITLE, "kind": "", "compared_with": "", "finding": ""}
+    rest: dict[str, object] = {"reason": NONE, "title": NONE_TITLE, "kind": "", "compared_with": "", "finding": ""}
     rest |= {"mistakes": int(counts.get(NONE, 0)), "known": len(mistakes), "named": int(counts.get(NONE, 0))}
     return mistakes, pd.concat([table, pd.DataFrame([rest])], ignore_index=True)
 
@@ -139,12 +139,13 @@ def _finding(trait: Trait, present: np.ndarray, evidence: pd.DataFrame, labels: 
     else:
         finding = UNSUPPORTED
         if trait.tested == "correct":
-            p_value = float(fisher_exact([[a, b], [c, d]], alternative="greater").pvalue)
+            p_value = float(fisher_exact(np.array([[a, b], [c, d]]), alternative="greater").pvalue)
             strength = 1 - without / failing if a and b + d else np.nan
         elif trait.tested == "expected":
             suspects = int(labels.suspect.sum())
             p_value, strength = labels.p_value, 1 - labels.expected / suspects if suspects else np.nan
         else:
+            assert trait.control, f"the trait {trait.name} is tested against a control, and has none"
             # A sign test: images that both give back, or neither, say nothing of which does more.
             instead = wrong & known & (trait.control(evidence) == 1)
             only, control_only = int((wrong & with_it & ~instead).sum()), int((instead & ~with_it).sum())
@@ -173,14 +174,14 @@ def _corrected(found: list[Finding]) -> list[Finding]:
     return corrected
 
 
-def _sentence(trait: Trait, finding: Finding, row: dict) -> str:
+def _sentence(trait: Trait, finding: Finding, row: Row) -> str:
     said = f"{trait.title}: {trait.says(row)}"
     if trait.tested == "correct" and trait.kind == PICTURE:
         said += f" (of such images {percent(finding.failing)} fail, of the others {percent(finding.failing_without)})"
     return said
 
 
-def _no_reason(row: dict) -> str:
+def _no_reason(row: Row) -> str:
     place = "second" if row["rank"] == 2 else f"number {row['rank']}"
     return (
         f"{NONE_TITLE}: the true class is {place} with {percent(row['true_probability'])}, "

@@ -81,7 +81,7 @@ def _given_back(hidden: str) -> Callable[[pd.DataFrame], np.ndarray]:
     """Whether hiding gives the true class back, which neither the image as it is nor the one without its object had."""
 
     def applies(frame: pd.DataFrame) -> np.ndarray:
-        before, after = np.maximum(frame["p_as_is"], frame["p_box_hidden"]), frame[hidden]
+        before, after = frame[["p_as_is", "p_box_hidden"]].max(axis=1, skipna=False), frame[hidden]
         return _where((after >= RECOGNISED) & (after - before >= RISE), before, after)
 
     return applies

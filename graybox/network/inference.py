@@ -4,12 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypedDict, Unpack
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from graybox.errors import UserError
+
+
+class Views(TypedDict, total=False):
+    """Which views of an image a network is asked about, as `probabilities` takes them."""
+
+    flip: bool
+    shift: int
+
+
+class Options(TypedDict, total=False):
+    """How a network is run, as `class_scores` takes it."""
+
+    batch_size: int | None
+    precision: torch.dtype
 
 
 def pick_device(name: str | torch.device) -> torch.device:
@@ -38,7 +54,7 @@ def pick_precision(name: str, device: torch.device) -> torch.dtype:
 
 def _does_bf16_well(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         # torch has no public question for this; without these instructions bf16 is emulated and slower than fp32.
         checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
@@ -103,8 +119,8 @@ def class_scores(
 
 
 def probabilities(
-    model: nn.Module, images: np.ndarray | Tensor, *, flip: bool = False, shift: int = 0, **options
-) -> np.ndarray:
+    model: nn.Module, images: np.ndarray | Tensor, *, flip: bool = False, shift: int = 0, **options: Unpack[Options]
+) -> NDArray[np.float32]:
     """Class probabilities of uint8 images [N, H, W, 3], as float32 [N, classes].
 
     Args:
@@ -114,7 +130,10 @@ def probabilities(
         options: as for `class_scores`.
     """
     views = _views(images, flip, shift)
-    return np.mean([class_scores(model, view, **options).softmax(dim=1).numpy() for view in views], axis=0)
+    mean: NDArray[np.float32] = np.mean(
+        [class_scores(model, view, **options).softmax(dim=1).numpy() for view in views], axis=0
+    )
+    return mean
 
 
 def _views(images: np.ndarray | Tensor, flip: bool, shift: int) -> Iterator[np.ndarray | Tensor]:
