@@ -91,17 +91,17 @@ def reading(summary: pd.DataFrame) -> str:
     """
     said: dict[str, list[str]] = {}
     together = summary[(summary["region"] == ALL_PARTS) & (summary["kind"] == KINDS["distance_of_changed"])]
-    for row in together.itertuples():
-        beyond = f"{row.excess:.3f} beyond the place, 95% CI {row.excess_low:.3f} to {row.excess_high:.3f}"
-        apart = f"difference {row.difference:.3f}, 95% CI {row.difference_low:.3f} to {row.difference_high:.3f}"
-        if math.isnan(row.difference_low):
-            verdict, figures = "unknown", f"difference {row.difference:.3f}"
-        elif row.difference_low > 0:
-            verdict, figures = "more" if row.excess_low > 0 else "place", beyond
+    for _, row in together.iterrows():
+        difference, low, high = row["difference"], row["difference_low"], row["difference_high"]
+        if math.isnan(low):
+            verdict, figures = "unknown", f"difference {difference:.3f}"
+        elif low > 0:
+            verdict = "more" if row["excess_low"] > 0 else "place"
+            figures = f"{row['excess']:.3f} beyond the place, 95% CI {row['excess_low']:.3f} to {row['excess_high']:.3f}"
         else:
-            verdict, figures = "less" if row.difference_high < 0 else "no", apart
+            verdict, figures = "less" if high < 0 else "no", f"difference {difference:.3f}, 95% CI {low:.3f} to {high:.3f}"
         said.setdefault(verdict, []).append(
-            f"in the {row.layer} ({row.distance:.3f} against {row.random:.3f}, {figures})"
+            f"in the {row['layer']} ({row['distance']:.3f} against {row['random']:.3f}, {figures})"
         )
     openings = {
         "more": "hiding the same part of the object changes features more consistently than hiding random parts of it, "

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,7 +32,8 @@ LEAST_SIDE = 3  # pixels of a box, so that a third of it is a pixel
 LAST_CONV, LAST_MAPS = "last conv layer", "last conv layer's map totals"
 LAST_FC, SCORES = "last hidden fc layer", "class scores"
 
-Features = Callable[[nn.Module, Tensor], dict[str, Tensor]]
+# Of the kind of network that the function knows.
+Features = Callable[[Any, Tensor], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)

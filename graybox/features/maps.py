@@ -79,7 +79,7 @@ def project(model: CNN, image: np.ndarray, feature_map: int, method: Method = "g
     with torch.inference_mode(False), torch.enable_grad(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Setting backward hooks on ReLU activations")
         pixels = _pixels(model, image[None]).requires_grad_()
-        found = methods[method](_MapEnergy(model, feature_map)).attribute(pixels)
+        found: Tensor = methods[method](_MapEnergy(model, feature_map)).attribute(pixels)
     return found[0].detach().permute(1, 2, 0).float().cpu().numpy()
 
 
