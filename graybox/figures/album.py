@@ -50,7 +50,8 @@ def _study(root: Path) -> Drawn:
 
     recipes = variants.load(root / "data/settings", root / "data/combined.yaml")
     table, curves = comparison.read(root / "report/comparison.csv"), tables.read(root / "plots/curves.csv")
-    by_seed = tables.read(root / "report/seeds.csv").groupby("variant")["test_accuracy"].apply(np.array).to_dict()
+    seeds = tables.read(root / "report/seeds.csv").groupby("variant")["test_accuracy"]
+    by_seed = {str(variant): accuracies.to_numpy() for variant, accuracies in seeds}
     levels = comparison.factor_levels(recipes, table)
     fronts = {cost: comparison.pareto_front(table[cost], table["test_accuracy"]) for cost in ("macs", "train_seconds")}
     yield "accuracy_by_parameter.png", study.accuracy_by_parameter(levels, by_seed), 110

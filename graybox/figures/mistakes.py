@@ -68,7 +68,7 @@ def reason_page(
     """
     shown = mistakes.head(most)
     rows = max(1, -(-len(shown) // 2))
-    axes = _page(2 * CARD_WIDTH + 0.2, rows * CARD_HEIGHT + 0.75)
+    figure, axes = _page(2 * CARD_WIDTH + 0.2, rows * CARD_HEIGHT + 0.75)
     axes.text(0.15, 0.12, textwrap.fill(headline, 150), fontsize=10.5, va="top")
     for place, (_, mistake) in enumerate(shown.iterrows()):
         down, across = divmod(place, 2)
@@ -89,7 +89,7 @@ def reason_page(
             )
     if not len(shown):
         axes.text(0.15, 0.9, "No test image.", fontsize=9, va="top")
-    return axes.figure
+    return figure
 
 
 def headline(finding: pd.Series, total: int) -> str:
@@ -114,7 +114,7 @@ def confused_pairs_chart(
     """
     pairs, side, gap = pairs.head(most), 0.68, 0.26
     group = each * (side + 0.04)
-    axes = _page(4 * group + 3 * gap + 0.3, max(1, len(pairs)) * (side + 0.42) + 0.5)
+    figure, axes = _page(4 * group + 3 * gap + 0.3, max(1, len(pairs)) * (side + 0.42) + 0.5)
     title = "Most confused pairs: the mistakes between examples of both classes" if len(pairs) else "No confused pairs"
     axes.text(0.15, 0.1, title, fontsize=11, va="top")
     names, order = list(test.class_names), np.argsort(-sure, kind="stable")
@@ -129,7 +129,7 @@ def confused_pairs_chart(
             axes.text(left, top - 0.05, f"{said} ({len(rows)})", fontsize=8, color=colour, va="bottom")
             for at, row in enumerate(rows[:each]):
                 _picture(axes, test.images[row], left + at * (side + 0.04), top, side, test.boxes[row])
-    return axes.figure
+    return figure
 
 
 def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
@@ -209,13 +209,13 @@ def mistakes_gallery(images: ImageSet, wrong: pd.DataFrame, columns: int = 6) ->
     return figure
 
 
-def _page(width: float, height: float) -> Axes:
-    """One pair of axes in inches over the whole figure, from its upper left corner: hundreds of axes take seconds."""
+def _page(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure, and axes in inches over the whole of it, from its upper left corner: hundreds of axes take seconds."""
     figure = Figure(figsize=(width, height))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     axes.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
-    return axes
+    return figure, axes
 
 
 def _picture(

@@ -15,6 +15,8 @@ from matplotlib.patches import Patch, Rectangle
 from graybox.figures.style import colours, draw_box, short
 
 if TYPE_CHECKING:  # a picture needs no network, only what one said
+    from matplotlib.typing import ColorType
+
     from graybox.occlusion.confidence import OcclusionMap
     from graybox.reliance.experiment import Experiment
 
@@ -66,7 +68,7 @@ def occlusion_panel(experiment: Experiment) -> Figure:
         axes.set(xticks=[], yticks=[], xlim=size[:2], ylim=size[2:])
         draw_box(axes, box)
     patches.set_axis_off()
-    answer = found.unoccluded.argmax()
+    answer = int(found.unoccluded.argmax())
     verb = "recognised" if answer == found.label else f"taken for {short(experiment.class_names[answer])}"
     figure.suptitle(
         f"{experiment.name}: {true}, {verb}, probability {found.unoccluded[found.label]:.1%}; "
@@ -149,7 +151,8 @@ def _class_map(axes: Axes, found: OcclusionMap, class_names: Sequence[str]) -> N
     labels, counts = np.unique(found.predicted, return_counts=True)
     by_area = labels[np.argsort(-counts, kind="stable")]
     named = [found.label, *(label for label in by_area if label != found.label)][:MOST_CLASSES_NAMED]
-    palette = ["#dddddd", *colours(MOST_CLASSES_NAMED - 1, "Dark2")][: len(named)]
+    palette: list[ColorType] = ["#dddddd", *colours(MOST_CLASSES_NAMED - 1, "Dark2")]
+    palette = palette[: len(named)]
     places = np.full(found.predicted.shape, len(named))
     for place, label in enumerate(named):
         places[found.predicted == label] = place

@@ -30,7 +30,7 @@ def draw_box(axes: Axes, box: np.ndarray) -> None:
         axes.add_patch(Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, color=BOX, linewidth=1.5))
 
 
-def colours(count: int, name: str = "tab20") -> list[tuple[float, ...]]:
+def colours(count: int, name: str = "tab20") -> list[tuple[float, float, float, float]]:
     """The first colours of one of matplotlib's lists."""
     return [colormaps[name](place) for place in range(count)]
 
