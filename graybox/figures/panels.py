@@ -151,8 +151,7 @@ def _class_map(axes: Axes, found: OcclusionMap, class_names: Sequence[str]) -> N
     labels, counts = np.unique(found.predicted, return_counts=True)
     by_area = labels[np.argsort(-counts, kind="stable")]
     named = [found.label, *(label for label in by_area if label != found.label)][:MOST_CLASSES_NAMED]
-    palette: list[ColorType] = ["#dddddd", *colours(MOST_CLASSES_NAMED - 1, "Dark2")]
-    palette = palette[: len(named)]
+    palette: list[ColorType] = ["#dddddd", *colours(len(named) - 1, "Dark2")]
     places = np.full(found.predicted.shape, len(named))
     for place, label in enumerate(named):
         places[found.predicted == label] = place
