@@ -175,5 +175,5 @@ def pictures(test: ImageSet, train: ImageSet, correct: np.ndarray) -> pd.DataFra
 
 def _spread(rows: NDArray[np.intp]) -> NDArray[np.intp]:
     """At most REFERENCE_PER_CLASS of the rows, evenly spread."""
-    places = np.linspace(0, len(rows) - 1, min(len(rows), REFERENCE_PER_CLASS)).round().astype(int)
+    places: NDArray[np.intp] = np.linspace(0, len(rows) - 1, min(len(rows), REFERENCE_PER_CLASS)).round().astype(int)
     return rows[np.unique(places)]
