@@ -92,14 +92,13 @@ def reading(summary: pd.DataFrame) -> str:
     said: dict[str, list[str]] = {}
     together = summary[(summary["region"] == ALL_PARTS) & (summary["kind"] == KINDS["distance_of_changed"])]
     for _, row in together.iterrows():
-        difference, low, high = row["difference"], row["difference_low"], row["difference_high"]
+        low, high = row["difference_low"], row["difference_high"]
         if math.isnan(low):
-            verdict, figures = "unknown", f"difference {difference:.3f}"
+            verdict, figures = "unknown", f"difference {row['difference']:.3f}"
         elif low > 0:
-            verdict = "more" if row["excess_low"] > 0 else "place"
-            figures = f"{row['excess']:.3f} beyond the place, 95% CI {row['excess_low']:.3f} to {row['excess_high']:.3f}"
+            verdict, figures = "more" if row["excess_low"] > 0 else "place", _figure(row, "excess", " beyond the place")
         else:
-            verdict, figures = "less" if high < 0 else "no", f"difference {difference:.3f}, 95% CI {low:.3f} to {high:.3f}"
+            verdict, figures = "less" if high < 0 else "no", f"difference {_figure(row, 'difference')}"
         said.setdefault(verdict, []).append(
             f"in the {row['layer']} ({row['distance']:.3f} against {row['random']:.3f}, {figures})"
         )
@@ -115,3 +114,8 @@ def reading(summary: pd.DataFrame) -> str:
     sentence, classes = "; ".join(clauses), int(together["classes"].max())
     scale = f"sign distance of the features that change, 0 to 1, over {classes} class{'es' * (classes != 1)}"
     return f"{sentence[0].upper()}{sentence[1:]} [{scale}]."
+
+
+def _figure(row: pd.Series, name: str, of_what: str = "") -> str:
+    """A figure of the summary with its interval."""
+    return f"{row[name]:.3f}{of_what}, 95% CI {row[f'{name}_low']:.3f} to {row[f'{name}_high']:.3f}"
