@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from graybox.occlusion.evidence import FLAT, MapEvidence
 from graybox.reliance.rule import BOTH, CONTEXT, MIXED, OBJECT
@@ -28,7 +28,7 @@ CANNOT = "What this answer rests on cannot be told."
 def commentary(
     found: OcclusionMap,
     evidence: MapEvidence,
-    interventions: pd.Series | Mapping[str, object] | None,
+    interventions: pd.Series | Mapping[str, Any] | None,
     class_names: Sequence[str],
 ) -> str:
     """What to say under an image's panel.
@@ -85,7 +85,7 @@ def _map(found: OcclusionMap, evidence: MapEvidence, class_names: Sequence[str])
     return said
 
 
-def _interventions(row: pd.Series | Mapping[str, object], true_class: str) -> str:
+def _interventions(row: pd.Series | Mapping[str, Any], true_class: str) -> str:
     verdict = VERDICT.get(str(row["verdict"]), CANNOT)
     return (
         f"With the whole object hidden {true_class} keeps {percent(row['p_box_hidden'])}, with all else hidden "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from graybox.occlusion.evidence import map_evidence
 from graybox.occlusion.fills import fill_picture
 from graybox.occlusion.maps import occlusion_map
 from graybox.occlusion.params import OcclusionParams
+from graybox.reliance import rule
 from graybox.reliance.experiment import Experiment
 
 PATCHES = 9
@@ -28,7 +30,7 @@ def examine(
     *,
     name: str,
     box: np.ndarray | None = None,
-    interventions: Mapping[str, object] | None = None,
+    interventions: Mapping[str, Any] | None = None,
     search: tuple[np.ndarray, Peaks] | None = None,
     exclude: int | None = None,
     on_windows: Callable[[int], object] = lambda count: None,
@@ -88,10 +90,9 @@ def examine_row(
             no row in it.
         peaks: of all of the split's images; the top patches are taken from the others.
     """
-    own = judged[judged["row"] == row]
     return examine(
         model, images.images[row], int(images.labels[row]), params, name=images.files[row], box=images.boxes[row],
-        interventions=None if own.empty else own.iloc[0].to_dict(), search=(images.images, peaks), exclude=row,
+        interventions=rule.of_image(judged, row), search=(images.images, peaks), exclude=row,
         on_windows=on_windows,
     )  # fmt: skip
 

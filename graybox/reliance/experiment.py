@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +43,7 @@ class Experiment:
     maps: dict[int, OcclusionMap]
     window: int
     evidence: MapEvidence
-    interventions: Mapping[str, object] | None
+    interventions: Mapping[str, Any] | None
     feature_map: int
     features: np.ndarray
     projection: np.ndarray
@@ -99,9 +100,9 @@ def load(path: Path | str) -> list[Experiment]:
 def _restored(group: dict[str, np.ndarray]) -> Experiment:
     facts = json.loads(str(group.pop("facts")))
     facts["evidence"] = MapEvidence(**facts["evidence"])
-    own = {name: group.pop(name) for name in ARRAYS}
+    own: dict[str, Any] = {name: group.pop(name) for name in ARRAYS}
     patches = [group.pop(name) for name in [name for name in group if name.startswith("patch_")]]
-    maps: dict[int, dict[str, np.ndarray]] = {}
+    maps: dict[int, dict[str, Any]] = {}
     for key, array in group.items():
         window, _, name = key.partition("_")
         maps.setdefault(int(window), {})[name] = array if array.ndim else array.item()

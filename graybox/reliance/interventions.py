@@ -11,12 +11,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Unpack
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from graybox.data.images import ImageSet
 from graybox.network import inference
+from graybox.network.inference import Options
 from graybox.occlusion.fills import Fill, fill_picture
 
 NAMES = ("as_is", "box_hidden", "context_hidden", "control")
@@ -41,14 +44,14 @@ class Interventions:
         left_out: how many images have no box, or one that leaves nothing inside it or outside.
     """
 
-    rows: np.ndarray
-    labels: np.ndarray
-    as_is: np.ndarray
-    box_hidden: np.ndarray
-    context_hidden: np.ndarray
-    control: np.ndarray
-    box_share: np.ndarray
-    equal_area: np.ndarray
+    rows: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    as_is: NDArray[np.float32]
+    box_hidden: NDArray[np.float32]
+    context_hidden: NDArray[np.float32]
+    control: NDArray[np.float32]
+    box_share: NDArray[np.float64]
+    equal_area: NDArray[np.bool_]
     left_out: int
 
     def __len__(self) -> int:
@@ -56,18 +59,18 @@ class Interventions:
 
     @property
     def classes(self) -> int:
-        return self.as_is.shape[1]
+        return int(self.as_is.shape[1])
 
     @property
     def chance(self) -> float:
         """What the best constant answer reaches: the most frequent class's share of the images."""
         return float(np.bincount(self.labels).max() / len(self)) if len(self) else math.nan
 
-    def true_probabilities(self) -> dict[str, np.ndarray]:
+    def true_probabilities(self) -> dict[str, NDArray[np.float64]]:
         """The true class's probability under each of NAMES, float64 [N]; the control's is the mean of its sides."""
         return {name: _over_sides(np.take_along_axis(p, label, -1)[..., 0]) for name, p, label in self._with_labels()}
 
-    def baselines(self) -> dict[str, np.ndarray]:
+    def baselines(self) -> dict[str, NDArray[np.float64]]:
         """What images of other classes give the image's class under each of NAMES, on average: float64 [N].
 
         Hidden parts make many networks say one and the same class; of that class's images it says nothing. Where all
@@ -82,21 +85,22 @@ class Interventions:
             found[name] = np.where(others > 0, given, 1 / self.classes)[self.labels]
         return found
 
-    def correct(self) -> dict[str, np.ndarray]:
+    def correct(self) -> dict[str, NDArray[np.float64]]:
         """Whether the answer is right, float64 [N] of 0 and 1; the control's is the share of its sides."""
         return {name: _over_sides(p.argmax(-1) == label[..., 0]) for name, p, label in self._with_labels()}
 
-    def _with_labels(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    def _with_labels(self) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.int64]]]:
         for name in NAMES:
-            probabilities = getattr(self, name)
+            probabilities: NDArray[np.float32] = getattr(self, name)
             yield name, probabilities, self.labels.reshape(-1, *[1] * (probabilities.ndim - 1))
 
 
-def _over_sides(values: np.ndarray) -> np.ndarray:
-    return values.mean(axis=tuple(range(1, values.ndim)), dtype=np.float64)
+def _over_sides(values: np.ndarray) -> NDArray[np.float64]:
+    mean: NDArray[np.float64] = values.mean(axis=tuple(range(1, values.ndim)), dtype=np.float64)
+    return mean
 
 
-def box_mask(box: np.ndarray, height: int, width: int) -> np.ndarray:
+def box_mask(box: np.ndarray, height: int, width: int) -> NDArray[np.bool_]:
     """bool [height, width]: the pixels that a box x0, y0, x1, y1 (half-open, in pixels) touches; none for NaN."""
     mask = np.zeros((height, width), dtype=bool)
     if not np.isnan(box).any():
@@ -107,7 +111,7 @@ def box_mask(box: np.ndarray, height: int, width: int) -> np.ndarray:
     return mask
 
 
-def context_masks(mask: np.ndarray) -> np.ndarray:
+def context_masks(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The context pixels nearest to each side, as many as the box has: bool [4, H, W], in the order of SIDES.
 
     Whole rows (or columns) of the context are taken from the side on, and of the last one as much as is needed, half
@@ -133,7 +137,7 @@ def context_masks(mask: np.ndarray) -> np.ndarray:
     return found.reshape(len(SIDES), height, width)
 
 
-def hide(image: np.ndarray, mask: np.ndarray, picture: np.ndarray) -> np.ndarray:
+def hide(image: NDArray[np.uint8], mask: NDArray[np.bool_], picture: np.ndarray) -> NDArray[np.uint8]:
     """The image with another picture showing where the mask is set.
 
     Args:
@@ -153,7 +157,7 @@ def intervene(
     *,
     fill: Fill = "gray",
     gray: float = 0.5,
-    **options,
+    **options: Unpack[Options],
 ) -> Interventions:
     """Hide the object box, everything else, and an equal area of context in every image that has a box.
 
@@ -184,7 +188,9 @@ def intervene(
     )
 
 
-def _pictures(images: ImageSet, rows: np.ndarray, fill: Fill, gray: float, at_once: int = 256) -> Iterator[np.ndarray]:
+def _pictures(
+    images: ImageSet, rows: NDArray[np.intp], fill: Fill, gray: float, at_once: int = 256
+) -> Iterator[NDArray[np.uint8]]:
     """uint8 [7 * n, H, W, 3] for so many images at a time."""
     for start in range(0, len(rows), at_once):
         pictures = []

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -122,10 +122,16 @@ def per_image(interventions: Interventions, evidence: Mapping[int, MapEvidence] 
     baselines = zip(*(interventions.baselines()[name] for name in ("as_is", "box_hidden", "context_hidden")))
     frame["verdict"] = [
         judge_image(
-            one.p, one.p_box_hidden, one.p_context_hidden,
-            classes=interventions.classes, correct=one.correct, baselines=nothing,
-            evidence=(evidence or {}).get(one.row),
+            one["p"], one["p_box_hidden"], one["p_context_hidden"],
+            classes=interventions.classes, correct=one["correct"], baselines=nothing,
+            evidence=(evidence or {}).get(one["row"]),
         )
-        for one, nothing in zip(frame.itertuples(), baselines)
+        for one, nothing in zip(frame.to_dict("records"), baselines)
     ]  # fmt: skip
     return frame
+
+
+def of_image(judged: pd.DataFrame, row: int) -> dict[str, Any] | None:
+    """An image's row of what `per_image` gave, by column; None where it has none, having no usable box."""
+    own = judged[judged["row"] == row]
+    return None if own.empty else {str(name): value for name, value in own.iloc[0].items()}
