@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -25,20 +26,21 @@ class OcclusionMap:
         unoccluded_activation: the same for the image as it is, or None.
     """
 
-    confidence: np.ndarray
-    predicted: np.ndarray
-    rows: np.ndarray
-    columns: np.ndarray
-    unoccluded: np.ndarray
+    confidence: NDArray[np.float32]
+    predicted: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    unoccluded: NDArray[np.float32]
     label: int
     window: int
-    activation: np.ndarray | None = None
+    activation: NDArray[np.float32] | None = None
     unoccluded_activation: float | None = None
 
     @property
-    def drop(self) -> np.ndarray:
+    def drop(self) -> NDArray[np.float32]:
         """float32 [h, w]: how much of the true class's probability the window takes away (negative: it gives some)."""
-        return self.unoccluded[self.label] - self.confidence
+        drop: NDArray[np.float32] = self.unoccluded[self.label] - self.confidence
+        return drop
 
     @property
     def lowest(self) -> tuple[int, int]:
@@ -53,7 +55,7 @@ class OcclusionMap:
     def summary(self, class_names: Sequence[str]) -> dict[str, object]:
         """The map in a few figures: probabilities 0..1, positions in pixels."""
         row, column = self.lowest
-        answer = self.unoccluded.argmax()
+        answer = int(self.unoccluded.argmax())
         return {
             "true_class": class_names[self.label],
             "predicted_class": class_names[answer],
@@ -61,6 +63,6 @@ class OcclusionMap:
             "lowest_probability": float(self.confidence.min()),
             "lowest_row": row,
             "lowest_column": column,
-            "class_there": class_names[self.predicted.flat[self.confidence.argmin()]],
+            "class_there": class_names[int(self.predicted.flat[self.confidence.argmin()])],
             "share_of_windows_misclassified": float((self.predicted != self.label).mean()),
         }

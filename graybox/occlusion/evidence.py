@@ -7,7 +7,7 @@ map's highest point lie on the object?
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -135,5 +135,5 @@ def summarize(evidence: Sequence[MapEvidence], *, resamples: int = 2000, seed: i
     )
 
 
-def _of(figure, values: list[float]) -> float:
+def _of(figure: Callable[[list[float]], np.floating], values: list[float]) -> float:
     return float(figure(values)) if values else math.nan

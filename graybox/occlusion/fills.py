@@ -6,13 +6,15 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
 Fill = Literal["gray", "mean", "blur", "noise"]
 FILLS: tuple[str, ...] = get_args(Fill)
 
 
-def fill_picture(image: np.ndarray, fill: Fill = "gray", gray: float = 0.5) -> np.ndarray:
+def fill_picture(image: NDArray[np.uint8], fill: Fill = "gray", gray: float = 0.5) -> NDArray[np.float32]:
     """What shows where `image` is hidden.
 
     Args:
@@ -25,19 +27,19 @@ def fill_picture(image: np.ndarray, fill: Fill = "gray", gray: float = 0.5) -> n
     Returns:
         float32 [H, W, 3] in 0..1.
     """
-    pixels = image.astype(np.float32) / 255
+    pixels = image.astype(np.float32) / np.float32(255)
     height, width = image.shape[:2]
     if fill == "gray":
         return np.full_like(pixels, gray)
     if fill == "mean":
-        return np.broadcast_to(pixels.mean((0, 1)), pixels.shape).copy()
+        return np.full_like(pixels, pixels.mean((0, 1)))
     if fill == "blur":
         sigma = max(height, width) / 16
         # As far as the kernel may reach without leaving the picture's reflection.
         reach = min(round(3 * sigma), min(height, width) - 1)
-        blurred = gaussian_blur(torch.from_numpy(pixels).permute(2, 0, 1), [2 * reach + 1] * 2, [sigma] * 2)
+        blurred: Tensor = gaussian_blur(torch.from_numpy(pixels).permute(2, 0, 1), [2 * reach + 1] * 2, [sigma] * 2)
         return blurred.permute(1, 2, 0).numpy()
     if fill == "noise":
         order = np.random.default_rng(0).permutation(height * width)
-        return pixels.reshape(-1, 3)[order].reshape(pixels.shape)
+        return pixels.reshape(-1, 3)[order].reshape(height, width, 3)
     raise ValueError(f"fill is {fill!r}; allowed: {', '.join(FILLS)}")

@@ -95,7 +95,8 @@ class Job:
     @cached_property
     def _along(self) -> tuple[list[Extents], list[Extents]]:
         axes = zip(self.size, (self.rows, self.columns))
-        return tuple(extents(self.params, size, centres, self.window, border=False) for size, centres in axes)
+        down, across = (extents(self.params, size, centres, self.window, border=False) for size, centres in axes)
+        return down, across
 
     def pace(self, depth: int, step: int) -> int:
         """Positions with centres every `step` pixels lie alike on all grids of strides, if so many steps apart.
