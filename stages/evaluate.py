@@ -37,7 +37,7 @@ def main(variant: str) -> None:
     predictions = Path("data/combined.npz" if variant == "combined" else f"data/predictions/{variant}.npz")
     for folder in (predictions.parent, Path("metrics")):
         folder.mkdir(parents=True, exist_ok=True)
-    np.savez(predictions, **answers)
+    np.savez(predictions, test=answers["test"], validation=answers["validation"])
     Path(f"metrics/{variant}.json").write_text(json.dumps(row, indent=1) + "\n")
     print(f"{variant}: {row['test_accuracy']:.1%} of the test images, {row['validation_accuracy']:.1%} of validation")
 

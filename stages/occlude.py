@@ -27,7 +27,7 @@ def main() -> None:
     with tqdm(total=windows, desc="occlude", unit=" windows", unit_scale=True, disable=None) as bar:
         found = [examine.examine_row(network, test, int(row), params, judged, peaks, bar.update) for row in rows]
 
-    np.savez("data/occlusion.npz", **experiment.arrays(found))
+    np.savez("data/occlusion.npz", **experiment.arrays(found))  # type: ignore[arg-type]  # none is called allow_pickle
     summary = pd.DataFrame([one.summary() for one in found])
     summary.round(6).to_csv("report/occlusion.csv", index=False, lineterminator="\n")
     print("report/occlusion.csv")
