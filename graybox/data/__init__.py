@@ -1,4 +1,6 @@
-"""The images: from any source to one memory-mapped array with a table, duplicates and all.
+"""The images: from any source to one memory-mapped array and a table of what each image is.
 
-`sources` reads what people have, `scenes` draws what needs no download, `prepare` decodes and splits, `images` is
-what every other room sees of it: an `ImageSet`."""
+`sources` reads the data sets that people have, `scenes` draws pictures that need no download, and `prepare` decodes,
+resizes, splits and removes duplicates. `images` is all that the other rooms use: an `ImageSet` of pictures, labels,
+boxes and names. `params` has the sections `data` and `sources` of params.yaml.
+"""

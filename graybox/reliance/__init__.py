@@ -1,1 +1,6 @@
-"""Object or context: hide either, judge by a rule, say it in words, and all that is asked of one image."""
+"""Object or surroundings: what the network's answers rest on.
+
+`interventions` hides the object, or everything else, in test images; `rule` turns what is left into a verdict, for one
+image and for all; `verdict` adds the intervals and the sentence. `examine` asks all of this of one image, `experiment`
+keeps what was found, and `commentary` says it in words. `params` has the section `reliance`.
+"""
