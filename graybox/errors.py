@@ -12,12 +12,19 @@ class UserError(Exception):
     """A mistake in the parameters or the data: one sentence that names it and says what is allowed."""
 
 
+class ParameterError(UserError):
+    """A mistake in the value of a parameter; the sentence begins with the parameter's name, as `sources.folder.path`.
+
+    The library does not know where the value was written down; a stage does, and says so with `within`.
+    """
+
+
 @contextmanager
-def within(where: str) -> Iterator[None]:
-    """A context that begins a UserError's sentence with where the mistake stands, such as "params.yaml: "."""
+def within(where: str, kind: type[UserError] = UserError) -> Iterator[None]:
+    """A context that begins an error's sentence with where the mistake stands, such as "params.yaml: "."""
     try:
         yield
-    except UserError as error:
+    except kind as error:
         raise UserError(f"{where}{error}") from error
 
 
@@ -36,3 +43,7 @@ def run(main: Callable[..., None], *arguments: str) -> None:
         main(*given)
     except UserError as error:
         sys.exit(f"error: {error}")
+    except ModuleNotFoundError as error:
+        if (error.name or "graybox").startswith(("graybox", "stages")):
+            raise
+        sys.exit(f"error: {error.name} is not installed; `pip install graybox[study]` brings all that the study needs")

@@ -35,5 +35,6 @@ def device(path: Path | str = "params.yaml") -> torch.device:
     """
     from graybox.network.inference import pick_device  # loads torch, which the schema alone does not need
 
+    name = load(RunParams, path).device
     with within(f"{path}: run."):
-        return pick_device(load(RunParams, path).device)
+        return pick_device(name)

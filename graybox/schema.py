@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NoReturn, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from graybox.errors import UserError, within
@@ -59,6 +58,8 @@ def read(path: Path | str = "params.yaml") -> dict[str, Any]:
     Raises:
         UserError: the file is missing, is not YAML, or is not a mapping.
     """
+    import yaml  # which parameters made in Python do without
+
     try:
         # The C parser, where this PyYAML has it: params.yaml is read by every stage.
         raw = yaml.load(Path(path).read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))

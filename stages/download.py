@@ -9,7 +9,8 @@ from graybox.data import params, sources
 def main() -> None:
     data, source = params.load()
     # What is unfinished lies outside data/raw, which is emptied before each run.
-    facts = sources.download(data.source, source, Path("data/raw"), partial=Path("data/downloads"))
+    with errors.within("params.yaml: ", errors.ParameterError):
+        facts = sources.download(data.source, source, Path("data/raw"), partial=Path("data/downloads"))
     size = f": {facts['bytes'] / 1e6:,.1f} MB" if "bytes" in facts else ""
     print(f"{data.source}: {facts.get('archive') or facts.get('folder') or 'nothing to download'}{size}")
     if "note" in facts:

@@ -10,8 +10,9 @@ from graybox.data.prepare import prepare
 
 def main() -> None:
     data, source = params.load()
-    catalogue = sources.open(data.source, source, Path("data/raw"), data.seed)
-    prepared = prepare(catalogue, data, source.image_size, Path("data/prepared"))
+    with errors.within("params.yaml: ", errors.ParameterError):
+        catalogue = sources.open(data.source, source, Path("data/raw"), data.seed)
+        prepared = prepare(catalogue, data, source.image_size, Path("data/prepared"))
     Path("metrics").mkdir(exist_ok=True)
     row = summary.metrics(json.loads(Path("data/prepared/summary.json").read_text("utf-8")))
     Path("metrics/data.json").write_text(json.dumps(row, indent=1) + "\n")

@@ -1,5 +1,7 @@
 """A stage called by hand, wrongly: one line, exit code 1, and nothing done."""
 
+import sys
+
 import pytest
 
 from graybox import errors
@@ -34,6 +36,31 @@ def test_the_command_lines_arguments_are_counted_too(monkeypatch, main, given, m
     with pytest.raises(SystemExit) as stopped:
         errors.run(main)
     assert stopped.value.code == message
+
+
+def test_a_missing_package_is_one_line_that_says_what_brings_it(monkeypatch):
+    def needy(variant: str) -> None:
+        import captum  # noqa: F401
+
+    monkeypatch.setitem(sys.modules, "captum", None)
+    with pytest.raises(SystemExit) as stopped:
+        errors.run(needy, "baseline")
+    assert stopped.value.code == (
+        "error: captum is not installed; `pip install graybox[study]` brings all that the study needs"
+    )
+
+
+def test_a_stage_says_where_a_parameter_stands_and_a_file_keeps_its_own_name():
+    with (
+        pytest.raises(errors.UserError, match=r"^params\.yaml: sources\.folder\.path is"),
+        errors.within("params.yaml: ", errors.ParameterError),
+    ):
+        raise errors.ParameterError("sources.folder.path is null")
+    with (
+        pytest.raises(errors.UserError, match=r"^photos\.zip is"),
+        errors.within("params.yaml: ", errors.ParameterError),
+    ):
+        raise errors.UserError("photos.zip is not a whole zip archive")
 
 
 def test_a_faulty_stage_shows_where_it_failed():

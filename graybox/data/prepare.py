@@ -24,7 +24,7 @@ from graybox.data.images import BOX_COLUMNS, SPLITS
 from graybox.data.params import DataParams
 from graybox.data.sources.catalogue import Catalogue, Load, UnreadableError
 from graybox.data.sources.decode import square
-from graybox.errors import UserError
+from graybox.errors import ParameterError, UserError
 
 CHUNK = 64  # images for a worker at a time
 MAX_SHOWN = 50  # unreadable files in a message
@@ -169,17 +169,17 @@ def choose_classes(catalogue: Catalogue, wanted: int | list[str] | None) -> list
         return list(range(have))
     if isinstance(wanted, int):
         if wanted > have:
-            raise UserError(f"params.yaml: data.classes is {wanted}; the source has {have}, so 2 to {have} are allowed")
+            raise ParameterError(f"data.classes is {wanted}; the source has {have}, so 2 to {have} are allowed")
         return list(range(wanted))
     label_of = {key: label for label, key in enumerate(catalogue.class_keys)}
     label_of |= {name: label for label, name in enumerate(catalogue.class_names)}
     for name in wanted:
         if name not in label_of:
             some = ", ".join(catalogue.class_names[:20]) + ", ..." * (have > 20)
-            raise UserError(f"params.yaml: data.classes: the source has no class {name!r}; allowed: {some}")
+            raise ParameterError(f"data.classes: the source has no class {name!r}; allowed: {some}")
     labels = list(dict.fromkeys(label_of[name] for name in wanted))
     if len(labels) < 2:
-        raise UserError(f"params.yaml: data.classes names one class twice, {wanted}; at least 2 are needed")
+        raise ParameterError(f"data.classes names one class twice, {wanted}; at least 2 are needed")
     return labels
 
 
@@ -332,11 +332,10 @@ def _write_lines(path: Path, lines: list[str]) -> None:
     path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
 
 
-def _too_many_unreadable(chosen: pd.DataFrame, reasons: dict[int, str], allowed: int) -> UserError:
+def _too_many_unreadable(chosen: pd.DataFrame, reasons: dict[int, str], allowed: int) -> ParameterError:
     shown = [f"\n  {chosen['file'][row]}: {reason}" for row, reason in list(reasons.items())[:MAX_SHOWN]]
-    return UserError(
-        f"params.yaml: data.max_unreadable is {allowed}, and more images than that can't be decoded; the first are:"
-        + "".join(shown)
+    return ParameterError(
+        f"data.max_unreadable is {allowed}, and more images than that can't be decoded; the first are:" + "".join(shown)
     )
 
 

@@ -11,7 +11,6 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from captum.attr import Deconvolution, GuidedBackprop
 from torch import Tensor, nn
 
 from graybox.network.cnn import CNN
@@ -73,6 +72,8 @@ def project(model: CNN, image: np.ndarray, feature_map: int, method: Method = "g
     Returns:
         float32 [H, W, 3], signed, of no particular unit: only its pattern means something. Zero where the map is.
     """
+    from captum.attr import Deconvolution, GuidedBackprop  # which all else here does not need
+
     methods = {"guided": GuidedBackprop, "deconvnet": Deconvolution}
     if method not in methods:
         raise ValueError(f"method is {method!r}; allowed: {', '.join(get_args(Method))}")

@@ -6,7 +6,6 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-import yaml
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from graybox import schema
@@ -204,6 +203,8 @@ class Recipe(Section):
 
     def save(self, path: Path | str) -> None:
         """Write every parameter, the defaults too: the file changes exactly when the network would."""
+        import yaml
+
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(yaml.safe_dump(self.model_dump(), sort_keys=False), encoding="utf-8")
 

@@ -28,7 +28,7 @@ from graybox.data.sources import archives, fetch
 from graybox.data.sources.catalogue import UnreadableError
 from graybox.data.sources.decode import EXTENSIONS
 from graybox.data.sources.files import Files, is_hidden
-from graybox.errors import UserError
+from graybox.errors import ParameterError, UserError
 
 ALLOWED = (
     "null, a CSV file with the columns file, x0, y0, x1, y1, or a folder, a zip or a tar of PASCAL VOC's XML files"
@@ -101,7 +101,7 @@ def download(location: str | None, key: str, raw: Path, partial: Path) -> dict[s
                 writer.writerow((row.where, row.file, row.class_, *row.box))
                 count += 1
         if not count:
-            raise UserError(f"params.yaml: {key} is {location!r}, which has no boxes; it should be {ALLOWED}")
+            raise ParameterError(f"{key} is {location!r}, which has no boxes; it should be {ALLOWED}")
         unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -144,7 +144,7 @@ def _rows(location: str, key: str, partial: Path) -> Iterator[_Row]:
     on_web = location.lower().startswith(("http://", "https://"))
     path = Path(location).expanduser()
     if not on_web and (not location or not path.exists()):
-        raise UserError(f"params.yaml: {key} is {location!r}, which doesn't exist; it should be {ALLOWED}")
+        raise ParameterError(f"{key} is {location!r}, which doesn't exist; it should be {ALLOWED}")
     if not on_web and path.is_file() and archives.kind(path) is None:
         yield from _rows_of_csv(path, key)
         return
@@ -162,13 +162,13 @@ def _rows(location: str, key: str, partial: Path) -> Iterator[_Row]:
 
 def _rows_of_csv(path: Path, key: str) -> Iterator[_Row]:
     if path.stat().st_size > MAX_CSV_BYTES:
-        raise UserError(f"params.yaml: {key}: {path} has more than the {MAX_CSV_BYTES >> 20} MB allowed")
+        raise ParameterError(f"{key}: {path} has more than the {MAX_CSV_BYTES >> 20} MB allowed")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
             missing = [column for column in COLUMNS if column not in (reader.fieldnames or [])]
             if missing:
-                raise UserError(f"params.yaml: {key}: {path} has no column {missing[0]}; it should be {ALLOWED}")
+                raise ParameterError(f"{key}: {path} has no column {missing[0]}; it should be {ALLOWED}")
             for row in reader:
                 where = f"{path}, line {reader.line_num}"
                 name = (row["file"] or "").replace("\\", "/").strip().removeprefix("./")
@@ -177,7 +177,7 @@ def _rows_of_csv(path: Path, key: str) -> Iterator[_Row]:
                 box = _box([row[column] for column in COLUMNS[1:]], where)
                 yield _Row(where, name, (row.get("class") or "").strip(), box)
     except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"params.yaml: {key}: {path} is not a CSV file ({error}); it should be {ALLOWED}") from error
+        raise ParameterError(f"{key}: {path} is not a CSV file ({error}); it should be {ALLOWED}") from error
 
 
 def _rows_of_xml(files: Files, name: str, where: str) -> Iterator[_Row]:

@@ -23,7 +23,7 @@ from graybox.data.sources.catalogue import Catalogue, UnreadableError
 from graybox.data.sources.decode import EXTENSIONS, FileLoader
 from graybox.data.sources.files import Files, FolderFiles, ZipFiles, is_hidden
 from graybox.data.sources.wordnet import readable_names
-from graybox.errors import UserError
+from graybox.errors import ParameterError, UserError
 
 KEY = "sources.mini_imagenet.path"
 PARTS = ("train", "val", "test")
@@ -51,7 +51,7 @@ def download(options: MiniImagenetParams, raw: Path, partial: Path) -> dict[str,
     if not tables:
         _, pickled = _found(files, ".pkl")
         if not pickled:
-            raise UserError(f"params.yaml: {KEY} has no files of mini-ImageNet; it should have {ALLOWED}")
+            raise ParameterError(f"{KEY} has no files of mini-ImageNet; it should have {ALLOWED}")
         _convert(files, pickled, raw, partial)
         (raw / fetch.ARCHIVE).unlink(missing_ok=True)  # all of it is in the array now
         return {**facts, "form": "pickles", "note": _note(list(pickled))}
@@ -91,7 +91,7 @@ def _found(files: Files, extension: str) -> tuple[str, dict[str, str]]:
         tops = {top for top in tops if any(name.startswith(f"{top}images/") for name in visible)}
     if len(tops) > 1:
         shown = ", ".join(sorted(top or "./" for top in tops))
-        raise UserError(f"params.yaml: {KEY} has the files of mini-ImageNet in {shown}; one folder should have them")
+        raise ParameterError(f"{KEY} has the files of mini-ImageNet in {shown}; one folder should have them")
     top = tops.pop() if tops else None
     return top or "", {part: top + name for part, name in names.items() if top is not None and top + name in visible}
 
@@ -114,14 +114,14 @@ def catalogue(files: Files) -> Catalogue:
     table_of_class: dict[str, str] = {}
     for table in tables.values():
         for number, (file, wnid) in enumerate(_lines(files, table), start=2):
-            where = f"params.yaml: {KEY}: {table}, line {number}"
+            where = f"{KEY}: {table}, line {number}"
             if table_of_class.setdefault(wnid, table) != table:
-                raise UserError(
+                raise ParameterError(
                     f"{where} has the class {wnid}, which {table_of_class[wnid]} has too; "
                     "a class should be in one of them"
                 )
             if file in label_of_file:
-                raise UserError(f"{where} has the image {file} a second time; each should be listed once")
+                raise ParameterError(f"{where} has the image {file} a second time; each should be listed once")
             label_of_file[file] = wnid
 
     there = {name for name in files.names if not is_hidden(name)}
@@ -129,7 +129,7 @@ def catalogue(files: Files) -> Catalogue:
     listed = sorted(label_of_file.items(), key=lambda pair: pair[1])
     pictures = [(f"images/{file}", wnid) for file, wnid in listed if f"{top}images/{file}" in there]
     if not pictures:
-        raise UserError(f"params.yaml: {KEY}: none of the images that the CSV files list is in {top}images/")
+        raise ParameterError(f"{KEY}: none of the images that the CSV files list is in {top}images/")
     keys = sorted({wnid for _, wnid in pictures})
     label_of = {wnid: label for label, wnid in enumerate(keys)}
     images = {name for name in there if name.startswith(f"{top}images/") and name.lower().endswith(EXTENSIONS)}
@@ -152,18 +152,22 @@ def catalogue(files: Files) -> Catalogue:
 
 def _lines(files: Files, table: str) -> list[list[str]]:
     """A CSV file's rows without the header: file and WordNet id."""
-    where = f"params.yaml: {KEY}: {table}"
+    where = f"{KEY}: {table}"
     try:
         text = files.read(table).decode("utf-8-sig")
         header, *rows = csv.reader(io.StringIO(text))
     except (UnreadableError, UnicodeDecodeError, csv.Error, ValueError) as error:
-        raise UserError(f"{where} can't be read as a CSV file; it should have the columns filename,label") from error
+        raise ParameterError(
+            f"{where} can't be read as a CSV file; it should have the columns filename,label"
+        ) from error
     if header != _HEADER:
         shown = ",".join(header)[:60]
-        raise UserError(f"{where} begins with {shown!r}; its first line should be {','.join(_HEADER)}")
+        raise ParameterError(f"{where} begins with {shown!r}; its first line should be {','.join(_HEADER)}")
     for number, row in enumerate(rows, start=2):
         if row and (len(row) != 2 or not all(row)):
-            raise UserError(f"{where}, line {number} should be a file's name and its class, with a comma between them")
+            raise ParameterError(
+                f"{where}, line {number} should be a file's name and its class, with a comma between them"
+            )
     return [row for row in rows if row]
 
 
@@ -260,5 +264,5 @@ def _rows(rows: Any, where: str) -> np.ndarray:
     if isinstance(rows, list | tuple) and all(type(row) is int and abs(row) < 1 << 62 for row in rows):
         rows = np.array(rows, np.int64)
     if not isinstance(rows, np.ndarray) or rows.dtype.kind not in "iu" or rows.ndim != 1 or not len(rows):
-        raise UserError(f"{where} should be a list of row numbers")
+        raise ParameterError(f"{where} should be a list of row numbers")
     return rows.astype(np.int64)

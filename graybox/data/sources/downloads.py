@@ -8,7 +8,7 @@ from pathlib import Path
 import requests
 from tqdm import tqdm
 
-from graybox.errors import UserError
+from graybox.errors import ParameterError
 
 BLOCK = 1 << 16  # bytes written at a time: what a broken connection loses at most
 
@@ -38,13 +38,13 @@ def download(url: str, where: str, allowed: str, part: Path) -> None:
                 forget(part)  # it is of another file
                 return download(url, where, allowed, part)
             if not reply.ok:
-                raise UserError(f"{where} can't be downloaded ({reply.status_code} {reply.reason})")
+                raise ParameterError(f"{where} can't be downloaded ({reply.status_code} {reply.reason})")
             if reply.headers.get("Content-Type", "").startswith("text/html"):
-                raise UserError(f"{where} is a web page; {allowed}")
+                raise ParameterError(f"{where} is a web page; {allowed}")
             if reply.status_code != (206 if done else 200):
                 done = 0
                 if reply.status_code != 200:
-                    raise UserError(f"{where} can't be downloaded (the server answers with {reply.status_code})")
+                    raise ParameterError(f"{where} can't be downloaded (the server answers with {reply.status_code})")
             length = reply.headers.get("Content-Length", "")
             whole = done + int(length) if re.fullmatch("[0-9]{1,15}", length) else None
             if not done:
@@ -59,10 +59,10 @@ def download(url: str, where: str, allowed: str, part: Path) -> None:
                     file.write(block)
                     bar.update(len(block))
     except requests.RequestException as error:
-        raise UserError(f"{where} can't be downloaded ({_reason(error)}); try again later") from error
+        raise ParameterError(f"{where} can't be downloaded ({_reason(error)}); try again later") from error
     got = part.stat().st_size
     if whole not in (None, got):
-        raise UserError(f"{where} gave {got:,} of {whole:,} bytes; try again, to go on from there")
+        raise ParameterError(f"{where} gave {got:,} of {whole:,} bytes; try again, to go on from there")
 
 
 def forget(part: Path) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from graybox.data.sources import archives, downloads
+from graybox.data.sources import archives
 from graybox.data.sources.files import FolderFiles, ZipFiles, fingerprint
-from graybox.errors import UserError
+from graybox.errors import ParameterError, UserError
 
 ALLOWED = "the path of a folder, a zip or a tar, or the http(s) URL of a zip or a tar"
 ARCHIVE = "archive.zip"
@@ -45,8 +45,8 @@ def fetch(
         UserError: `location` isn't what is allowed, can't be read, or isn't what `sha256` says.
     """
     if not location:
-        raise UserError(f"params.yaml: {key} is {'null' if location is None else 'empty'}; it should be {ALLOWED}")
-    which = f"params.yaml: {key} is {location!r}, which"
+        raise ParameterError(f"{key} is {'null' if location is None else 'empty'}; it should be {ALLOWED}")
+    which = f"{key} is {location!r}, which"
     try:
         if location.lower().startswith(("http://", "https://")):
             return _from_web(location, key, which, raw, partial, sha256, largest)
@@ -54,12 +54,12 @@ def fetch(
         if path.is_file():
             return _kept(path, path.name, which, raw, sha256, largest)
         if not path.is_dir():
-            raise UserError(f"{which} doesn't exist; it should be {ALLOWED}")
+            raise ParameterError(f"{which} doesn't exist; it should be {ALLOWED}")
         if sha256 is not None:
-            raise UserError(f"{which} is a folder; the sha256 beside it is of an archive, and should be null")
+            raise ParameterError(f"{which} is a folder; the sha256 beside it is of an archive, and should be null")
         return {"folder": str(path.resolve()), **fingerprint(path)}
     except OSError as error:  # a full disk, among others
-        raise UserError(f"{which} can't be read or stored ({error.strerror or error})") from error
+        raise ParameterError(f"{which} can't be read or stored ({error.strerror or error})") from error
 
 
 def opened(raw: Path, largest: int | None = None) -> FolderFiles | ZipFiles:
@@ -92,11 +92,11 @@ def _kept(archive: Path, name: str, which: str, raw: Path, sha256: str | None, l
     """Copy an archive into `raw`, as a zip that is safe to read."""
     kind = archives.kind(archive)
     if kind is None:
-        raise UserError(f"{which} is neither a zip nor a tar; it should be {ALLOWED}")
+        raise ParameterError(f"{which} is neither a zip nor a tar; it should be {ALLOWED}")
     with archive.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if sha256 not in (None, digest):
-        raise UserError(f"{which} has the sha256 {digest}; the sha256 beside it is {sha256}, and should agree")
+        raise ParameterError(f"{which} has the sha256 {digest}; the sha256 beside it is {sha256}, and should agree")
     # Under another name until it is whole, so that what breaks off isn't taken for it.
     unfinished = raw / f"{ARCHIVE}.part"
     try:
@@ -115,9 +115,11 @@ def _from_web(
     url: str, key: str, which: str, raw: Path, partial: Path, sha256: str | None, largest: int | None
 ) -> dict[str, Any]:
     """Download an archive and keep it; if that breaks off, what has come stays in `partial`."""
+    from graybox.data.sources import downloads  # which needs what files on disk do without
+
     partial.mkdir(parents=True, exist_ok=True)
     part = partial / f"{hashlib.sha256(url.encode()).hexdigest()[:12]}.part"
-    downloads.download(url, f"params.yaml: {key}: {url}", f"it should be {ALLOWED}", part)
+    downloads.download(url, f"{key}: {url}", f"it should be {ALLOWED}", part)
     try:
         facts = _kept(part, Path(unquote(urlsplit(url).path)).name, which, raw, sha256, largest)
     except UserError:  # a whole download that isn't right would be found again, as whole, by the next try

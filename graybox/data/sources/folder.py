@@ -18,7 +18,7 @@ from graybox.data.sources.catalogue import Catalogue
 from graybox.data.sources.decode import EXTENSIONS, FileLoader
 from graybox.data.sources.files import Files, is_hidden
 from graybox.data.sources.wordnet import readable_names
-from graybox.errors import UserError
+from graybox.errors import ParameterError
 
 SPLIT_FOLDERS = {"train": "train", "test": "test"} | dict.fromkeys(("val", "valid", "validation"), "validation")
 
@@ -61,7 +61,7 @@ def catalogue(files: Files, raw: Path | None = None) -> Catalogue:
     placed = [(name, path) for name, path in zip(names, paths, strict=True) if len(path) > depth + 1]
     ignored["not in a class's folder"] = len(names) - len(placed)
     if not placed:
-        raise UserError(
+        raise ParameterError(
             f"sources.folder.path has no images in folders named after their classes, such as "
             f"{'train/' if split_of else ''}cat/1.jpg; allowed: {', '.join(EXTENSIONS)}"
         )
@@ -104,7 +104,7 @@ def _split_folders(paths: list[list[str]]) -> dict[str, str]:
     if "train" not in splits.values() or (len(splits) == 1 and len(tops) > 1):
         return {}  # such as the classes train, bus and car
     if others := sorted(tops - set(splits)):
-        raise UserError(
+        raise ParameterError(
             f"sources.folder.path has the folders {', '.join(splits)} and also {', '.join(others)}; "
             "either every folder should be a split or every folder a class"
         )

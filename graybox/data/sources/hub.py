@@ -18,7 +18,7 @@ from tqdm import tqdm
 from graybox.data.params import MiniImagenetParams
 from graybox.data.sources import shards
 from graybox.data.sources.catalogue import Catalogue
-from graybox.errors import UserError
+from graybox.errors import ParameterError, UserError
 
 # The client reads these when it is imported. Xet is a second way to download, with faults of its own.
 os.environ["HF_HUB_DISABLE_XET"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -37,7 +37,7 @@ from huggingface_hub.errors import (
 
 WAITS = (1, 4, 16)  # seconds before another try, where the client gives up on a file
 _SHARD = re.compile(r"data/((?:train|validation|test)-\d{5}-of-(\d{5})\.parquet)")
-_KEY = "params.yaml: sources.mini_imagenet"
+_KEY = "sources.mini_imagenet"
 _Answer = TypeVar("_Answer")
 
 
@@ -131,7 +131,7 @@ def _listed(options: MiniImagenetParams) -> list[Shard]:
         count = next((int(name[-13:-8]) for name in sorted(found) if name.startswith(f"{split}-")), 1)
         names += [f"{split}-{number:05d}-of-{count:05d}.parquet" for number in range(count)]
     if missing := [name for name in names if name not in found]:
-        raise UserError(
+        raise ParameterError(
             f"{_KEY}.repository is {options.repository!r}, which has no data/{missing[0]} in its large-file storage; "
             "it should have such shards for train, validation and test"
         )
@@ -160,7 +160,7 @@ def _bring(options: MiniImagenetParams, shard: Shard, folder: Path, bar: tqdm) -
                 break
         else:
             path.unlink(missing_ok=True)
-            raise UserError(
+            raise ParameterError(
                 f"{_KEY}.repository: {shard.file} of {options.repository} came twice with another size or sha256 than "
                 "the hub's record of it; try again later, to go on with the shards that are there"
             )
@@ -198,17 +198,17 @@ def _retried(
         try:
             return ask()
         except RevisionNotFoundError as error:
-            raise UserError(
+            raise ParameterError(
                 f"{_KEY}.revision is {options.revision!r}, which {options.repository} doesn't have; "
                 "it should be one of its commits"
             ) from error
         except (RepositoryNotFoundError, HFValidationError) as error:
-            raise UserError(
+            raise ParameterError(
                 f"{_KEY}.repository is {options.repository!r}, which the hub doesn't have; "
                 "it should be a data set that is open to all"
             ) from error
         except RemoteEntryNotFoundError as error:
-            raise UserError(
+            raise ParameterError(
                 f"{_KEY}.repository is {options.repository!r}, which doesn't have {what} at this revision; "
                 "it should have data/train-*.parquet, data/validation-*.parquet and data/test-*.parquet"
             ) from error
@@ -217,7 +217,7 @@ def _retried(
                 raise  # the disk's, not the hub's
             reason, passing = _reason(error)
             if wait is None or not passing:
-                raise UserError(
+                raise ParameterError(
                     f"{_KEY}.repository: {what} of {options.repository} can't be fetched ({reason}); "
                     "try again later, to go on with the shards that are there"
                 ) from error

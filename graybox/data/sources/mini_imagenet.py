@@ -13,7 +13,7 @@ from graybox.data.params import MiniImagenetParams
 from graybox.data.sources import boxes, classic, hub
 from graybox.data.sources.catalogue import Catalogue, Load
 from graybox.data.sources.decode import check_box
-from graybox.errors import UserError
+from graybox.errors import ParameterError
 
 KEY = "sources.mini_imagenet.boxes"
 
@@ -27,8 +27,8 @@ def download(options: MiniImagenetParams, raw: Path, partial: Path) -> dict[str,
     if options.path is not None:
         return classic.download(options, raw, partial) | boxes.download(options.boxes, KEY, raw, partial)
     if options.boxes is not None:
-        raise UserError(
-            f"params.yaml: {KEY} is {options.boxes!r}, but the hub's images have no file names to match; it should be "
+        raise ParameterError(
+            f"{KEY} is {options.boxes!r}, but the hub's images have no file names to match; it should be "
             "null, or sources.mini_imagenet.path should name files of yours"
         )
     return hub.download(options, raw, partial)

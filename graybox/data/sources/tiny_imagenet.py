@@ -20,7 +20,7 @@ from graybox.data.sources.catalogue import Catalogue, UnreadableError
 from graybox.data.sources.decode import FileLoader
 from graybox.data.sources.files import Files, is_hidden
 from graybox.data.sources.wordnet import readable_names
-from graybox.errors import UserError
+from graybox.errors import ParameterError
 
 _TRAIN = re.compile(r"((?:[^/]+/)?)train/([^/]+)/images/([^/]+\.JPEG)")
 _NO_BOX = (np.nan,) * 4
@@ -46,7 +46,7 @@ def catalogue(files: Files) -> Catalogue:
     there = {name for name in files.names if not is_hidden(name)}
     train = [match.groups() for match in map(_TRAIN.fullmatch, sorted(there)) if match]
     if not train:
-        raise UserError(f"{_WRONG}: it has no train/WNID/images/*.JPEG")
+        raise ParameterError(f"{_WRONG}: it has no train/WNID/images/*.JPEG")
     top = train[0][0]  # the folder that all of it lies in, or ""
     images_of = defaultdict(list)
     for folder, wnid, name in train:
@@ -92,7 +92,7 @@ def _annotations(files: Files, listing: str) -> dict[str, list[str]]:
     rows = _rows(files, listing)
     for number, row in enumerate(rows, start=1):
         if len(row) < 2:
-            raise UserError(f"{_WRONG}: line {number} of {listing} should be a file, a WordNet id and a box")
+            raise ParameterError(f"{_WRONG}: line {number} of {listing} should be a file, a WordNet id and a box")
     return {name: rest for name, *rest in rows}
 
 
@@ -101,7 +101,7 @@ def _rows(files: Files, listing: str) -> list[list[str]]:
     try:
         text = files.read(listing).decode("utf-8", "replace")
     except UnreadableError as error:
-        raise UserError(f"{_WRONG}: {listing} can't be read") from error
+        raise ParameterError(f"{_WRONG}: {listing} can't be read") from error
     return [line.split("\t") for line in text.splitlines() if line]
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from graybox.data.params import TorchvisionParams
 from graybox.data.sources import arrays, downloads, pickles
 from graybox.data.sources.catalogue import Catalogue
-from graybox.errors import UserError
+from graybox.errors import ParameterError, UserError
 
 MAX_FILE_BYTES = 256 << 20  # CIFAR-100's training pickle has 155 MB
 SIDE = 32  # of CIFAR's images, in pixels
@@ -52,7 +52,7 @@ class TorchvisionSource:
     @property
     def key(self) -> str:
         """The parameter that says where the files are."""
-        return f"params.yaml: sources.{self.name}.path"
+        return f"sources.{self.name}.path"
 
     @property
     def dataset(self) -> Any:
@@ -72,7 +72,7 @@ class TorchvisionSource:
         for part in parts:
             wrong = [label for label in part.labels if not 0 <= label < len(class_names)]
             if wrong:
-                raise UserError(
+                raise ParameterError(
                     f"{self.key}: an image of the {part.split} split has the label {wrong[0]}; "
                     f"0 to {len(class_names) - 1} are allowed"
                 )
@@ -102,14 +102,18 @@ class TorchvisionSource:
             downloads.download(url, f"{self.key}: {url}", "it should be a file of the data set", path)
             if not _is_whole(path, md5):
                 downloads.forget(path)  # or else the next download would go on from there
-                raise UserError(f"{self.key}: {url} gave a file with another MD5 than torchvision's {md5}; try again")
+                raise ParameterError(
+                    f"{self.key}: {url} gave a file with another MD5 than torchvision's {md5}; try again"
+                )
         return path
 
     def folder(self, path: str) -> Path:
         """The user's folder."""
         folder = Path(path).expanduser()
         if not folder.is_dir():
-            raise UserError(f"{self.key} is {path!r}, which is no folder; it should be null or the folder of the files")
+            raise ParameterError(
+                f"{self.key} is {path!r}, which is no folder; it should be null or the folder of the files"
+            )
         return folder
 
 
@@ -134,12 +138,14 @@ def _cifar(source: TorchvisionSource, path: str | None, partial: Path) -> tuple[
     else:
         found, facts = _files(source, source.folder(path), dataset, sums)
     if missing := sorted(set(sums) - set(found)):
-        raise UserError(f"{source.key}: {', '.join(missing)} of {dataset.base_folder} is missing; all files are needed")
+        raise ParameterError(
+            f"{source.key}: {', '.join(missing)} of {dataset.base_folder} is missing; all files are needed"
+        )
 
     about = pickles.dictionary(found[meta], meta)
     class_names = about.get(dataset.meta["key"])
     if not isinstance(class_names, list) or not all(isinstance(name, str | bytes) for name in class_names):
-        raise UserError(f"{source.key}: {meta} should list the class names as {dataset.meta['key']}")
+        raise ParameterError(f"{source.key}: {meta} should list the class names as {dataset.meta['key']}")
     parts = [_batch(source, found[name], name, split) for name, split in splits.items()]
     return parts, [pickles.text(name) for name in class_names], facts
 
@@ -173,7 +179,7 @@ def _files(
                     raise UserError(f"{inner / name} has another MD5 than torchvision's {sums[name]}; fetch it again")
             return {name: pickles.load(inner / name) for name in there}, {"folder": str(inner.resolve())}
     if not archive.is_file():
-        raise UserError(
+        raise ParameterError(
             f"{source.key} is {str(folder)!r}, which has neither {dataset.base_folder}/ nor {dataset.filename}; "
             "it should have one of them, or be null"
         )
@@ -217,12 +223,12 @@ def _fashion(
         images = _idx(files[f"{prefix}-images-idx3-ubyte.gz"], _IMAGES_MAGIC)
         labels = _idx(files[f"{prefix}-labels-idx1-ubyte.gz"], _LABELS_MAGIC)
         if len(images) != len(labels):
-            raise UserError(
+            raise ParameterError(
                 f"{source.key}: {prefix} has {len(images):,} images and {len(labels):,} labels; they should agree"
             )
         parts.append(Part(images, labels.tolist(), split))
     if parts[0].images.shape[1:] != parts[1].images.shape[1:]:
-        raise UserError(f"{source.key}: the images of train and t10k have different sizes; they should agree")
+        raise ParameterError(f"{source.key}: the images of train and t10k have different sizes; they should agree")
     return parts, list(dataset.classes), facts
 
 
@@ -239,7 +245,7 @@ def _idx_files(source: TorchvisionSource, folder: Path, names: list[str]) -> dic
             break
     missing = [name for name in names if name not in files]
     if missing:
-        raise UserError(
+        raise ParameterError(
             f"{source.key} is {str(folder)!r}, which lacks {', '.join(missing)}; "
             f"it should have all four, with or without .gz, in it or in {source.class_name}/raw, or be null"
         )
