@@ -42,12 +42,13 @@ class ImageSet:
     @property
     def size(self) -> int:
         """Height and width of the images, in pixels."""
-        return self.images.shape[1]
+        return int(self.images.shape[1])
 
     @property
     def has_box(self) -> np.ndarray:
         """bool [N]: whether the image's object box is known."""
-        return ~np.isnan(self.boxes).any(axis=1)
+        known: np.ndarray = ~np.isnan(self.boxes).any(axis=1)
+        return known
 
 
 def new_images(folder: Path, count: int, size: int) -> np.memmap:

@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
@@ -266,7 +266,7 @@ class _Decoded(NamedTuple):
 
 def _decode(
     load: Load, indexes: list[int], folder: Path, workers: int | None, start_method: str | None
-) -> Iterator[tuple[int, _Decoded | str]]:
+) -> Generator[tuple[int, _Decoded | str]]:
     """Fill images.npy, by worker processes that write into it themselves, so that no pixels are sent around.
 
     Pictures are loaded in the catalogue's order, not by class: a source of large files can read them forwards.
@@ -296,8 +296,13 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+# What a worker process keeps for all its chunks.
+_load: Load
+_images: np.ndarray
+
+
 def _start_worker(load: Load, folder: Path) -> None:
-    """Keep what a worker process needs for all its chunks."""
+    """Set what a worker process needs."""
     global _load, _images
     _load, _images = load, np.load(folder / "images.npy", mmap_mode="r+")
     # Such as the ones about broken EXIF blocks, which would tear up the progress bar.
@@ -323,7 +328,7 @@ def _decode_chunk(rows: list[int], indexes: list[int]) -> list[_Decoded | str]:
         _images[row] = pixels
         # Whole rows first: that sums neighbours in memory, and takes a tenth of the time.
         colour_sum = pixels.reshape(size, -1).sum(axis=0, dtype=np.uint32).reshape(size, 3).sum(axis=0, dtype=np.int64)
-        digest = hashlib.sha256(np.ascontiguousarray(pixels)).digest()
+        digest = hashlib.sha256(np.ascontiguousarray(pixels).data).digest()
         outcomes.append(_Decoded(box, digest, colour_sum, original_size))
     return outcomes
 

@@ -29,7 +29,9 @@ def wood(side: int, rng: np.random.Generator) -> np.ndarray:
     ends = step(length / 2 - 0.018, length / 2 - 0.006, along)
     hue, rich, bright = rng.uniform(0.04, 0.13), rng.uniform(0.3, 0.75), rng.uniform(0.5, 0.95)
     dark, light = hsv(hue - 0.02, rich + 0.15, bright * 0.42), hsv(hue, rich, bright)
-    return ramp(grain, dark, light, hsv(hue + 0.02, rich - 0.2, bright + 0.15)) * (1 - 0.7 * np.maximum(sides, ends))
+    colours = ramp(grain, dark, light, hsv(hue + 0.02, rich - 0.2, bright + 0.15))
+    planks: np.ndarray = colours * (1 - 0.7 * np.maximum(sides, ends))
+    return planks
 
 
 def tiles(side: int, rng: np.random.Generator) -> np.ndarray:
@@ -223,20 +225,23 @@ def _per_cell(rng: np.random.Generator, cell: np.ndarray) -> np.ndarray:
 
 def _lookup(table: np.ndarray, position: np.ndarray) -> np.ndarray:
     """The table's entry at each position, which wraps around its 256 entries."""
-    return table[position.astype(np.int32) & 255]
+    found: np.ndarray = table[position.astype(np.int32) & 255]
+    return found
 
 
 def _rough(rng: np.random.Generator) -> np.ndarray:
     """A random profile [256] in 0..1, in which neighbours are alike and which wraps."""
     raw = rng.random(256, dtype=np.float32)
     soft = raw + np.roll(raw, 1) + np.roll(raw, 2)
-    return (soft - soft.min()) / (soft.max() - soft.min())
+    profile: np.ndarray = (soft - soft.min()) / (soft.max() - soft.min())
+    return profile
 
 
 def _over(under: np.ndarray, over: np.ndarray, cover: np.ndarray) -> np.ndarray:
     """Lay a colour [3] or an image [3, H, W] over an image, as opaque as `cover` [H, W] says."""
     top = over[:, None, None] if over.ndim == 1 else over
-    return under + (top - under) * cover
+    both: np.ndarray = under + (top - under) * cover
+    return both
 
 
 def _blank(side: int, colour: np.ndarray) -> Image.Image:

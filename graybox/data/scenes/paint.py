@@ -77,7 +77,8 @@ def smooth(points: Sequence[tuple[float, float]] | np.ndarray) -> np.ndarray:
     """A closed smooth curve (Catmull-Rom) through the given points [N, 2]: [5 N, 2]."""
     corners = np.asarray(points, dtype=float)
     neighbours = np.stack([np.roll(corners, shift, axis=0) for shift in (1, 0, -1, -2)], axis=1)
-    return (_SPLINE @ neighbours).reshape(-1, 2)
+    curve: np.ndarray = (_SPLINE @ neighbours).reshape(-1, 2)
+    return curve
 
 
 def arc(x: float, y: float, rx: float, ry: float, start: float, stop: float, count: int = 12) -> np.ndarray:
@@ -102,7 +103,8 @@ def inks(hues: np.ndarray, saturations: np.ndarray, values: np.ndarray) -> list[
 
 def fraction(field: np.ndarray) -> np.ndarray:
     """What is left of each number above the whole number below it, in 0..1. Several times faster than `field % 1`."""
-    return field - np.floor(field)
+    left: np.ndarray = field - np.floor(field)
+    return left
 
 
 def ramp(field: np.ndarray, *colours: np.ndarray) -> np.ndarray:

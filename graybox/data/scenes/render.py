@@ -168,7 +168,8 @@ def lay(picture: np.ndarray, layer: Layer, pose: Pose, light: Light, opacity: fl
     """Lay a thing and its shadow over a picture. Of that, nothing is left where an opaque thing's cover is 1."""
     shadow = _shadow(layer.cover, pose, light) * np.float32(light.shadow * opacity)
     keep = (1 - shadow) * (1 - layer.cover * np.float32(opacity))
-    return picture * keep[..., None] + layer.colour * np.float32(opacity)
+    laid: np.ndarray = picture * keep[..., None] + layer.colour * np.float32(opacity)
+    return laid
 
 
 def expose(picture: np.ndarray, light: Light, noise: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
@@ -179,7 +180,8 @@ def expose(picture: np.ndarray, light: Light, noise: tuple[float, float], rng: n
     lit = picture * (1 + np.float32(light.falloff) * towards)[..., None] * light.exposure
     sigma = np.float32(rng.uniform(*noise))
     lit += sigma * rng.standard_normal(picture.shape, dtype=np.float32)
-    return (np.clip(lit, 0, 1) * 255 + 0.5).astype(np.uint8)
+    exposed: np.ndarray = (np.clip(lit, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return exposed
 
 
 def box_of(cover: np.ndarray) -> Box:

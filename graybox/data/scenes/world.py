@@ -9,6 +9,7 @@ import zlib
 from dataclasses import dataclass
 from enum import IntEnum
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 
@@ -28,11 +29,16 @@ from graybox.data.scenes.render import (
 
 NEUTRAL = -1
 
-
-# What World allows: from, to.
-_WHOLE = {"image_size": (32, 160), "classes": (2, len(OBJECTS)), "seed": (0, 2**63 - 1)}
-_REAL = {"object_signal": (0, 1), "context_bias": (0, 1), "rotation": (0, 180), "hidden": (0, 1)}
-_RANGES = {"object_size": (0.05, 1), "contrast": (0, 1), "clutter": (0, 50), "hidden_share": (0, 1), "noise": (0, 1)}
+Limits = dict[str, tuple[float, float]]  # what World allows: from, to
+_WHOLE: Limits = {"image_size": (32, 160), "classes": (2, len(OBJECTS)), "seed": (0, 2**63 - 1)}
+_REAL: Limits = {"object_signal": (0, 1), "context_bias": (0, 1), "rotation": (0, 180), "hidden": (0, 1)}
+_RANGES: Limits = {
+    "object_size": (0.05, 1),
+    "contrast": (0, 1),
+    "clutter": (0, 50),
+    "hidden_share": (0, 1),
+    "noise": (0, 1),
+}
 
 
 @dataclass(frozen=True)
@@ -175,14 +181,14 @@ def _stream(world: World, split: str, index: int, stream: Stream) -> np.random.G
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(int(world.seed), spawn_key=key)))
 
 
-def _check(key: str, value: object, low: float, high: float, kind: type) -> None:
+def _check(key: str, value: Any, low: float, high: float, kind: Any) -> None:
     """Raise ValueError unless the value is of the kind (Integral or Real) and within low..high."""
     if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
         number = "a whole number" if kind is Integral else "a number"
         raise ValueError(f"{key} is {value!r}, but must be {number} from {low} to {high}.")
 
 
-def _checked_pair(key: str, value: object, low: float, high: float, kind: type) -> tuple:
+def _checked_pair(key: str, value: Any, low: float, high: float, kind: Any) -> tuple[Any, Any]:
     """The value as a tuple (least, greatest), or ValueError."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise ValueError(f"{key} is {value!r}, but must be a pair: [least, greatest].")
@@ -190,4 +196,4 @@ def _checked_pair(key: str, value: object, low: float, high: float, kind: type) 
         _check(key, end, low, high, kind)
     if value[0] > value[1]:
         raise ValueError(f"{key} is {list(value)!r}, but the first number must not be greater than the second.")
-    return tuple(value)
+    return value[0], value[1]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from graybox.errors import UserError
 
@@ -37,12 +37,25 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _source(name: str) -> Any:
-    module = import_module(f"graybox.data.sources.{_MODULES[name]}")
-    return module.SOURCES[name] if hasattr(module, "SOURCES") else module
+class Source(Protocol):
+    """What a source has: a module or an object. `options` are its own parameters."""
+
+    def download(self, options: Any, raw: Path, partial: Path) -> dict[str, Any]:
+        """Bring the files to `raw`; the facts about them, JSON-ready."""
+        ...
+
+    def open(self, options: Any, raw: Path, seed: int) -> Catalogue:
+        """List the pictures in `raw`."""
+        ...
 
 
-def download(name: str, options: Section, raw: Path, partial: Path) -> dict:
+def _source(name: str) -> Source:
+    module: Any = import_module(f"graybox.data.sources.{_MODULES[name]}")
+    source: Source = module.SOURCES[name] if hasattr(module, "SOURCES") else module
+    return source
+
+
+def download(name: str, options: Section, raw: Path, partial: Path) -> dict[str, Any]:
     """Bring what a source needs.
 
     Args:

@@ -66,7 +66,7 @@ def save(
         with (raw / IMAGES).open("wb") as file:
             np.lib.format.write_array_header_1_0(file, header)
             for block in blocks:
-                file.write(np.ascontiguousarray(block))
+                file.write(np.ascontiguousarray(block).data)
         (raw / PICTURES).write_text(json.dumps(about, ensure_ascii=False) + "\n", "utf-8")
     except OSError as error:
         raise UserError(f"the images can't be stored in {raw} ({error.strerror or error})") from error

@@ -252,13 +252,13 @@ def match(files: list[str], images: list[str]) -> tuple[dict[int, str], dict[str
     ignored: Counter[str] = Counter()
     found: defaultdict[int, list[tuple[tuple[int, ...], str]]] = defaultdict(list)  # image -> how well, name
     for file in files:
-        index, rank = _look_up(file, image_of, folders)
-        if index is None:
+        of, rank = _look_up(file, image_of, folders)
+        if of is None:
             ignored["boxes of no image"] += 1
-        elif index == _SEVERAL:
+        elif of == _SEVERAL:
             ignored["boxes of several images"] += 1
         else:
-            found[index].append((rank, file))
+            found[of].append((rank, file))
     file_of = {}
     for index, candidates in sorted(found.items()):
         highest = max(rank for rank, _ in candidates)

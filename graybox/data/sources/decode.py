@@ -17,6 +17,7 @@ from graybox.errors import UserError
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 MAX_PIXELS = 100_000_000
+Window = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels, half-open
 
 # What turns the stored pixels upright, for each EXIF orientation.
 _TURNS = {
@@ -113,10 +114,13 @@ def square(image: Image.Image, box: np.ndarray, size: int) -> tuple[np.ndarray, 
         raise
     except Exception as error:  # broken pixels: again a dozen kinds
         raise UnreadableError(f"broken image: {error}") from error
+    window: Window
     if scale == 1:
         width, height = pixels.size
         # Whole pixels, so that an image whose shorter side has the size already is cropped, not blurred.
-        window = decoded_window = tuple(math.floor(edge) for edge in _centre(width, height))
+        left, top, right, bottom = map(math.floor, _centre(width, height))
+        window = left, top, right, bottom
+        decoded_window: Window = window
     else:
         width, height = stored_size[::-1] if orientation >= 5 else stored_size
         window = _centre(width, height)
@@ -189,8 +193,8 @@ def _reduce(image: Image.Image, size: int) -> int:
 
 
 def _reduced_window(
-    window: tuple[float, ...], orientation: int, stored_size: tuple[int, int], scale: int, size: tuple[int, int]
-) -> tuple[float, ...]:
+    window: Window, orientation: int, stored_size: tuple[int, int], scale: int, size: tuple[int, int]
+) -> Window:
     """Where a window of the whole upright image lies in the upright image of `size` that was decoded at 1/`scale`.
 
     By way of the stored image: its last row and column may stand for less than a whole pixel, and that edge
@@ -202,14 +206,14 @@ def _reduced_window(
     return max(x0, 0), max(y0, 0), min(x1, size[0]), min(y1, size[1])  # float32 may round beyond the edge
 
 
-def _centre(width: int, height: int) -> tuple[float, float, float, float]:
+def _centre(width: int, height: int) -> Window:
     """The square in the middle, x0, y0, x1, y1."""
     side = min(width, height)
     left, top = (width - side) / 2, (height - side) / 2
     return left, top, left + side, top + side
 
 
-def _fitted_box(box: np.ndarray, window: tuple[float, ...], size: int) -> np.ndarray:
+def _fitted_box(box: np.ndarray, window: Window, size: int) -> np.ndarray:
     """A box [4] in pixels of the square that a window is resized to."""
     left, top, right, _ = window
     fitted = (box - np.array([left, top, left, top])) * (size / (right - left))

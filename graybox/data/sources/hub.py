@@ -77,7 +77,8 @@ def download(options: MiniImagenetParams, raw: Path, partial: Path) -> dict[str,
         UserError: the hub can't be reached, doesn't have them, or sends something else; or the disk is full.
     """
     folder = partial / f"{options.repository.replace('/', '--')}-{options.revision[:12]}"
-    huggingface_hub.logging.set_verbosity_error()  # its warnings tear up the progress bar, and ours say the same
+    # Its warnings tear up the progress bar, and ours say the same.
+    huggingface_hub.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for stray in (folder / ".cache").rglob("*.incomplete"):  # what a killed process left; it is never taken up
@@ -115,7 +116,7 @@ def _listed(options: MiniImagenetParams) -> list[Shard]:
     """The hub's record of each shard: those of train, then of validation, then of test."""
     api = huggingface_hub.HfApi(endpoint=_endpoint(), token=False)
 
-    def ask() -> list:
+    def ask() -> list[Any]:
         tree = api.list_repo_tree(
             options.repository, "data", recursive=True, revision=options.revision, repo_type="dataset"
         )
@@ -148,7 +149,7 @@ def _check_room(options: MiniImagenetParams, folder: Path, wanted: list[Shard]) 
         )
 
 
-def _bring(options: MiniImagenetParams, shard: Shard, folder: Path, bar: tqdm) -> None:
+def _bring(options: MiniImagenetParams, shard: Shard, folder: Path, bar: tqdm[Any]) -> None:
     """Have a shard in `folder`, the right one: it is fetched if it isn't there, and once more if it arrives wrong."""
     path = _path(folder, shard)
     before = bar.n
@@ -167,8 +168,8 @@ def _bring(options: MiniImagenetParams, shard: Shard, folder: Path, bar: tqdm) -
     bar.update(before + shard.bytes - bar.n)
 
 
-def _fetch(options: MiniImagenetParams, shard: Shard, folder: Path, bar: tqdm, before: int) -> None:
-    class Part(tqdm):
+def _fetch(options: MiniImagenetParams, shard: Shard, folder: Path, bar: tqdm[Any], before: float) -> None:
+    class Part(tqdm):  # type: ignore[type-arg]  # which tqdm takes for the checker only
         """The client's bar for one file: it is not shown, and moves ours."""
 
         def __init__(self, *_: Any, **__: Any) -> None:

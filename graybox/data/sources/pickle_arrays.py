@@ -9,7 +9,7 @@ import codecs
 import math
 import re
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -57,7 +57,7 @@ class Pending:
 
     value: Any = None
 
-    def build(self, state: tuple) -> None:
+    def build(self, state: tuple[Any, ...]) -> None:
         raise NotImplementedError
 
 
@@ -67,7 +67,7 @@ class _PendingDtype(Pending):
             raise Refused(f"an array of {spelled[:20]!r}")
         self.dtype = np.dtype(spelled)
 
-    def build(self, state: tuple) -> None:
+    def build(self, state: tuple[Any, ...]) -> None:
         version, order, *details = state
         # Subarrays, fields and metadata have their place in the state too.
         if version != 3 or details != [None, None, None, -1, -1, 0] or order not in ("<", ">", "|", "="):
@@ -76,12 +76,12 @@ class _PendingDtype(Pending):
 
 
 class _PendingArray(Pending):
-    def build(self, state: tuple) -> None:
+    def build(self, state: tuple[Any, ...]) -> None:
         _version, shape, dtype, fortran, data = state
         self.value = array(data, dtype, shape, "F" if fortran else "C")
 
 
-def reduced(function: Global, arguments: tuple, allowance: int) -> tuple[Any, int]:
+def reduced(function: Global, arguments: tuple[Any, ...], allowance: int) -> tuple[Any, int]:
     """What calling `function` stands for.
 
     Args:
@@ -113,7 +113,7 @@ def reduced(function: Global, arguments: tuple, allowance: int) -> tuple[Any, in
     raise Refused(f"{function.name[:60].replace(' ', '.')!r} is not allowed")
 
 
-def array(data: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
+def array(data: Any, dtype: Any, shape: Any, order: Literal["C", "F"]) -> np.ndarray:
     """A view of `data` (bytes, a view, or Python 2's text) as a read-only array."""
     if isinstance(data, str):
         data = data.encode("latin-1")
@@ -123,7 +123,7 @@ def array(data: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
     needed = math.prod(shape) * dtype.dtype.itemsize
     if needed != len(data):
         raise Refused(f"an array with {len(data):,} bytes of data where its shape needs {needed:,}")
-    found = np.frombuffer(data, dtype.dtype) if needed else np.empty(0, dtype.dtype)
-    found = found.reshape(shape, order=order)
+    flat = np.frombuffer(data, dtype.dtype) if needed else np.empty(0, dtype.dtype)
+    found: np.ndarray = flat.reshape(shape, order=order)
     found.flags.writeable = False
     return found

@@ -14,7 +14,7 @@ import pickletools
 import re
 import struct
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn, cast
 
 from graybox.data.sources.pickle_arrays import Dtype, Global, Pending, Refused, Text, reduced
 from graybox.errors import UserError
@@ -150,7 +150,7 @@ class _Machine:
             return " ".join(str(self.readline()[:-1], "ascii") for _ in range(2))
         if info.name == "UNICODE":
             return self._text(self._line()[:-1], "raw-unicode-escape")
-        return info.arg.reader(self) if info.arg else None
+        return info.arg.reader(cast(IO[bytes], self)) if info.arg else None  # which reads and reads lines only
 
     def _exactly(self, count: int) -> bytes:
         found = self.read(count)
@@ -221,8 +221,7 @@ class _Machine:
                 stack.append(())
             case "LIST" | "TUPLE" | "DICT":
                 items = self._items()
-                make = {"LIST": list, "TUPLE": tuple, "DICT": _pairs}[name]
-                self.stack.append(make(items))
+                self.stack.append(items if name == "LIST" else tuple(items) if name == "TUPLE" else _pairs(items))
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
                 stack[-int(name[-1]) :] = [tuple(_built(stack[-1 - place]) for place in reversed(range(int(name[-1]))))]
             case "APPEND":

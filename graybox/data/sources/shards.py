@@ -116,6 +116,8 @@ class _Reader:
     def __init__(self) -> None:
         self._path: Path | None = None
         self._group = -1
+        self._first = 0  # of the batch's rows in the group
+        self._rows: Any = []
 
     def read(self, path: Path, group: int, row: int) -> bytes | None:
         """The image file in a row of a row group."""
@@ -127,7 +129,8 @@ class _Reader:
         while row >= self._first + len(self._rows):
             self._first += len(self._rows)
             self._rows = next(self._batches).column("image").field("bytes")
-        return self._rows[row - self._first].as_py()
+        found: bytes | None = self._rows[row - self._first].as_py()
+        return found
 
 
 def _inspected(path: Path) -> _Shard:

@@ -120,7 +120,7 @@ class TorchvisionSource:
 def _is_whole(path: Path, md5: str) -> bool:
     from torchvision.datasets.utils import check_integrity
 
-    return check_integrity(path, md5)
+    return bool(check_integrity(path, md5))
 
 
 # --- CIFAR --------------------------------------------------------------------------------------------------------
@@ -160,7 +160,8 @@ def _members(archive: Path, folder: str, wanted: set[str]) -> dict[str, Any]:
                 if name in wanted and member.name != name and member.isreg():
                     if member.size > MAX_FILE_BYTES:
                         raise UserError(f"{archive}: {member.name} has more than {MAX_FILE_BYTES >> 20} MB")
-                    found[name] = pickles.loads(tar.extractfile(member).read(), f"{archive}: {name}")
+                    file: Any = tar.extractfile(member)
+                    found[name] = pickles.loads(file.read(), f"{archive}: {name}")
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise UserError(f"{archive} is not a whole .tar.gz ({error}); fetch it again") from error
     return found
