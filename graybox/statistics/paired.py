@@ -90,4 +90,5 @@ def holm(p_values: Sequence[float]) -> list[float]:
     stepped = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
     corrected = np.empty_like(values)
     corrected[order] = stepped.clip(max=1)
-    return corrected.tolist()
+    result: list[float] = corrected.tolist()
+    return result
