@@ -9,13 +9,12 @@ images, not a model for these. With --keep DIR the answers are kept, and what is
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from graybox.data import images
+from benchmarks.command import parser_of, positive, prepared, start
 from graybox.network import inference, training
 from graybox.network.params import ModelParams, TrainParams
 from graybox.settings import Params, load
@@ -93,13 +92,13 @@ def row(name: str, found: dict[str, np.ndarray], base: dict[str, np.ndarray], pa
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--prepared", default="data/prepared")
-    parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument("--epochs", type=positive, default=16)
     parser.add_argument("--only", nargs="+", choices=list(CHANGES), default=list(CHANGES))
     parser.add_argument("--keep", type=Path)
     options = parser.parse_args(arguments)
-    parts = {split: images.load(options.prepared, split) for split in images.SPLITS}
+    parts = prepared(options.prepared)
     names = dict.fromkeys(["as it is", *options.only])
     found = {name: answers(name, CHANGES[name], options.epochs, parts, options.keep) for name in names}
     table = pd.DataFrame([row(name, one, found["as it is"], parts) for name, one in found.items()])
@@ -107,4 +106,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

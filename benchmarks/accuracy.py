@@ -12,7 +12,6 @@ trained anew for each of the rates. All are tested with and without the mean ove
 
 from __future__ import annotations
 
-import argparse
 import math
 import time
 
@@ -22,9 +21,10 @@ import torch
 import torchvision
 from torch import nn
 
+from benchmarks.command import parser_of, prepared, start
 from graybox import settings
-from graybox.data import images
 from graybox.data.images import ImageSet
+from graybox.errors import UserError
 from graybox.network import augmentation, inference, training
 from graybox.network.params import TrainParams
 
@@ -85,15 +85,18 @@ def row(name: str, network: nn.Module, parts: dict[str, ImageSet], seconds: floa
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--prepared", default="data/prepared")
     parser.add_argument("--params", default="params.yaml")
     parser.add_argument("--variant", default="baseline")
     parser.add_argument("--rates", nargs="*", type=float, default=[0.05, 0.1])
     options = parser.parse_args(arguments)
-    recipe = settings.load(options.params).recipes[options.variant]
+    recipes = settings.load(options.params).recipes
+    if options.variant not in recipes:
+        raise UserError(f"--variant {options.variant} is not in {options.params}; allowed: {', '.join(recipes)}")
+    recipe = recipes[options.variant]
     network, schedule = recipe.model, recipe.train
-    parts = {split: images.load(options.prepared, split) for split in images.SPLITS}
+    parts = prepared(options.prepared)
     train = parts["train"]
 
     ours = training.fit(network, schedule, train, parts["validation"], name=options.variant)
@@ -108,4 +111,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

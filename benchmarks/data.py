@@ -11,7 +11,6 @@ else runs only adds to it. The memory is that of ours, from before torchvision i
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 import resource
@@ -24,19 +23,23 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks.command import parser_of, positive, start
 from graybox.data import images
 from graybox.data.params import DataParams
 from graybox.data.prepare import prepare
 from graybox.data.scenes import OBJECTS, World, draw
 from graybox.data.sources import folder
 from graybox.data.sources.files import FolderFiles, ZipFiles
+from graybox.errors import UserError
 
 CLASSES, WIDTH, HEIGHT = 10, 500, 375
 
 
-def originals(count: int, photos: Path) -> list[Image.Image]:
+def originals(count: int, photos: Path | None) -> list[Image.Image]:
     """Pictures to be enlarged."""
-    if photos.is_file():
+    if photos:
+        if not photos.is_file():
+            raise UserError(f"--photos {photos}: there is no such file")
         files = ZipFiles(photos)
         names = [name for name in files.names if name.endswith(".JPEG")]
         rows = np.random.default_rng(0).permutation(len(names))[:count]
@@ -45,7 +48,7 @@ def originals(count: int, photos: Path) -> list[Image.Image]:
     return [Image.fromarray(draw(world, "train", number, number % CLASSES).image) for number in range(count)]
 
 
-def write_photos(count: int, photos: Path, root: Path) -> None:
+def write_photos(count: int, photos: Path | None, root: Path) -> None:
     """JPEGs in a folder for each class, about 100 kB each, as photographs of their size are."""
     rng = np.random.default_rng(0)
     for number, image in enumerate(originals(count, photos)):
@@ -72,13 +75,13 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - clock, sum(after[:4]) - sum(before[:4])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=1200)
-    parser.add_argument("--size", type=int, default=84, help="height and width of the prepared images")
-    parser.add_argument("--photos", type=Path, default=Path("../shared/data/tiny-imagenet-25.zip"))
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
+def main(arguments: list[str] | None = None) -> None:
+    parser = parser_of(__doc__)
+    parser.add_argument("--images", type=positive, default=1200)
+    parser.add_argument("--size", type=positive, default=84, help="height and width of the prepared images")
+    parser.add_argument("--photos", type=Path, help="a zip in Tiny ImageNet's layout; without it, scenes are drawn")
+    parser.add_argument("--rounds", type=positive, default=3)
+    options = parser.parse_args(arguments)
     cores = len(os.sched_getaffinity(0))
     data = DataParams(
         source="folder",
@@ -138,4 +141,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

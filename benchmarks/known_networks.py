@@ -90,9 +90,10 @@ def world_of(kind: str, seed: int) -> World:
     if kind in WORLDS:
         return World(seed=seed, **WORLDS[kind])
     name, _, bias = kind.partition(" ")
-    if name != "bias":
-        raise ValueError(f"world {kind!r}; allowed: {', '.join(WORLDS)}, or 'bias' and a number from 0 to 1")
-    return World(seed=seed, object_signal=1.0, context_bias=float(bias))
+    try:
+        return World(seed=seed, object_signal=1.0, context_bias=float(bias if name == "bias" else "none"))
+    except ValueError:
+        raise ValueError(f"world {kind!r}; allowed: {', '.join(WORLDS)}, or 'bias' and a number from 0 to 1") from None
 
 
 def pictures(world: World, split: str, per_class: int, start: int = 0, **changed) -> ImageSet:
@@ -114,9 +115,7 @@ def network(kind: str, seed: int, size: Size) -> CNN:
     """A network of one kind; its world, first weights and order of images all come from `seed`."""
     params = settings.load(ROOT / "params.yaml")
     world = world_of(kind, seed)
-    schedule = params.train.model_copy(
-        update={"seed": seed, "device": "cpu", "epochs": EPOCHS, "epochs_factor": size.epochs_factor}
-    )
+    schedule = params.train.model_copy(update={"seed": seed, "epochs": EPOCHS, "epochs_factor": size.epochs_factor})
     dropped = {}
     if kind == BOTH:
         chance = np.random.default_rng(seed).random((size.train + size.validation) * CLASSES)
@@ -131,7 +130,7 @@ def network(kind: str, seed: int, size: Size) -> CNN:
         training.set_pixel_statistics(model, train.images)
         return model.to(memory_format=torch.channels_last).eval()
     validation = pictures(world, "train", size.validation, start=size.train, **dropped)
-    return training.fit(params.model, schedule, train, validation, name=f"{kind} {seed}").model
+    return training.fit(params.model, schedule, train, validation, name=f"{kind} {seed}", device="cpu").model
 
 
 def truth(model: CNN, kind: str, seed: int, size: Size) -> Truth:

@@ -5,7 +5,6 @@ Usage, after `dvc repro` with the default parameters: python -m benchmarks.mista
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from benchmarks.command import parser_of, positive, prepared, start
 from graybox import settings
-from graybox.data import images
 from graybox.data.images import ImageSet
 from graybox.data.scenes import NEUTRAL, OBJECTS, World, draw
 from graybox.mistakes.analysis import analyse
@@ -58,19 +57,19 @@ def faults(of: World, count: int) -> dict[str, ImageSet]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--planted", type=int, default=100)
-    options = parser.parse_args()
+def main(arguments: list[str] | None = None) -> None:
+    parser = parser_of(__doc__)
+    parser.add_argument("--planted", type=positive, default=100)
+    options = parser.parse_args(arguments)
     params = settings.load()
-    device = inference.pick_device(params.train.device)
+    device = inference.pick_device(params.run.device)
+    splits = prepared("data/prepared")
+    best = cnn.load("models/best.safetensors", device)
     files = {
         name: sorted(Path(f"models/variants/{name}").glob("*.safetensors"))
         for name in comparison.read("report/comparison.csv")["variant"]
     }
     networks = {name: cnn.load(found[0], device) for name, found in files.items()}
-    best = cnn.load("models/best.safetensors", device)
-    splits = {name: images.load("data/prepared", name) for name in images.SPLITS}
     test = splits["test"]
     for reason, planted in faults(world(params), options.planted).items():
         joined = (np.concatenate([getattr(part, name) for part in (test, planted)])
@@ -113,4 +112,4 @@ def _redrawn(best: cnn.CNN, of: World, test: ImageSet, evidence) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

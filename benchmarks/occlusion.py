@@ -1,6 +1,7 @@
 """Occlusion speed on this machine: our two engines, Captum's Occlusion and MONAI's OcclusionSensitivity.
 
-Usage: python -m benchmarks.occlusion [--device cpu] [--threads 2] [--rounds 3] [--windows 256]
+Usage: python -m benchmarks.occlusion [--device cpu] [--threads 2] [--rounds 3] [--windows 256] [--pixels 64 84 128]
+                                      [--sides 9 11 13 15]
 
 An untrained network of four conv layers of 32, 64, 128 and 256 filters (3 x 3, batch norm, 2 x 2 max pooling) and two
 fully connected ones looks at one random image of 64, 84 and 128 pixels, under gray windows of 9, 11, 13 and 15 pixels;
@@ -15,6 +16,7 @@ fastest for the image size with the 11-pixel window; MONAI the n_batch of 16 and
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import math
 import platform
 import statistics
@@ -27,6 +29,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.command import parser_of, positive, start
+from graybox.errors import UserError
 from graybox.network import inference
 from graybox.network.cnn import CNN
 from graybox.network.params import ModelParams
@@ -34,8 +38,10 @@ from graybox.occlusion import maps
 from graybox.occlusion.incremental.engine import job_of
 from graybox.occlusion.incremental.receptive import window_work
 
-PIXELS, WINDOWS, CLASSES, GRAY = (64, 84, 128), (9, 11, 13, 15), 10, 0.5
+PIXELS, SIDES, CLASSES, GRAY = (64, 84, 128), (9, 11, 13, 15), 10, 0.5
 NETWORK = ModelParams()
+MARKS = {(84, 11): 6, (128, 11): 10}
+"""How many times as fast as Captum the incremental engine should be, by pixels and window."""
 
 Contender = Callable[[], int]
 """Computes windows and says how many."""
@@ -151,12 +157,8 @@ def _cpuinfo() -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def has_monai() -> bool:
-    try:
-        from monai.visualize import OcclusionSensitivity  # noqa: F401
-    except ImportError:
-        return False
-    return True
+def installed(other: str) -> bool:
+    return importlib.util.find_spec(other.lower()) is not None
 
 
 def network_for(size: int, device: torch.device) -> tuple[CNN, np.ndarray]:
@@ -179,23 +181,23 @@ def best_batch(other: str, network: CNN, image: np.ndarray, stride: int, device:
 
 def table(options: argparse.Namespace, device: torch.device) -> dict[tuple[int, int], float]:
     """Print a row for each image and window size; give how many times Captum's time ours is."""
-    others = [name for name in OTHERS if name != "MONAI" or has_monai()]
+    others = [name for name in OTHERS if installed(name)]
     print("            milliseconds per window" + " " * (4 + 20 * len(others))
           + "million multiply-accumulates per window      billion")  # fmt: skip
     print("pixels   N  incremental  plain  " + "  ".join(f"{name + ' (at once)':>18s}" for name in others)
           + "  Captum/ours    full  recomputed  changed  full/changed  a second  layers carried")  # fmt: skip
     speedups = {}
-    for size in PIXELS:
+    for size in options.pixels:
         network, image = network_for(size, device)
         # Captum's windows may not be farther apart than they are large.
-        stride = max(1, min(min(WINDOWS), round((size - 11) / math.sqrt(options.windows))))
+        stride = max(1, min(min(options.sides), round((size - 11) / math.sqrt(options.windows))))
         batch = {name: best_batch(name, network, image, stride, device) for name in others}
-        for window in WINDOWS:
+        for window in options.sides:
             contenders = {name: OTHERS[name][0](network, image, window, batch[name], stride) for name in others}
             contenders["plain"] = ours(network, image, window, "plain", stride)
             contenders["incremental"] = ours(network, image, window, "incremental")
             taken = race(contenders, options.rounds, device)
-            speedups[size, window] = taken["Captum"] / taken["incremental"]
+            speedups[size, window] = taken.get("Captum", math.nan) / taken["incremental"]
             work = window_work(NETWORK, size, CLASSES, window)
             full, recomputed, changed = (
                 sum(getattr(layer, kind) for layer in work) / size**2 for kind in ("full", "recomputed", "changed")
@@ -218,24 +220,35 @@ def ten_images(device: torch.device) -> float:
     return time.perf_counter() - started
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(arguments: list[str] | None = None) -> None:
+    parser = parser_of(__doc__)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    parser.add_argument("--threads", type=int, default=None, help="CPU threads; PyTorch's choice if not given")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--windows", type=int, default=256, help="windows that the others compute in a round, about")
-    options = parser.parse_args()
+    parser.add_argument("--threads", type=positive, default=None, help="CPU threads; PyTorch's choice if not given")
+    parser.add_argument("--rounds", type=positive, default=3)
+    parser.add_argument(
+        "--windows", type=positive, default=256, help="windows that the others compute in a round, about"
+    )
+    parser.add_argument("--pixels", type=positive, nargs="+", default=PIXELS, help="of the images' sides")
+    parser.add_argument("--sides", type=positive, nargs="+", default=SIDES, help="of the windows, in pixels; odd")
+    options = parser.parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
     device = inference.pick_device(options.device)
+    if even := [side for side in options.sides if side % 2 == 0]:
+        raise UserError(f"--sides {even[0]}: a window has a centre, so its side is odd")
+    if min(options.pixels) < max(16, *options.sides):
+        raise UserError(f"--pixels {min(options.pixels)}: at least 16, and no smaller than a window")
     print(f"{machine(device)}, PyTorch {torch.__version__}, float32")
-    if not has_monai():
-        print("MONAI is not installed; to have it in the table: pip install monai")
+    for other in OTHERS:
+        if not installed(other):
+            print(f"{other} is not installed; to have it in the table: pip install {other.lower()}")
     with full_float32():
         speedups = table(options, device)
+    if not speedups.keys() >= MARKS.keys():
+        return
     seconds = ten_images(device)
     print("\nMarks, set for two CPU cores")
-    for (size, window), mark in {(84, 11): 6, (128, 11): 10}.items():
+    for (size, window), mark in MARKS.items():
         found = speedups[size, window]
         print(f"  {size} pixels, N = {window}: {found:5.1f} times as fast as Captum at its best; mark {mark}: "
               f"{'met' if found >= mark else 'missed'}")  # fmt: skip
@@ -243,4 +256,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

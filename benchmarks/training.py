@@ -1,6 +1,6 @@
 """Training speed on this machine: ours, the usual PyTorch way, and the network alone, which is the ceiling.
 
-Usage: python -m benchmarks.training [--prepared data/prepared] [--images 2048] [--rounds 3]
+Usage: python -m benchmarks.training [--prepared data/prepared] [--params params.yaml] [--images 2048] [--rounds 3]
 
 All three train the baseline of params.yaml on the same prepared images. The usual way is torchvision's ImageFolder with
 transforms, a DataLoader with a worker for each core, float32. The network alone repeats one resident batch at our
@@ -9,7 +9,6 @@ precision. Each is timed `rounds` times, in turns, after a warm-up; the median c
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import tempfile
@@ -24,12 +23,12 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
+from benchmarks.command import parser_of, positive, prepared, start
 from graybox import settings
-from graybox.data import images
 from graybox.data.images import ImageSet
 from graybox.network import augmentation, inference, training
 from graybox.network.cnn import CNN
-from graybox.network.params import ModelParams, TrainParams
+from graybox.network.params import TrainParams
 
 
 def ours(network: CNN, schedule: TrainParams, train: ImageSet, precision: torch.dtype) -> Callable[[], int]:
@@ -116,25 +115,26 @@ def rate(epoch: Callable[[], int], device: torch.device) -> float:
     return count / (time.perf_counter() - started)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(arguments: list[str] | None = None) -> None:
+    parser = parser_of(__doc__)
     parser.add_argument("--prepared", default="data/prepared", help="a folder that the stage prepare made")
-    parser.add_argument("--images", type=int, default=2048, help="training images to use")
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
+    parser.add_argument("--params", default="params.yaml")
+    parser.add_argument("--images", type=positive, default=2048, help="training images to use")
+    parser.add_argument("--rounds", type=positive, default=3)
+    options = parser.parse_args(arguments)
 
-    params = settings.load()
-    model_params, schedule = ModelParams(**params.model.model_dump()), params.train
-    train = images.load(options.prepared, "train")
+    params = settings.load(options.params)
+    train = prepared(options.prepared)["train"]
     rows = np.random.default_rng(0).permutation(len(train))[: options.images]
     files = tuple(train.files[row] for row in rows)
     train = ImageSet(train.images[rows], train.labels[rows], train.class_names, files, train.boxes[rows])
+    schedule = params.train.model_copy(update={"batch_size": min(params.train.batch_size, len(train))})
     device = inference.pick_device("auto")
     precision = inference.pick_precision(schedule.precision, device)
 
     def network() -> CNN:
         torch.manual_seed(0)
-        made = CNN(model_params, train.size, train.class_names)
+        made = CNN(params.model, train.size, train.class_names)
         training.set_pixel_statistics(made, train.images)
         return made.to(device, memory_format=torch.channels_last)
 
@@ -166,4 +166,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

@@ -19,7 +19,6 @@ All of it takes about 25 minutes on two cores.
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import os
 import time
@@ -30,8 +29,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from benchmarks.command import parser_of, positive, start
 from benchmarks.known_networks import QUICK, WORLDS, Size, Truth, network, pictures, truth, world_of
 from graybox.data.images import ImageSet
+from graybox.errors import UserError
 from graybox.network import inference
 from graybox.network.cnn import CNN
 from graybox.occlusion.choice import choose_images
@@ -153,17 +154,22 @@ def marks(found: list[Judged], fill: str) -> Iterator[str]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=[100, 101, 102], help="the thresholds come from 0 and 1"
     )
     parser.add_argument("--worlds", nargs="+", default=list(WORLDS), metavar="WORLD")
     parser.add_argument("--fills", nargs="+", choices=FILLS, default=list(FILLS))
     parser.add_argument("--maps", type=int, default=Size.maps, help="confidence maps for each network and fill")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="networks at a time, a thread each")
+    parser.add_argument("--jobs", type=positive, default=os.cpu_count(), help="networks at a time, a thread each")
     parser.add_argument("--quick", action="store_true", help="hardly any training and pictures: only to see it run")
     options = parser.parse_args(arguments)
     size = QUICK if options.quick else Size(maps=options.maps)
+    for kind in options.worlds:
+        try:
+            world_of(kind, 0)
+        except ValueError as error:
+            raise UserError(f"--worlds: {error}") from error
     started = time.perf_counter()
     jobs = [(kind, seed, options.fills, size) for kind in options.worlds for seed in options.seeds]
     if options.jobs == 1:
@@ -179,4 +185,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

@@ -15,20 +15,18 @@ an .npz file; perhaps `test_images` and `test_labels` too, else every fifth imag
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from benchmarks.command import parser_of, start
 from benchmarks.gpu import checks, material, speed
 from benchmarks.gpu.record import Record
 from graybox.data.images import ImageSet
-from graybox.errors import UserError
 from graybox.network import inference, training
 
 PARTS = {
@@ -114,7 +112,7 @@ def run(record: Record, device: torch.device, only: list[str], size: Size, photo
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"), help="folder of gpu.json and gpu.md")
     parser.add_argument("--photographs", type=Path, help="an .npz file")
     parser.add_argument("--minutes", type=float, default=7.5, help="for everything")
@@ -122,15 +120,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1, or cpu to try the machinery")
     parser.add_argument("--quick", action="store_true", help="hardly any images, small ones: only to see it run")
     options = parser.parse_args(arguments)
-    try:
-        device = inference.pick_device(options.device)
-        photos = material.photographs(options.photographs) if options.photographs else None
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    device = inference.pick_device(options.device)
+    photos = material.photographs(options.photographs) if options.photographs else None
     record = Record(options.output, 60 * options.minutes)
     run(record, device, options.only, QUICK if options.quick else Size(), photos)
     print(f"\n{record.markdown()}\n{options.output}/gpu.json and gpu.md")
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

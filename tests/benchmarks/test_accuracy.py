@@ -1,27 +1,6 @@
 """The benchmarks of accuracy run from one end to the other, and compare on the same images."""
 
-import numpy as np
-import pandas as pd
-import pytest
-
 from benchmarks import ablation, accuracy
-from graybox.data import images
-from graybox.data.images import BOX_COLUMNS, SPLITS
-from tests.support.basics import image_set
-
-
-@pytest.fixture
-def prepared(tmp_path):
-    parts = {split: image_set(count, seed=seed) for seed, (split, count) in enumerate(zip(SPLITS, (256, 16, 16)))}
-    pixels = images.new_images(tmp_path / "prepared", 288, 16)
-    pixels[:] = np.concatenate([part.images for part in parts.values()])
-    pixels.flush()
-    table = pd.DataFrame({"split": np.repeat(SPLITS, [len(part) for part in parts.values()]), "row": range(288)})
-    table["label"] = np.concatenate([part.labels for part in parts.values()])
-    table["class"], table["file"] = table["label"].map("class {}".format), table["row"].map("{}.png".format)
-    table[BOX_COLUMNS] = np.concatenate([part.boxes for part in parts.values()])
-    images.save_table(tmp_path / "prepared", table, list(parts["test"].class_names))
-    return tmp_path / "prepared"
 
 
 def test_it_trains_both_and_prints_both(prepared, raw_params, write_params, capsys):

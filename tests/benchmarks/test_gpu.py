@@ -36,13 +36,6 @@ def test_its_smallest_size_runs_on_the_cpu(tmp_path, capsys):
     assert (tmp_path / "gpu.md").read_text() in capsys.readouterr().out
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_without_a_gpu_it_ends_with_one_sentence(tmp_path):
-    with pytest.raises(SystemExit, match=r"^error: device is 'cuda', which this machine lacks; allowed here: .*cpu$"):
-        gpu.main(["--output", str(tmp_path / "results")])
-    assert not (tmp_path / "results").exists()
-
-
 def test_an_error_ends_its_part_only(tmp_path, monkeypatch):
     def fails(*_) -> None:
         raise RuntimeError("out of\nmemory")

@@ -1,0 +1,41 @@
+"""What the benchmarks' command lines share: a user's mistake ends with one sentence and exit code 1."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from graybox import errors
+from graybox.data import images
+from graybox.data.images import ImageSet
+from graybox.errors import UserError
+
+
+def start(main: Callable[[list[str]], None]) -> None:
+    """Call `main` with the command line's arguments."""
+    errors.run(lambda *given: main(list(given)))
+
+
+def parser_of(text: str | None) -> argparse.ArgumentParser:
+    """A parser whose help shows a module's docstring as it is written."""
+    return argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, as argparse's `type`."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
+    return number
+
+
+def prepared(folder: Path | str) -> dict[str, ImageSet]:
+    """The splits of a folder that the stage prepare made.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not Path(folder, "table.csv").is_file():
+        raise UserError(f"{folder}: no prepared images are there; run `dvc repro prepare`, or name another folder")
+    return {split: images.load(folder, split) for split in images.SPLITS}
