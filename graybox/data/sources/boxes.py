@@ -1,6 +1,6 @@
 """Object boxes that don't come with the images: PASCAL VOC's XML files, or a CSV file.
 
-`download` brings them into the source's folder, and `attach` finds out which image each belongs to.
+`download` brings them into the source's folder, and `attached` gives each image of a catalogue its own.
 
 An XML file is of the image with its name (n01440764/n01440764_10026.xml), and may lie in a folder, a zip or a tar. Its
 boxes count pixels from 1 and include the last ones, as PASCAL VOC has it. A CSV file has the columns file, x0, y0, x1,
@@ -17,16 +17,17 @@ import re
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
+from PIL import Image
 
 from graybox.data.sources import archives, fetch
-from graybox.data.sources.catalogue import UnreadableError
-from graybox.data.sources.decode import EXTENSIONS
+from graybox.data.sources.catalogue import Catalogue, Load, UnreadableError
+from graybox.data.sources.decode import EXTENSIONS, check_box
 from graybox.data.sources.files import Files, is_hidden
 from graybox.errors import ParameterError, UserError
 
@@ -72,6 +73,25 @@ class Boxes:
     ignored: dict[str, int]
 
 
+@dataclass(frozen=True)
+class Boxed:
+    """A catalogue's `load` with boxes from elsewhere.
+
+    Attributes:
+        load: the images'.
+        boxes: float32 [N, 4]. `where`: N times what a box that isn't in its image is to be blamed on.
+    """
+
+    load: Load
+    boxes: np.ndarray
+    where: list[str]
+
+    def __call__(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        image, _ = self.load(index)
+        check_box(self.boxes[index], image, self.where[index])
+        return image, self.boxes[index]
+
+
 def download(location: str | None, key: str, raw: Path, partial: Path) -> dict[str, Any]:
     """Bring boxes into `raw`.
 
@@ -106,6 +126,16 @@ def download(location: str | None, key: str, raw: Path, partial: Path) -> dict[s
     finally:
         unfinished.unlink(missing_ok=True)
     return {"boxes": {"from": location, "boxes": count}}
+
+
+def attached(found: Catalogue, raw: Path) -> Catalogue:
+    """A catalogue with the boxes that `download` brought to `raw`; its `ignored` also counts those of no image."""
+    matched = attach(found.files, [found.class_keys[label] for label in found.labels], raw)
+    return replace(
+        found,
+        load=Boxed(found.load, matched.boxes, matched.where),
+        ignored=dict(sorted((found.ignored | matched.ignored).items())),
+    )
 
 
 def attach(names: list[str], classes: list[str], raw: Path) -> Boxes:

@@ -31,15 +31,11 @@ def download(options: FolderParams, raw: Path, partial: Path) -> dict[str, Any]:
 
 def open(options: FolderParams, raw: Path, seed: int) -> Catalogue:
     """What `download` brought."""
-    return catalogue(fetch.opened(raw), raw)
+    return boxes.attached(catalogue(fetch.opened(raw)), raw)
 
 
-def catalogue(files: Files, raw: Path | None = None) -> Catalogue:
+def catalogue(files: Files) -> Catalogue:
     """Find classes and splits in the names of files.
-
-    Args:
-        files: the images.
-        raw: folder to which boxes.download brought their boxes; None = they have none.
 
     Raises:
         UserError: there are no images in class-named folders, or it isn't clear which folders are splits.
@@ -67,22 +63,13 @@ def catalogue(files: Files, raw: Path | None = None) -> Catalogue:
         )
     classes = sorted({path[depth] for _, path in placed})
     label_of = {name: label for label, name in enumerate(classes)}
-    files_of = ["/".join(path) for _, path in placed]
-    attached = boxes.attach(files_of, [path[depth] for _, path in placed], raw) if raw else None
-    if attached:
-        ignored.update(attached.ignored)
     return Catalogue(
         class_names=readable_names(classes),
         class_keys=classes,
-        files=files_of,
+        files=["/".join(path) for _, path in placed],
         labels=np.array([label_of[path[depth]] for _, path in placed], np.int64),
         splits=[split_of.get(path[0]) for _, path in placed],
-        load=FileLoader(
-            files,
-            [name for name, _ in placed],
-            attached.boxes if attached else None,
-            attached.where if attached else None,
-        ),
+        load=FileLoader(files, [name for name, _ in placed]),
         ignored={reason: count for reason, count in sorted(ignored.items()) if count},
     )
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from graybox.data.params import MiniImagenetParams
 from graybox.data.sources import boxes, classic, hub
-from graybox.data.sources.catalogue import Catalogue, Load
-from graybox.data.sources.decode import check_box
+from graybox.data.sources.catalogue import Catalogue
 from graybox.errors import ParameterError
 
 KEY = "sources.mini_imagenet.boxes"
@@ -39,30 +34,4 @@ def open(options: MiniImagenetParams, raw: Path, seed: int) -> Catalogue:
     if options.path is None:
         return hub.open(options, raw, seed)
     found = classic.open(options, raw, seed)
-    if options.boxes is None:
-        return found
-    attached = boxes.attach(found.files, [found.class_keys[label] for label in found.labels], raw)
-    return replace(
-        found,
-        load=Boxed(found.load, attached.boxes, attached.where),
-        ignored={**found.ignored, **attached.ignored},
-    )
-
-
-@dataclass(frozen=True)
-class Boxed:
-    """A catalogue's `load` with boxes from elsewhere.
-
-    Attributes:
-        load: the images'.
-        boxes: float32 [N, 4]. `where`: N times what a box that isn't in its image is to be blamed on.
-    """
-
-    load: Load
-    boxes: np.ndarray
-    where: list[str]
-
-    def __call__(self, index: int) -> tuple[Image.Image, np.ndarray]:
-        image, _ = self.load(index)
-        check_box(self.boxes[index], image, self.where[index])
-        return image, self.boxes[index]
+    return found if options.boxes is None else boxes.attached(found, raw)
