@@ -65,16 +65,19 @@ class Record:
 
         On CUDA the note says how much memory was allocated at most.
         """
+        before = 0
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
         try:
             value = work(*arguments)
         except Exception as error:
             self.add(what, setting, None, unit, sentence(error))
             return None
         value, note = value if isinstance(value, tuple) else (value, "")
-        peak = f"peak memory {torch.cuda.max_memory_allocated() / 2**20:,.0f} MiB" if torch.cuda.is_available() else ""
+        most = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+        peak = f"peak memory {most / 2**20:,.0f} MiB" if most > before else ""
         self.add(what, setting, value, unit, "; ".join(filter(None, (note, peak))))
         return value
 

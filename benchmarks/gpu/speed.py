@@ -37,14 +37,14 @@ def training(
         many = repeated(part, count)
         with jpegs(part, count) as folder:
             for batch in batches:
-                setting, schedule = f"{size} pixels, batches of {batch}", TrainParams(epochs=4, batch_size=batch)
+                setting, schedule = f"{size} pixels, batches of {batch}", TrainParams(epochs=6, batch_size=batch)
                 record.measure("ours: fit, augmentation", setting, "images/s", fit_rate, schedule, many, device)
                 record.measure("the network alone", setting, "images/s", alone_rate, schedule, part, device)
                 record.measure(
                     f"ImageFolder of JPEGs, DataLoader, {os.cpu_count()} workers", setting, "images/s",
                     usual_rate, schedule, part, folder, device,
                 )  # fmt: skip
-        schedule = TrainParams(epochs=4, batch_size=batches[0], **EVERY_AUGMENTATION)
+        schedule = TrainParams(epochs=6, batch_size=batches[0], **EVERY_AUGMENTATION)
         setting = f"{size} pixels, batches of {batches[0]}"
         record.measure("ours: fit, every augmentation", setting, "images/s", fit_rate, schedule, many, device)
 
@@ -172,6 +172,7 @@ def occlusion(
                 run = contenders.captum(network, image, WINDOW, batch, stride)  # noqa: B023
                 return windows_rate(run, device, rounds)
 
+            record.measure("the engine that is chosen for it", setting, "windows/s", ours, "auto")
             fastest = record.measure("incremental", setting, "windows/s", ours, "incremental")
             for name, work in {"plain": partial(ours, "plain"), "Captum's Occlusion": captum}.items():
                 best, rate = 0, 0.0
