@@ -5,18 +5,24 @@ Zeiler & Fergus 2014, "Visualizing and Understanding Convolutional Networks", se
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeGuard
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from graybox.network.cnn import CNN
+from graybox.network.inference import device_of, evaluating
 from graybox.occlusion.confidence import OcclusionMap
 from graybox.occlusion.incremental import engine as incremental
+from graybox.occlusion.pixels import fill_tensor, rgb_array
+
+Engine = Literal["auto", "plain", "incremental"]
 
 
 def window_bounds(centre: Tensor, window: int, size: int) -> tuple[Tensor, Tensor]:
@@ -74,58 +80,86 @@ class WindowScores:
 
 @torch.inference_mode()
 def window_scores(
-    model: CNN,
-    image: np.ndarray,
+    model: nn.Module,
+    image: np.ndarray | Image.Image,
     *,
     window: int,
     stride: int = 1,
     fill: float | np.ndarray = 0.5,
     feature_map: int | None = None,
-    engine: Literal["auto", "plain", "incremental"] = "auto",
+    engine: Engine = "auto",
     batch_size: int | None = None,
     on_windows: Callable[[int], object] = lambda count: None,
+    label: int | None = None,
 ) -> WindowScores:
     """Slide a gray window over one image and record the network's answer.
 
     Args:
-        model: in evaluation mode; computed in its own precision, on its own device.
-        image: uint8 [H, W, 3].
-        window: N of the N x N window, odd, in pixels; it is clipped at the image's border.
-        stride: pixels between window centres, from pixel (0, 0) on.
-        fill: what the window shows, 0..1: one gray level, or a float picture [H, W, 3] that shows through the window
-            (`graybox.occlusion.fills`).
-        feature_map: a map of the last conv layer, to record its total activation, as Zeiler & Fergus do in figure 7b.
-        engine: "plain" computes every occluded image from its pixels, "incremental" only what the window changes, in
-            float32; they agree to about 1e-6. "auto" takes the one that is predicted to need less time.
-        batch_size: windows that the plain engine computes at a time; None = what suits the device.
-        on_windows: called with a number of windows whenever so many more are done, for a progress bar.
+        model, image, window, stride, fill, feature_map, engine, batch_size, on_windows: as for `occlusion_map`.
+        label: a class that the network must have, checked before the windows are computed; None = any network will do.
 
     Raises:
-        ValueError: the incremental engine is asked for a network that is not a float32 `CNN`, or an even window.
+        TypeError, ValueError: as for `occlusion_map`.
     """
+    window, stride = operator.index(window), operator.index(stride)
     if window < 1 or window % 2 == 0:
-        raise ValueError(f"window is {window}; it should be odd, so that it has a centre")
-    device = next(model.parameters()).device
-    pixels = torch.as_tensor(np.array(image), device=device).permute(2, 0, 1).float().div(255)
+        raise ValueError(f"window is {window}; it should be odd and at least 1, so that it has a centre")
+    if stride < 1:
+        raise ValueError(f"stride is {stride}; it should be at least 1")
+    if feature_map is not None and not isinstance(model, CNN):
+        raise ValueError(f"feature_map is {feature_map}; only a graybox.CNN has maps, so it should be None")
+    device = device_of(model)
+    pixels = torch.as_tensor(np.array(rgb_array(image)), device=device).permute(2, 0, 1).float().div(255)
+    pixels = pixels.to(_precision(model))
     rows, columns = (range(0, size, stride) for size in pixels.shape[1:])
-    shown = torch.as_tensor(fill, dtype=pixels.dtype, device=device)
-    shown = shown.permute(2, 0, 1) if shown.ndim else shown
-    settings = {"window": window, "fill": shown, "feature_map": feature_map, "on_windows": on_windows}
-    with _full_float32():
-        if _is_incremental(engine, model, pixels, rows, columns, window):
-            scores, sums = incremental.window_scores(model, pixels, rows, columns, **settings)
+    shown = fill_tensor(fill, pixels)
+    with evaluating(model), _full_float32():
+        unoccluded, activation = _answer_as_is(model, pixels, feature_map, label)
+        if _is_incremental(model, engine, pixels, rows, columns, window):
+            scores, sums = incremental.window_scores(
+                model, pixels, rows, columns,
+                window=window, fill=shown, feature_map=feature_map, on_windows=on_windows,
+            )  # fmt: skip
         else:
-            scores, sums = _plain_scores(model, pixels, rows, columns, batch_size=batch_size, **settings)
-        unoccluded, activation = _answer(model, pixels[None], feature_map)
+            scores, sums = _plain_scores(
+                model, pixels, rows, columns,
+                window=window, fill=shown, feature_map=feature_map, on_windows=on_windows, batch_size=batch_size,
+            )  # fmt: skip
     return WindowScores(
-        scores, sums, rows, columns, unoccluded[0], None if activation is None else float(activation[0])
+        scores.float(), sums, rows, columns, unoccluded.float(), None if activation is None else float(activation)
     )
+
+
+def _precision(model: nn.Module) -> torch.dtype:
+    """The type of the network's first weight; float32 if it has none."""
+    return next((weight.dtype for weight in model.parameters() if weight.is_floating_point()), torch.float32)
+
+
+def _answer_as_is(
+    model: nn.Module, pixels: Tensor, feature_map: int | None, label: int | None
+) -> tuple[Tensor, Tensor | None]:
+    """Class scores [classes] of the image as it is, and the sum over the map; or what is wrong with what was asked."""
+    try:
+        scores, activation = _answer(model, pixels[None], feature_map)
+    except RuntimeError as error:
+        if not isinstance(model, CNN) or isinstance(error, torch.OutOfMemoryError):
+            raise
+        height, width = pixels.shape[1:]
+        size = model.image_size
+        raise ValueError(f"image has {height} x {width} pixels; this network takes {size} x {size}") from error
+    if not isinstance(scores, Tensor) or scores.ndim != 2 or len(scores) != 1 or not scores.is_floating_point():
+        given = f"{scores.dtype} {list(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
+        raise TypeError(f"model gives {given} for one image; it should give class scores (logits), float [1, classes]")
+    if label is not None and not 0 <= label < scores.shape[1]:
+        raise ValueError(f"label is {label}; the model has {scores.shape[1]} classes, so 0 to {scores.shape[1] - 1}")
+    return scores[0], None if activation is None else activation[0]
 
 
 @contextmanager
 def _full_float32() -> Iterator[None]:
     """A context in which float32 is float32: a GPU's convolutions would round their inputs to 10 bits (TF32)."""
-    backends = torch.backends.cudnn.conv, torch.backends.cuda.matmul
+    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]  # made when PyTorch is imported
+    backends = convolutions, torch.backends.cuda.matmul
     before = [backend.fp32_precision for backend in backends]
     try:
         for backend in backends:
@@ -136,18 +170,21 @@ def _full_float32() -> Iterator[None]:
             backend.fp32_precision = precision
 
 
-def _is_incremental(engine: str, model: nn.Module, pixels: Tensor, rows: range, columns: range, window: int) -> bool:
+def _is_incremental(
+    model: nn.Module, engine: str, pixels: Tensor, rows: range, columns: range, window: int
+) -> TypeGuard[CNN]:
     if engine not in ("auto", "plain", "incremental"):
         raise ValueError(f"engine is {engine!r}; allowed: auto, plain, incremental")
-    able = engine != "plain" and incremental.knows(model)
-    if engine == "incremental" and not able:
+    if engine == "plain":
+        return False
+    if not incremental.knows(model):
+        if engine == "auto":
+            return False
         raise ValueError(
             "engine is 'incremental', which computes an unchanged graybox.network.cnn.CNN in float32 and no other "
             "network; allowed here: auto, plain"
         )
-    if engine != "auto" or not able:
-        return engine == "incremental"
-    return incremental.job_of(model, pixels.shape[1:], rows, columns, window).cheapest() > 0
+    return engine == "incremental" or incremental.job_of(model, pixels.shape[1:], rows, columns, window).cheapest() > 0
 
 
 def _plain_scores(
@@ -171,31 +208,69 @@ def _plain_scores(
         answers.append(_answer(model, occluded(pixels, part, window, fill), feature_map))
         on_windows(len(part))
     scores = torch.cat([scores for scores, _ in answers]).view(len(rows), len(columns), -1)
-    if feature_map is None:
-        return scores, None
-    return scores, torch.cat([sums for _, sums in answers]).view(len(rows), len(columns))
+    sums = [part for _, part in answers if part is not None]
+    return scores, torch.cat(sums).view(len(rows), len(columns)) if sums else None
 
 
 def _answer(model: nn.Module, images: Tensor, feature_map: int | None) -> tuple[Tensor, Tensor | None]:
     """Class scores [B, classes] of images [B, 3, H, W], and the sums [B] over a map of the last conv layer."""
     images = images.contiguous(memory_format=torch.channels_last)
-    if feature_map is None:
+    if feature_map is None or not isinstance(model, CNN):
         return model(images), None
     features = model.last_maps(images)
     return model.head(features), features[:, feature_map].sum((1, 2))
 
 
-def occlusion_map(model: CNN, image: np.ndarray, label: int, *, window: int, **options) -> OcclusionMap:
+def occlusion_map(
+    model: nn.Module,
+    image: np.ndarray | Image.Image,
+    label: int,
+    *,
+    window: int,
+    stride: int = 1,
+    fill: float | np.ndarray = 0.5,
+    feature_map: int | None = None,
+    engine: Engine = "auto",
+    batch_size: int | None = None,
+    on_windows: Callable[[int], object] = lambda count: None,
+) -> OcclusionMap:
     """Slide a gray window over one image and record the true class's probability and the most probable class.
 
+    Zeiler & Fergus 2014, "Visualizing and Understanding Convolutional Networks", section 4.2 and figure 7. The window
+    is centred at every `stride`-th pixel of the rows and of the columns, from pixel (0, 0) on, and clipped at the
+    image's border.
+
     Args:
-        model: in evaluation mode; computed in its own precision, on its own device.
-        image: uint8 [H, W, 3].
-        label: the true class.
+        model: any network that takes float images [B, 3, H, W] in 0..1 and gives class scores (logits), float
+            [B, classes]. It computes in evaluation mode (each of its modules has its own mode again afterwards), in
+            the precision and on the device of its first weight. One that wants other pixels, as ImageNet's networks
+            do, comes after its normalisation: `nn.Sequential(Normalize(mean, std), model)`.
+        image: uint8 [H, W, 3], RGB, of any size that the model takes; or a PIL image, taken as it is.
+        label: the true class, 0..classes - 1.
         window: N of the N x N window, odd, in pixels.
-        options: stride, fill, feature_map, engine, batch_size and on_windows, as for `window_scores`.
+        stride: pixels between window centres, at least 1.
+        fill: what the window shows, 0..1: one gray level, or a float picture [H, W, 3] that shows through the window
+            (`graybox.fill_picture`).
+        feature_map: a map of a `CNN`'s last conv layer, to record its total activation, as in figure 7b.
+        engine: "plain" computes every occluded image from its pixels. "incremental" computes only what the window
+            changes, for an unchanged float32 `CNN`; the two agree to about 1e-6. "auto" takes the one that is
+            predicted to need less time.
+        batch_size: windows that the plain engine computes at a time; None = what suits the device.
+        on_windows: called with a number of windows whenever so many more are done, for a progress bar.
+
+    Returns:
+        An object with `confidence`, float32 [rows, columns], the true class's probability (0..1) for each centre.
+
+    Raises:
+        TypeError: the image is not uint8, an integer is not one, or the model gives no class scores.
+        ValueError: the image's shape, the label, the window (even), the stride, the fill or the engine is not allowed,
+            or a `CNN` can't take an image of this size.
     """
-    found = window_scores(model, image, window=window, **options)
+    label = operator.index(label)
+    found = window_scores(
+        model, image, window=window, stride=stride, fill=fill, feature_map=feature_map, engine=engine,
+        batch_size=batch_size, on_windows=on_windows, label=label,
+    )  # fmt: skip
     probabilities = found.probabilities.cpu()
     return OcclusionMap(
         confidence=probabilities[..., label].numpy(),
@@ -203,7 +278,7 @@ def occlusion_map(model: CNN, image: np.ndarray, label: int, *, window: int, **o
         rows=np.array(found.rows),
         columns=np.array(found.columns),
         unoccluded=found.unoccluded.softmax(0).cpu().numpy(),
-        label=int(label),
+        label=label,
         window=window,
         activation=None if found.activation is None else found.activation.cpu().numpy(),
         unoccluded_activation=found.unoccluded_activation,

@@ -15,6 +15,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -208,7 +209,7 @@ class Finisher:
         )
 
 
-def knows(model: nn.Module) -> bool:
+def knows(model: nn.Module) -> TypeGuard[CNN]:
     """Whether the engine computes what this network does: a float32 `CNN` with the very layers that it was built with.
 
     The engine does not run the network's own `forward`, so that anything else would get another network's maps: a
@@ -233,10 +234,11 @@ def _is_altered(module: nn.Module) -> bool:
     return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
 
 
-def job_of(model: CNN, size: tuple[int, int], rows: range, columns: range, window: int) -> Job:
+def job_of(model: CNN, size: Sequence[int], rows: range, columns: range, window: int) -> Job:
     """The job of sliding a window over an image of this height and width, on the model's device."""
+    height, width = size
     prices = PRICES.get(model.mean.device.type, PRICES["cuda"])
-    return Job(model.params, len(model.class_names), tuple(size), rows, columns, window, prices)
+    return Job(model.params, len(model.class_names), (height, width), rows, columns, window, prices)
 
 
 @torch.inference_mode()

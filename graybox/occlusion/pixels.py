@@ -1,0 +1,56 @@
+"""What a caller hands in as an image or a fill, checked and brought into one form."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+
+def rgb_array(image: np.ndarray | Image.Image) -> np.ndarray:
+    """uint8 [H, W, 3] of an image as it is handed in; nothing is turned, cut or resized.
+
+    Args:
+        image: uint8 [H, W, 3], RGB; or a PIL image of 8 bits a channel, whose transparent pixels show white.
+
+    Raises:
+        TypeError: it is neither, or its values are not uint8.
+        ValueError: its shape is another, or it has no pixel.
+    """
+    if isinstance(image, Image.Image):
+        if image.mode[0] in "IF":
+            raise ValueError(f"image has the mode {image.mode}; allowed: 8 bits a channel, such as the modes RGB and L")
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        return np.array(image.convert("RGB"))
+    pixels = np.asarray(image)
+    if pixels.dtype != np.uint8:
+        raise TypeError(f"image is {type(image).__name__} of {pixels.dtype}; allowed: uint8 [H, W, 3] or a PIL image")
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise ValueError(f"image has the shape {list(pixels.shape)}; allowed: [H, W, 3], H and W of at least 1")
+    return pixels
+
+
+def fill_tensor(fill: float | np.ndarray, like: Tensor) -> Tensor:
+    """What shows through the window, of a shape that broadcasts to [3, H, W], on the device and of the type of `like`.
+
+    Args:
+        fill: one gray level, or a float picture [H, W, 3], in 0..1. `like`: the image, float [3, H, W].
+
+    Raises:
+        ValueError: its shape is another, or a value is outside 0..1.
+    """
+    shown = torch.as_tensor(np.array(fill), dtype=like.dtype, device=like.device)
+    if shown.ndim:
+        if shown.shape != like.permute(1, 2, 0).shape:
+            allowed = list(like.permute(1, 2, 0).shape)
+            raise ValueError(f"fill has the shape {list(shown.shape)}; allowed: one number, or a picture {allowed}")
+        shown = shown.permute(2, 0, 1)
+    low, high = (float(value) for value in shown.aminmax())
+    if not (math.isfinite(low) and low >= 0 and high <= 1):
+        raise ValueError(f"fill has values from {low:g} to {high:g}; allowed: 0 (black) to 1 (white)")
+    return shown
