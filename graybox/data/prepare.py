@@ -78,7 +78,7 @@ def prepare(
     """Write a catalogue's chosen images to `folder`, as images.load reads them, and what there is to say of them.
 
     Beside the images lie unreadable.txt (files that can't be decoded, and why), duplicates.txt (files left out
-    because a later split has the same pixels, and which) and summary.json (see data_summary.write).
+    because a later split has the same pixels, and which) and summary.json (see summary.write).
 
     Args:
         size: height and width that the images are to have, in pixels.

@@ -1,6 +1,6 @@
 """Broken bytes of every kind: what reads them says so in a sentence or is right; it neither fails otherwise nor hangs.
 
-More examples: HYPOTHESIS_EXAMPLES=5000 python -m pytest tests/test_fuzz_readers.py
+More examples: HYPOTHESIS_EXAMPLES=5000 python -m pytest tests/data/test_fuzz_readers.py
 """
 
 from __future__ import annotations
