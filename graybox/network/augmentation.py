@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 import torch
@@ -32,7 +33,9 @@ class Batches:
         self.batch_size = min(params.batch_size, len(images))
         # A last, smaller batch is dropped: batch norm can't learn from a single image.
         self.steps_per_epoch = len(images) // self.batch_size
-        self.random = torch.Generator().manual_seed(params.seed)
+        # On the device itself: numbers drawn on the host would make a GPU wait for each batch.
+        self.random = torch.Generator(device).manual_seed(params.seed)
+        self.shares = np.random.default_rng(params.seed)  # Beta's, which torch draws without a generator of one's own
 
     def resize(self, size: int) -> None:
         """From the next epoch on, give images of so many pixels."""
@@ -46,20 +49,22 @@ class Batches:
         Yields float images [B, 3, H, W] in 0..1 (channels_last) and labels [B], B always the same. With
         `train.mixup` the labels are shares of the classes instead, float [B, classes].
         """
-        p, order = self.params, torch.randperm(len(self.labels), generator=self.random)
+        p, order = self.params, torch.randperm(len(self.labels), generator=self.random, device=self.device)
         shift = round(p.shift * self.size / self._full.shape[1])
         for step in range(self.steps_per_epoch):
-            rows = order[step * self.batch_size : (step + 1) * self.batch_size].to(self.device)
+            rows = order[step * self.batch_size : (step + 1) * self.batch_size]
             pixels = to_float(moved(self.images, rows, shift, p.flip, p.zoom, self.random))
             labels = self.labels[rows]
             if p.color_jitter:
-                factors = 1 + p.color_jitter * (2 * torch.rand((3, len(rows)), generator=self.random) - 1)
-                pixels = recoloured(pixels, *factors.to(self.device))
+                factors = 1 + p.color_jitter * (2 * uniform((3, len(rows)), self.random) - 1)
+                pixels = recoloured(pixels, *factors)
             if p.cutout:
                 side = round(p.cutout * self.size)
-                pixels = blanked(pixels, torch.rand((2, len(rows)), generator=self.random), side)
+                pixels = blanked(pixels, uniform((2, len(rows)), self.random), side)
             if p.mixup:
-                pixels, labels = mixed(pixels, labels, self.classes, p.mixup, self.random)
+                pixels, labels = mixed(
+                    pixels, labels, self.classes, float(self.shares.beta(p.mixup, p.mixup)), self.random
+                )
             yield pixels, labels
 
 
@@ -77,16 +82,16 @@ def moved(images: Tensor, rows: Tensor, shift: int, flip: bool, zoom: float, ran
     if not shift and not flip and zoom == 1:
         return images[rows]
     count, size = len(rows), images.shape[1]
-    pixels = torch.arange(size).expand(count, size)
-    moves = torch.randint(-shift, shift + 1, (2, count, 1), generator=random)
-    mirrored = torch.rand((count, 1), generator=random) < (0.5 if flip else 0.0)
+    pixels = torch.arange(size, device=images.device).expand(count, size)
+    moves = torch.randint(-shift, shift + 1, (2, count, 1), generator=random, device=random.device)
+    mirrored = uniform((count, 1), random) < (0.5 if flip else 0.0)
     places = torch.stack([pixels, torch.where(mirrored, pixels.flip(1), pixels)])
     if zoom > 1:
         span, centre = spans(count, zoom, random)[..., None], (size - 1) / 2
         # Of an enlarged image any part is shown, of a smaller one all.
-        away = (1 - span).clamp(min=0) * size * (torch.rand((2, count, 1), generator=random) - 0.5)
+        away = (1 - span).clamp(min=0) * size * (uniform((2, count, 1), random) - 0.5)
         places = (centre + away + span * (places - centre)).round().long()
-    y, x = _reflected(places + moves, size).to(images.device)
+    y, x = _reflected(places + moves, size)
     return images[rows[:, None, None], y[:, :, None], x[:, None, :]]
 
 
@@ -95,7 +100,7 @@ def spans(count: int, zoom: float, random: torch.Generator) -> Tensor:
 
     The logarithms of their geometric mean and of height / width are uniform between those of 1 / zoom and zoom.
     """
-    larger, longer = 2 * torch.rand((2, count), generator=random) - 1
+    larger, longer = 2 * uniform((2, count), random) - 1
     return zoom ** torch.stack([larger + longer / 2, larger - longer / 2])
 
 
@@ -106,13 +111,24 @@ def _reflected(index: Tensor, size: int) -> Tensor:
     return torch.minimum(index, period - index)
 
 
+def uniform(shape: tuple[int, ...], random: torch.Generator) -> Tensor:
+    """Random numbers in 0..1 on the generator's device."""
+    return torch.rand(shape, generator=random, device=random.device)
+
+
+@cache
+def _luma(device: torch.device) -> Tensor:
+    """LUMA as a tensor [3, 1, 1]; kept, as bringing it to a GPU would make the host wait."""
+    return torch.tensor(LUMA, device=device).view(3, 1, 1)
+
+
 def recoloured(pixels: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor) -> Tensor:
     """Each image with its own brightness, contrast and saturation, in this order, as torchvision's adjust_* have them.
 
     Args:
         pixels: float [B, 3, H, W] in 0..1. The others: float [B], 1 changes nothing.
     """
-    luma = pixels.new_tensor(LUMA).view(3, 1, 1)
+    luma = _luma(pixels.device)
     pixels = (pixels * brightness.view(-1, 1, 1, 1)).clamp(0, 1)
     mean = (pixels * luma).sum(1, keepdim=True).mean((2, 3), keepdim=True)
     pixels = torch.lerp(mean, pixels, contrast.view(-1, 1, 1, 1)).clamp(0, 1)
@@ -129,27 +145,24 @@ def blanked(pixels: Tensor, centres: Tensor, side: int) -> Tensor:
         side: of the square, in pixels.
     """
     size = pixels.shape[-1]
-    places = torch.arange(size)
+    places = torch.arange(size, device=pixels.device)
     first = (centres * size).floor() - side // 2
     inside = (places >= first[..., None]) & (places < first[..., None] + side)
-    mask = (inside[0][:, :, None] & inside[1][:, None, :])[:, None].to(pixels.device)
+    mask = (inside[0][:, :, None] & inside[1][:, None, :])[:, None]
     return torch.where(mask, pixels.mean((0, 2, 3), keepdim=True), pixels)
 
 
-def mixed(pixels: Tensor, labels: Tensor, classes: int, alpha: float, random: torch.Generator) -> tuple[Tensor, Tensor]:
+def mixed(pixels: Tensor, labels: Tensor, classes: int, share: float, random: torch.Generator) -> tuple[Tensor, Tensor]:
     """Each image blended with another of the batch, and its label likewise (Zhang et al. 2018, "mixup").
 
     Args:
         pixels: float [B, 3, H, W]. `labels`: int [B].
-        alpha: of the Beta(alpha, alpha) distribution from which one share for the batch is drawn.
+        share: of each image itself, 0..1, the same for the whole batch.
 
     Returns:
         The images, and shares of the classes, float [B, classes].
     """
-    # numpy draws from Beta with a generator of its own; torch's distributions take none.
-    seed = int(torch.randint(2**31, (1,), generator=random))
-    share = float(np.random.default_rng(seed).beta(alpha, alpha))
-    partner = torch.randperm(len(pixels), generator=random).to(pixels.device)
+    partner = torch.randperm(len(pixels), generator=random, device=random.device)
     targets = F.one_hot(labels, classes).float()
     return torch.lerp(pixels[partner], pixels, share), torch.lerp(targets[partner], targets, share)
 

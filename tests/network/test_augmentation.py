@@ -131,13 +131,11 @@ def test_a_blend_has_the_shares_of_its_label():
     """Each class is one colour, so the colour of a blend tells its shares."""
     labels = torch.arange(16) % 3
     x = torch.nn.functional.one_hot(labels, 3).float()[:, :, None, None].expand(16, 3, 4, 4)
-    found = set()
     for seed in range(20):
-        pixels, targets = augmentation.mixed(x, labels, 3, 1.0, generator(seed))
+        pixels, targets = augmentation.mixed(x, labels, 3, 0.3, generator(seed))
         torch.testing.assert_close(pixels[:, :, 2, 2], targets)
         torch.testing.assert_close(targets.sum(1), torch.ones(16))
-        found.add(round(float(targets.max(1).values.min()), 3))
-    assert len(found) > 10  # the share is drawn anew
+        assert torch.isin((10 * targets).round(), torch.tensor([0.0, 3, 7, 10])).all()
 
 
 @pytest.mark.parametrize(
@@ -150,6 +148,11 @@ def test_each_setting_changes_the_images_and_the_seed_decides_how(batches, chang
     assert first.min() >= 0 and first.max() <= 1
     other = torch.cat([x for x, _ in batches(**change, seed=1).epoch()])
     assert not torch.equal(first, other)
+
+
+def test_every_batch_is_blended_by_a_share_of_its_own(batches):
+    shares = {round(float(labels.max(1).values.min()), 4) for _, labels in batches(image_set(256), mixup=1.0).epoch()}
+    assert len(shares) > 8
 
 
 def test_without_mixup_labels_stay_with_their_images(batches):
