@@ -45,13 +45,14 @@ def loopback(monkeypatch) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def study(tmp_path_factory):
-    """The tiny study, reproduced from nothing and committed."""
+    """The tiny study, reproduced from nothing and committed. It takes about a minute; a test must not change it."""
     from tests.support.tiny_study import new_study  # which needs this module
 
-    made = new_study(tmp_path_factory.mktemp("study") / "graybox")
-    made.ran_first = made.repro()
+    scratch = tmp_path_factory.mktemp("study")
+    made = new_study(scratch / "graybox")
+    made.repro_recorded(scratch)
     made.git("add", "-A")
     made.git("commit", "-qm", "Its results")
     return made

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.transforms.v2.functional import gaussian_blur
 
 Fill = Literal["gray", "mean", "blur", "noise"]
 FILLS: tuple[str, ...] = get_args(Fill)
@@ -34,6 +33,8 @@ def fill_picture(image: NDArray[np.uint8], fill: Fill = "gray", gray: float = 0.
     if fill == "mean":
         return np.full_like(pixels, pixels.mean((0, 1)))
     if fill == "blur":
+        from torchvision.transforms.v2.functional import gaussian_blur  # takes over a second, and only this needs it
+
         sigma = max(height, width) / 16
         # As far as the kernel may reach without leaving the picture's reflection.
         reach = min(round(3 * sigma), min(height, width) - 1)

@@ -15,12 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.basics import ROOT
-from tests.support.tiny_study import Study, new_study
-
-
-@pytest.fixture
-def study(tmp_path) -> Study:
-    return new_study(tmp_path / "graybox", variants={"baseline": {}})
+from tests.support.tiny_study import Study
 
 
 def start_worker(study: Study) -> None:
@@ -40,7 +35,8 @@ def wait(study: Study, successes: int, seconds: float = 900) -> None:
         time.sleep(2)
 
 
-def test_a_queued_grid_runs_and_its_table_reads_well(study):
+def test_a_queued_grid_runs_and_its_table_reads_well(clean):
+    study = clean
     grid = ["-S", "model.filters=5,6", "-S", "model.conv_layers=2,3"]
     queued = study.dvc("exp", "run", "--queue", *grid, "evaluate@baseline")
     names = re.findall(r"Queued experiment '([\w-]+)'", queued)

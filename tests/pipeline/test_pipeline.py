@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 
 import pandas as pd
 import pytest
 
-from tests.support.tiny_study import TINY
+from tests.support.tiny_study import TINY, command_of, stages_run
 
 
 def test_a_first_run_makes_everything(study):
     per_variant = [f"{stage}@{name}" for stage in ("train", "evaluate") for name in TINY["variants"]]
-    others = ["check", "download", "prepare", "summarize", "compare", "select_best", "vega"]
+    others = ["settings", "download", "prepare", "compare", "select_best"]
     others += ["combine", "train_combined", "evaluate_combined"]
-    others += ["mistakes", "reliance", "occlude", "correspondence", "report"]
+    others += ["mistakes", "reliance", "occlude", "correspondence", "figures", "report"]
     assert sorted(study.ran_first) == sorted([*others, *per_variant])
     for made in (
         "data/prepared/images.npy", "models/best.safetensors", "metrics/conv-2.json", "report/comparison.md",
-        "plots/confused_pairs.png", "plots/reasons.png", "plots/reasons/no_reason.png", "report/reasons.csv",
-        "plots/accuracy_by_parameter.png", "plots/mistakes.png", "plots/occlusion/00.png", "plots/occlusion/01.png",
-        "data/occlusion.npz", "plots/occlusion.gif", "plots/occlusion_windows.png", "plots/reliance.png",
-        "plots/correspondence.png", "report/correspondence.csv", "report/verdict.json", "report/index.html",
-        "report/combined.json", "report/findings.json", "metrics/combined.json",
+        "plots/figures/confused_pairs.png", "plots/figures/reasons.png", "plots/figures/reasons/no_reason.png",
+        "plots/figures/accuracy_by_parameter.png", "plots/figures/mistakes.png", "plots/figures/occlusion/00.png",
+        "plots/figures/occlusion/01.png", "data/occlusion.npz", "plots/figures/occlusion.gif",
+        "plots/figures/occlusion_windows.png", "plots/figures/reliance.png", "plots/figures/correspondence.png",
+        "report/correspondence.csv", "report/verdict.json", "report/index.html", "report/reasons.csv",
+        "report/combined.json", "report/findings.json", "metrics/combined.json", "plots/curves/conv-2.csv",
+        "report/seeds.csv", "report/calibration.csv", "data/mistakes.npz", "models/timing/combined.json",
         "models/variants/baseline/seed-0.safetensors", "models/variants/combined/seed-0.safetensors",
     ):  # fmt: skip
         assert (study.folder / made).stat().st_size > 0, made
@@ -45,19 +49,35 @@ def test_everything_the_run_made_is_committed_or_ignored(study):
     assert study.git("status", "--porcelain") == ""
 
 
+def test_every_stage_makes_the_same_bytes_again(clean, study):
+    for made in ("data", "models/variants", "models/best.safetensors", "metrics", "plots/curves", "plots/figures"):
+        path = clean.folder / made
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for file in [*clean.folder.glob("report/*"), *clean.folder.glob("plots/*.csv"), clean.folder / "plots/vega.js"]:
+        file.unlink()
+    clean.run_stages(*map(command_of, study.ran_first))
+    assert clean.stale() == set()  # dvc.lock has the hash of every output
+    assert clean.git("status", "--porcelain") == ""
+
+
 def test_a_forced_run_leaves_the_lock_file_as_it_was(clean):
     before = (clean.folder / "dvc.lock").read_text()
-    clean.dvc("repro", "--force")
+    assert stages_run(clean.dvc("repro", "--force", "--single-item", "train@baseline")) == ["train@baseline"]
     assert (clean.folder / "dvc.lock").read_text() == before
 
 
-def test_an_experiment_and_its_difference(clean):
-    clean.dvc("exp", "run", "-n", "wider", "-S", "model.filters=6")
+def test_an_experiment_trains_what_it_changes_and_says_what_that_was(clean):
+    """As `-S model.filters=64` in the default study: the variants that say their own number of filters stay."""
+    output = clean.dvc("exp", "run", "-n", "wider", "-S", "model.filters=8", "combine")
+    trained = {stage for stage in stages_run(output) if "@" in stage}
+    assert trained == {f"{stage}@{name}" for stage in ("train", "evaluate") for name in ("baseline", "conv-2")}
+    assert not {"train@filters-8", "evaluate@filters-8", *stages_run(output)} & clean.stale()
+
     rows = json.loads(clean.dvc("metrics", "diff", "--json"))
-    trained = {row for row in rows if row.startswith("metrics/")}
-    trained.discard("metrics/combined.json")  # which may have been any of them
-    assert trained == {f"metrics/{name}.json" for name in ("baseline", "conv-2")}  # filters-8 says its own number
+    assert set(rows) == {f"metrics/{name}.json" for name in ("baseline", "conv-2")}
     assert rows["metrics/baseline.json"]["parameters"]["diff"] > 0
+    changed = json.loads(clean.dvc("params", "diff", "--json"))
+    assert changed["params.yaml"] == {"model.filters": {"old": 4, "new": 8, "diff": 4}}
     shown = clean.dvc("exp", "show", "--only-changed", "--csv")
     assert "wider" in shown and "model.filters" in shown
 
@@ -89,7 +109,7 @@ def test_the_plots_page_has_everything_and_needs_no_network(study):
 
 def test_the_graph_can_be_drawn(study):
     shown = study.dvc("dag", "--mermaid")
-    for stage in ("check", "prepare", "train@baseline", "select_best", "report"):
+    for stage in ("settings", "prepare", "train@baseline", "select_best", "report"):
         assert stage in shown
 
 
@@ -106,27 +126,46 @@ def test_the_graph_can_be_drawn(study):
         ("model.conv_layers=6", ["max pooling 6", "1 x 1"]),
     ],
 )
-def test_a_bad_parameter_stops_before_any_work(clean, override, told):
-    output = clean.dvc("exp", "run", "-S", override, fails=True)
+def test_a_bad_parameter_is_said_in_one_sentence(study, tmp_path, monkeypatch, override, told):
+    from dvc.utils.hydra import apply_overrides
+
+    from graybox import errors
+    from stages import settings
+
+    shutil.copy(study.folder / "params.yaml", tmp_path)
+    apply_overrides(str(tmp_path / "params.yaml"), [override])  # what `dvc exp run -S` does
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["stages/settings.py"])
+    with pytest.raises(SystemExit) as stopped:
+        errors.run(settings.main)
     for words in told:
-        assert words in output
-    assert "Traceback" not in output
-    assert [line for line in output.splitlines() if line.startswith("Running stage")] == ["Running stage 'check':"]
+        assert words in str(stopped.value)
+    assert len(str(stopped.value).splitlines()) == 1
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_bad_parameter_stops_before_any_work(clean):
+    output = clean.dvc("exp", "run", "-S", "+model.filtres=3", fails=True)
+    assert "model.filtres is not a known key" in output and "Traceback" not in output
+    assert stages_run(output) == ["settings"]
     clean.git("checkout", "-q", ".")
     assert clean.repro() == []  # nothing was lost
+    assert clean.stale() == set()
 
 
 def test_a_missing_archive_is_named(clean):
     changes = ["-S", "data.source=tiny_imagenet", "-S", "sources.tiny_imagenet.archive=nowhere.zip"]
     output = clean.dvc("exp", "run", *changes, "-S", "sources.tiny_imagenet.image_size=32", fails=True)
     assert "sources.tiny_imagenet.archive" in output and "nowhere.zip" in output and "Traceback" not in output
-    assert "prepare" not in output.split("Running stage")[-1].split(":")[0]
+    assert stages_run(output) == ["settings", "download"]
 
 
 def test_an_experiment_elsewhere_runs_the_code_it_was_started_with(clean):
     """`--temp` runs in a copy of the repository, which must import its own graybox and not the installed one."""
     module = clean.folder / "graybox/statistics/scores.py"
-    module.write_text(module.read_text().replace("float((rank < 5).mean())", "0.123"))
-    clean.dvc("exp", "run", "--temp", "-n", "elsewhere")
+    planted = "float((rank < 5).mean())"
+    assert planted in module.read_text()
+    module.write_text(module.read_text().replace(planted, "0.123"))
+    clean.dvc("exp", "run", "--temp", "-n", "elsewhere", "evaluate@baseline")
     rows = json.loads(clean.dvc("metrics", "diff", "HEAD", "elsewhere", "--json"))
     assert rows["metrics/baseline.json"]["test_top5"]["new"] == 0.123

@@ -3,30 +3,73 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import numpy as np
 import pandas as pd
+
+from tests.support.tiny_study import TINY, Study, command_of
+
+PER_NETWORK = {f"{stage}@{name}" for stage in ("train", "evaluate") for name in TINY["variants"]}
+
+
+def changed_settings(study: Study) -> set[str]:
+    """Write the variants' settings anew; the stages that are then stale, but for those that always read params.yaml."""
+    study.run_stages("settings")
+    return study.stale() - {"settings", "report"}
 
 
 def test_a_changed_variant_runs_itself_and_what_follows_and_nothing_else(clean):
     clean.set(variants__conv_2={"model": {"conv_layers": 2}})  # a new one, by another name
     clean.set(**{"variants__conv-2": {"model": {"conv_layers": 1}}})
-    ran = clean.repro()
-    assert {"train@conv-2", "evaluate@conv-2", "train@conv_2", "evaluate@conv_2", "compare"} <= set(ran)
-    assert not {"download", "prepare", "train@baseline", "train@filters-8", "evaluate@baseline"} & set(ran)
+    new = {"train@conv_2", "evaluate@conv_2"}
+    assert changed_settings(clean) == {"train@conv-2", *new, "combine", "compare", "mistakes", "figures"}
+    ran = clean.dvc("repro", "train@conv-2", "evaluate@conv-2", "train@baseline", "evaluate@baseline")
+    assert "Running stage 'train@conv-2'" in ran and "Running stage 'evaluate@conv-2'" in ran
+    assert not clean.stale() & (PER_NETWORK | {"settings", "download", "prepare"})
 
 
-def test_an_edit_of_a_late_module_retrains_nothing(clean):
-    module = clean.folder / "graybox/occlusion/maps.py"
+def test_an_override_of_the_baseline_leaves_the_variants_that_say_their_own_value(clean):
+    clean.set(model__filters=8)
+    stale = changed_settings(clean)
+    assert stale & PER_NETWORK == {"train@baseline", "train@conv-2"}
+    clean.set(model__filters=4, train__seed=1)
+    assert changed_settings(clean) & PER_NETWORK == {"train@baseline", "train@conv-2", "train@filters-8"}
+
+
+def test_a_new_parameter_outside_model_and_train_trains_nothing(clean):
+    schema = clean.folder / "graybox/occlusion/params.py"
+    planted = '    key: ClassVar[str] = "occlusion"\n'
+    assert planted in schema.read_text()
+    schema.write_text(schema.read_text().replace(planted, f"{planted}    blink: int = 1\n"))
+    clean.set(occlusion__blink=2)
+    assert changed_settings(clean) == {"reliance", "mistakes", "occlude", "correspondence", "figures"}
+    changed = json.loads(clean.dvc("params", "diff", "--json"))
+    assert changed["params.yaml"] == {"occlusion.blink": {"old": None, "new": 2}}
+
+
+def test_an_occlusion_parameter_reaches_what_occludes_alone(clean):
+    clean.set(occlusion__window=7)
+    assert changed_settings(clean) == {"reliance", "occlude"}
+    clean.set(occlusion__window=TINY["occlusion.window"], occlusion__images=3)
+    assert changed_settings(clean) == {"occlude"}
+
+
+def test_where_the_study_runs_makes_nothing_stale(clean):
+    clean.set(run__device="auto")
+    assert changed_settings(clean) == set()
+
+
+def test_what_makes_the_same_again_runs_nothing_else(clean):
+    module = clean.folder / "graybox/data/sources/generated.py"
     module.write_text(module.read_text() + "\n# edited\n")
-    assert clean.repro() == ["reliance", "occlude"]  # their outputs are the same, so the report stands
+    assert clean.repro() == ["download", "prepare"]
 
 
 def test_the_combination_is_trained_again_only_if_another_is_chosen(clean):
     rule = clean.folder / "graybox/study/combine.py"
     rule.write_text(rule.read_text() + "\n# edited\n")
-    assert clean.repro() == ["combine"]
+    assert "Running stage" in clean.dvc("repro", "evaluate_combined")
+    assert not clean.stale() & {"combine", "train_combined", "evaluate_combined"}
     before = json.loads((clean.folder / "report/combined.json").read_text())
     planted = "return -scored[name].accuracy, name != baseline, scored[name].loss"
     assert planted in rule.read_text()
@@ -35,11 +78,11 @@ def test_the_combination_is_trained_again_only_if_another_is_chosen(clean):
     every = {"model": {"conv_layers": 2, "filters": 8}}
     worse = "!=" if before["overrides"] == every else "=="
     rule.write_text(rule.read_text().replace(planted, f"return float(name {worse} baseline), True, scored[name].loss"))
-    ran = clean.repro()
+    output = clean.dvc("repro", "compare")
     after = json.loads((clean.folder / "report/combined.json").read_text())
     assert after["overrides"] == ({} if worse == "!=" else every)
-    assert ran[:4] == ["combine", "train_combined", "evaluate_combined", "compare"]
-    assert not [stage for stage in ran if "@" in stage]
+    ran = [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+    assert ran == ["combine", "train_combined", "evaluate_combined", "compare"]
     row = pd.read_csv(clean.folder / "report/comparison.csv").set_index("variant").loc["combined"]
     assert (row["conv_layers"], row["filters"]) == ((3, 4) if worse == "!=" else (2, 8))
     said = (
@@ -48,16 +91,21 @@ def test_the_combination_is_trained_again_only_if_another_is_chosen(clean):
         else "combined takes conv layers from conv-2 and filters from "
     )
     assert said in (clean.folder / "report/comparison.md").read_text()
+    clean.run_stages("report")
     assert said in (clean.folder / "report/index.html").read_text()
 
 
 def test_several_seeds_reach_the_table_and_leave_no_trace_when_they_go(clean):
     clean.set(train__seeds=2)
-    clean.dvc("repro", "select_best")
+    networks = [command_of(stage) for stage in sorted(PER_NETWORK, reverse=True)]  # train before evaluate
+    clean.run_stages("settings", *networks, "combine", "train combined", "evaluate combined", "compare", "select_best")
     weights = clean.folder / "models/variants/filters-8"
-    assert sorted(file.name for file in weights.iterdir()) == ["seed-0.safetensors", "seed-1.safetensors"]
-    one, other = (file.read_bytes() for file in weights.iterdir())
+    files = sorted(weights.iterdir())
+    assert [file.name for file in files] == ["seed-0.safetensors", "seed-1.safetensors"]
+    one, other = (file.read_bytes() for file in files)
     assert one != other
+    curves = pd.read_csv(clean.folder / "plots/curves/filters-8.csv")
+    assert sorted(curves["seed"].unique()) == [0, 1]
     assert np.load(clean.folder / "data/predictions/baseline.npz")["test"].shape == (2, 15, 3)
     row = json.loads((clean.folder / "metrics/baseline.json").read_text())
     assert row["seeds"] == 2 and row["test_accuracy_sd"] >= 0
@@ -69,20 +117,13 @@ def test_several_seeds_reach_the_table_and_leave_no_trace_when_they_go(clean):
     assert (clean.folder / "models/best.safetensors").read_bytes() == chosen.read_bytes()
     assert "over 2 seeds" in (clean.folder / "report/comparison.md").read_text()
 
-    before = {file: file.read_bytes() for file in [*clean.folder.glob("metrics/*.json"), clean.folder / "dvc.lock"]}
-    clean.dvc("repro", "--force", "--single-item", "train@filters-8", "evaluate@filters-8")
+    kept = [*files, clean.folder / "models/timing/filters-8.json", clean.folder / "metrics/filters-8.json"]
+    before = {file: file.read_bytes() for file in kept}
+    clean.run_stages("train filters-8", "evaluate filters-8")
     assert {file: file.read_bytes() for file in before} == before
 
     clean.set(train__seeds=1)
-    for command in ("stages.train", "stages.evaluate"):  # by hand, where DVC does not empty the folders first
-        clean.run(sys.executable, "-m", command, "filters-8")
+    clean.run_stages("settings", "train filters-8", "evaluate filters-8")  # without DVC, which empties folders first
     assert [file.name for file in weights.iterdir()] == ["seed-0.safetensors"]
-    assert [file.name for file in (clean.folder / "plots/curves/filters-8").iterdir()] == ["seed-0"]
+    assert set(pd.read_csv(clean.folder / "plots/curves/filters-8.csv")["seed"]) == {0}
     assert "seeds" not in json.loads((clean.folder / "metrics/filters-8.json").read_text())
-
-
-def test_an_occlusion_parameter_reaches_occlusion_and_report_alone(clean):
-    clean.set(occlusion__window=7)
-    assert clean.repro() == ["check", "reliance", "occlude", "report"]
-    clean.set(occlusion__images=3)
-    assert clean.repro() == ["check", "occlude", "report"]

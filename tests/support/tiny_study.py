@@ -36,8 +36,40 @@ TINY = {
 }
 
 
+# Python runs a module of this name when it starts: here it makes each stage write down what it has loaded at its end.
+RECORDER = """
+import atexit, os, sys
+
+def record():
+    main = getattr(sys.modules.get("__main__"), "__spec__", None)
+    if main and main.name.startswith("stages."):
+        name = " ".join([main.name.removeprefix("stages."), *sys.argv[1:]])
+        with open(os.path.join(os.environ["LOADED_MODULES"], name), "w") as file:
+            file.write("\\n".join(sys.modules))
+
+atexit.register(record)
+"""
+
+# Several stages in one process, as most of a tiny stage's time is the import of its libraries.
+RUNNER = """
+import runpy, sys
+
+for command in sys.argv[1:]:
+    name, *sys.argv[1:] = command.split()
+    runpy.run_module(f"stages.{name}", run_name="__main__")
+"""
+
+
 class Study:
-    """A repository with a tiny study in it."""
+    """A repository with a tiny study in it.
+
+    Attributes:
+        ran_first: the stages that the first `dvc repro` ran.
+        loaded: of each stage's script with its arguments, the modules that it had loaded at its end.
+    """
+
+    ran_first: list[str]
+    loaded: dict[str, set[str]]
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -74,7 +106,41 @@ class Study:
     def repro(self) -> list[str]:
         """`dvc repro`; the stages that ran."""
         output = self.dvc("repro")
-        return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+        return stages_run(output)
+
+    def repro_recorded(self, scratch: Path) -> None:
+        """`dvc repro` that fills `ran_first` and `loaded`; `scratch` is a folder for what that needs."""
+        hook, loaded = scratch / "hook", scratch / "loaded"
+        for folder in (hook, loaded):
+            folder.mkdir()
+        (hook / "sitecustomize.py").write_text(RECORDER)
+        before, paths = self.environment, [str(hook), os.environ.get("PYTHONPATH", "")]
+        self.environment = {**before, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "LOADED_MODULES": str(loaded)}
+        self.ran_first = self.repro()
+        self.environment = before
+        self.loaded = {file.name: set(file.read_text().split("\n")) for file in loaded.iterdir()}
+
+    def run_stages(self, *commands: str) -> None:
+        """Run stages' scripts without DVC, such as "train baseline", one after the other in one process."""
+        self.run(sys.executable, "-c", RUNNER, *commands)
+
+    def stale(self) -> set[str]:
+        """The stages of which a dep, a parameter or an output is not what dvc.lock says: `dvc status`."""
+        from dvc.repo import Repo  # the same in this process, as the start of another takes longer
+
+        with Repo(str(self.folder)) as repo:
+            # From another folder, DVC writes a stage's name after the path of its dvc.yaml.
+            return {stage.rpartition(":")[2] for stage in repo.status()}
+
+
+def stages_run(output: str) -> list[str]:
+    """The stages that a dvc command ran, from what it printed."""
+    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+
+
+def command_of(stage: str) -> str:
+    """The script of a stage with its arguments, as in dvc.yaml, but without `python -m stages.`."""
+    return stage.replace("@", " ").replace("_combined", " combined")
 
 
 def new_study(folder: Path, **changes: Any) -> Study:
