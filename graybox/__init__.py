@@ -1,7 +1,78 @@
 """Graybox: what does a small CNN learn, and does it look at the object or at what surrounds it?
 
-The package has rooms, one folder for each subject. A room imports only from rooms that stand before it in this list:
-statistics, data, network, study, occlusion, features, reliance, mistakes, figures, report. `errors` and `schema` serve
-all of them; `run`, `settings`, `reference` and the command line put them together. A name that starts with an
-underscore is for its own file only. docs/design.md is the plan of the house.
+All that a notebook needs is here; `docs/api.md` has an example of each. Nothing needs params.yaml or DVC:
+
+    import graybox
+
+    train, test = graybox.draw_scenes(200, classes=2), graybox.draw_scenes(60, classes=2, split="test")
+    layers = graybox.ModelParams(conv_layers=3, filters=8, fc_units=32)
+    fitted = graybox.fit(layers, graybox.TrainParams(epochs=6, batch_size=16), train, test, device="cpu")
+    found = graybox.occlusion_map(fitted.model, test.images[0], test.labels[0], window=11, stride=4)
+    print(found.confidence.shape, found.lowest)  # the window centre that takes the most, in pixels
+    graybox.plot_map(found, test.images[0], test.class_names).savefig("map.png")
+    print(graybox.judge(graybox.intervene(fitted.model, test)).sentence())
+
+Nothing is loaded before it is used: `import graybox` alone takes no time.
 """
+
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from graybox.data.images import ImageSet
+    from graybox.data.images import load as load_images
+    from graybox.data.prepare_folder import Splits, prepare_folder
+    from graybox.data.scenes.pictures import draw_scenes
+    from graybox.errors import UserError
+    from graybox.figures.panels import map_figure as plot_map
+    from graybox.network.cnn import CNN
+    from graybox.network.cnn import load as load_model
+    from graybox.network.cnn import save as save_model
+    from graybox.network.inference import probabilities
+    from graybox.network.params import ModelParams, TrainParams
+    from graybox.network.training import Epoch, Fit, fit
+    from graybox.occlusion.confidence import OcclusionMap
+    from graybox.occlusion.evidence import MapEvidence, map_evidence
+    from graybox.occlusion.fills import fill_picture
+    from graybox.occlusion.maps import occlusion_map
+    from graybox.reliance.interventions import Interventions, intervene
+    from graybox.reliance.verdict import Reliance, judge
+
+__all__ = [
+    "CNN", "Epoch", "Fit", "ImageSet", "Interventions", "MapEvidence", "ModelParams", "OcclusionMap", "Reliance",
+    "Splits", "TrainParams", "UserError", "draw_scenes", "fill_picture", "fit", "intervene", "judge", "load_images",
+    "load_model", "map_evidence", "occlusion_map", "plot_map", "prepare_folder", "probabilities", "save_model",
+]  # fmt: skip
+
+# Where each of these is, and what it is called there if that is another name.
+_PLACES = {
+    "data.images": {"ImageSet": "", "load_images": "load"},
+    "data.prepare_folder": {"Splits": "", "prepare_folder": ""},
+    "data.scenes.pictures": {"draw_scenes": ""},
+    "errors": {"UserError": ""},
+    "figures.panels": {"plot_map": "map_figure"},
+    "network.cnn": {"CNN": "", "load_model": "load", "save_model": "save"},
+    "network.inference": {"probabilities": ""},
+    "network.params": {"ModelParams": "", "TrainParams": ""},
+    "network.training": {"Epoch": "", "Fit": "", "fit": ""},
+    "occlusion.confidence": {"OcclusionMap": ""},
+    "occlusion.evidence": {"MapEvidence": "", "map_evidence": ""},
+    "occlusion.fills": {"fill_picture": ""},
+    "occlusion.maps": {"occlusion_map": ""},
+    "reliance.interventions": {"Interventions": "", "intervene": ""},
+    "reliance.verdict": {"Reliance": "", "judge": ""},
+}
+
+
+def __getattr__(name: str) -> Any:
+    """One of `__all__`, from its module, which is loaded when first asked for (PEP 562)."""
+    for module, names in _PLACES.items():
+        if name in names:
+            found = getattr(_import_module(f"graybox.{module}"), names[name] or name)
+            globals()[name] = found  # so that it is looked up once
+            return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

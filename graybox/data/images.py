@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from graybox.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +38,53 @@ class ImageSet:
     class_names: tuple[str, ...]
     files: tuple[str, ...]
     boxes: np.ndarray
+
+    @classmethod
+    def from_arrays(
+        cls,
+        images: np.ndarray,
+        labels: np.ndarray | Sequence[int],
+        class_names: Sequence[str],
+        *,
+        boxes: np.ndarray | None = None,
+        files: Sequence[str] | None = None,
+    ) -> ImageSet:
+        """Images that are in memory already; nothing is copied that has the right type.
+
+        Args:
+            images: uint8 [N, H, W, 3], RGB, N of at least 1.
+            labels: N integers, each in 0..len(class_names) - 1.
+            class_names: one readable name for each label, at least 2.
+            boxes: [N, 4], the object boxes as x0, y0, x1, y1 in pixels, half-open, a row of NaN for none; None = none
+                is known.
+            files: N names of the images; None = their numbers.
+
+        Raises:
+            TypeError: the images are not uint8, or the labels no integers.
+            ValueError: a shape is another, numbers disagree, or a label has no name.
+        """
+        images, labels = np.asanyarray(images), np.asarray(labels)
+        if images.dtype != np.uint8:
+            raise TypeError(f"images is of {images.dtype}; allowed: uint8 [N, H, W, 3]")
+        if images.ndim != 4 or images.shape[3] != 3 or not images.size:
+            raise ValueError(f"images has the shape {list(images.shape)}; allowed: [N, H, W, 3], each of at least 1")
+        if labels.dtype.kind not in "iu":
+            raise TypeError(f"labels is of {labels.dtype}; allowed: integers [N]")
+        count, names = len(images), tuple(map(str, class_names))
+        boxes = np.full((count, 4), np.nan, np.float32) if boxes is None else np.asarray(boxes, np.float32)
+        files = tuple(map(str, range(count) if files is None else files))
+        for name, shape in {"labels": labels.shape, "boxes": boxes.shape, "files": (len(files),)}.items():
+            allowed = (count, 4) if name == "boxes" else (count,)
+            if shape != allowed:
+                raise ValueError(f"{name} has the shape {list(shape)}; allowed with these images: {list(allowed)}")
+        if len(names) < 2:
+            raise ValueError(f"class_names has {len(names)} names; it should have at least 2")
+        if not 0 <= labels.min() <= labels.max() < len(names):
+            raise ValueError(
+                f"labels has values from {labels.min()} to {labels.max()}; allowed with {len(names)} class_names: "
+                f"0 to {len(names) - 1}"
+            )
+        return cls(images, labels.astype(np.int64), names, files, boxes)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -70,11 +120,25 @@ def save_table(folder: Path, table: pd.DataFrame, class_names: list[str]) -> Non
 
 
 def load(folder: Path | str, split: str) -> ImageSet:
-    """One split ("train", "validation" or "test") of a prepared folder; its images stay memory-mapped."""
+    """One split of a prepared folder; its images stay memory-mapped, so that only what is used is read.
+
+    Args:
+        folder: as `graybox.prepare_folder` or the stage `prepare` wrote it.
+        split: "train", "validation" or "test".
+
+    Raises:
+        ValueError: there is no split of that name.
+        UserError: the folder holds no prepared images.
+    """
     folder = Path(folder)
+    if split not in SPLITS:
+        raise ValueError(f"split is {split!r}; allowed: {', '.join(SPLITS)}")
     # Not by pandas, which takes half a second to load: every stage reads this table.
-    with (folder / "table.csv").open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] == split]
+    try:
+        with (folder / "table.csv").open(encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["split"] == split]
+    except OSError as error:
+        raise UserError(f"{folder} holds no prepared images (table.csv: {error.strerror}); prepare them") from error
     places = [int(row["row"]) for row in rows]
     first, last = min(places), max(places) + 1
     if len(rows) != last - first:

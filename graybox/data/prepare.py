@@ -82,7 +82,7 @@ def prepare(
 
     Args:
         size: height and width that the images are to have, in pixels.
-        workers: processes that decode; None = one for each core that this process may use.
+        workers: processes that decode; 1 = this one; None = one for each core that this process may use.
         start_method: of the workers, "fork" or "spawn"; None = the platform's own.
 
     Raises:
@@ -277,6 +277,9 @@ def _decode(
     order = np.argsort(indexes, kind="stable").tolist()
     rows = [order[first : first + CHUNK] for first in range(0, len(order), CHUNK)]
     chunks = [[indexes[row] for row in chunk] for chunk in rows]
+    if workers == 1:
+        yield from _decode_here(load, folder, rows, chunks)
+        return
     pool = ProcessPoolExecutor(
         max_workers=min(workers or _cores(), len(chunks)),
         mp_context=multiprocessing.get_context(start_method),
@@ -290,6 +293,20 @@ def _decode(
         raise UserError("a process that decodes images was stopped; is memory or disk space short?") from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _decode_here(
+    load: Load, folder: Path, rows: list[list[int]], chunks: list[list[int]]
+) -> Generator[tuple[int, _Decoded | str]]:
+    """`_decode` without a worker: a notebook or a script on a platform that spawns has no module to start one from."""
+    global _load, _images
+    with warnings.catch_warnings():
+        _start_worker(load, folder)
+        try:
+            for chunk, indexes in zip(rows, chunks, strict=True):
+                yield from zip(chunk, _decode_chunk(chunk, indexes), strict=True)
+        finally:
+            del _load, _images
 
 
 def _cores() -> int:

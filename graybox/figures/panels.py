@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
+from PIL import Image
 
 from graybox.figures.style import colours, draw_box, short
 
@@ -76,6 +77,31 @@ def occlusion_panel(experiment: Experiment) -> Figure:
         fontsize=13,
     )
     figure.supxlabel(textwrap.fill(experiment.commentary, 170), fontsize=11.5, x=0.01, ha="left")
+    return figure
+
+
+def map_figure(
+    found: OcclusionMap, image: np.ndarray | Image.Image, class_names: Sequence[str] | None = None
+) -> Figure:
+    """One confidence map beside its image: the image, the true class's probability, and what the window takes from it.
+
+    Args:
+        found: the map of this image. `image`: uint8 [H, W, 3], or a PIL image.
+        class_names: one for each label; None = the labels' numbers.
+    """
+    pixels, label = np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image), found.label
+    figure = Figure(figsize=(11, 3.7), layout="constrained")
+    original, confidence, drop = figure.subplots(1, 3)
+    original.imshow(pixels)
+    original.set_title(f"probability {found.unoccluded[label]:.1%} as it is")
+    drawn = confidence.imshow(found.confidence, vmin=0, vmax=1, cmap="viridis", extent=map_extent(found))
+    figure.colorbar(drawn, ax=confidence, shrink=0.75)
+    name = short(class_names[label]) if class_names else f"class {label}"
+    confidence.set_title(f"probability of {name}\nwith the window centred here")
+    _drop_over_image(figure, drop, found, pixels)
+    height, width = pixels.shape[:2]
+    for axes in (original, confidence, drop):
+        axes.set(xticks=[], yticks=[], xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     return figure
 
 

@@ -168,6 +168,7 @@ def load(path: Path | str, device: torch.device | str = "cpu") -> CNN:
     A parameter that the file does not know, as it is older, has its default.
 
     Args:
+        path: of the file.
         device: such as "cpu", "cuda" or "cuda:1".
 
     Raises:

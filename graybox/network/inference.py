@@ -103,7 +103,14 @@ def class_scores(
         model: any network that takes float [B, 3, H, W] in 0..1 and gives class scores [B, classes]; it computes in
             evaluation mode, and has its own mode again afterwards.
         batch_size: images at a time; None = what suits the device. `precision`: as from `pick_precision`.
+
+    Raises:
+        TypeError, ValueError: the images are not uint8 [N, H, W, 3], N of at least 1.
     """
+    if images.dtype not in (np.uint8, torch.uint8):
+        raise TypeError(f"images is of {images.dtype}; allowed: uint8 [N, H, W, 3]")
+    if images.ndim != 4 or images.shape[3] != 3 or not len(images):
+        raise ValueError(f"images has the shape {list(images.shape)}; allowed: [N, H, W, 3], N of at least 1")
     device = device_of(model)
     if batch_size is None:
         # A CPU's caches hold the activations of a few images: 256 at a time took 1.2 to 1.6 times as long as 32.
@@ -124,10 +131,15 @@ def probabilities(
     """Class probabilities of uint8 images [N, H, W, 3], as float32 [N, classes].
 
     Args:
+        model: any network that takes float [B, 3, H, W] in 0..1 and gives class scores (logits) [B, classes].
+        images: uint8 [N, H, W, 3], RGB, N of at least 1; they may be memory-mapped.
         flip: take the mean over the image and its mirror image.
         shift: take the mean over the image and four copies, moved by so many pixels towards each corner; the border's
             own mirror image moves in. With `flip` ten views, as in Krizhevsky et al. 2012, section 4.1.
-        options: as for `class_scores`.
+        options: batch_size and precision, as for `class_scores`.
+
+    Raises:
+        TypeError, ValueError: the images are not uint8 [N, H, W, 3].
     """
     views = _views(images, flip, shift)
     mean: NDArray[np.float32] = np.mean(

@@ -41,7 +41,13 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Fit:
-    """A trained network, its learning curve, and what training it cost on this machine."""
+    """A trained network, its learning curve, and what training it cost on this machine.
+
+    Attributes:
+        model: in evaluation mode, on the device that it was trained on.
+        curve: one for each epoch. `seconds`: of training, validation included.
+        device: the device and precision in words, such as "NVIDIA H100, bf16".
+    """
 
     model: CNN
     curve: list[Epoch]
@@ -60,13 +66,28 @@ def fit(
 ) -> Fit:
     """Train a CNN with SGD or Muon on a one-cycle schedule (Smith & Topin 2018, arXiv:1708.07120).
 
+    The same seed, images and parameters give the same weights on the same machine and number of threads.
+
     Args:
+        model_params: the layers. `train_params`: the training.
+        train: the images to learn from; square. `validation`: others of the same size and classes, which are only
+            looked at after each epoch.
         on_epoch: called after each epoch, for logging.
-        name: stands before the progress bar. `device`: as for `inference.pick_device`.
+        name: stands before the progress bar.
+        device: "auto" (CUDA, else Apple's MPS, else the CPU), "cpu", "cuda", "cuda:1", "mps".
 
     Raises:
+        ValueError: the images are not square, or `validation` has another size or other classes.
         UserError: the device is not there, nothing of the image would be left, or training diverged.
     """
+    height, width = train.images.shape[1:3]
+    if height != width:
+        raise ValueError(f"train has images of {height} x {width} pixels; they should be square")
+    if validation.images.shape[1:3] != (height, width):
+        shown = " x ".join(map(str, validation.images.shape[1:3]))
+        raise ValueError(f"validation has images of {shown} pixels; they should be {height} x {width}, as train's")
+    if validation.class_names != train.class_names:
+        raise ValueError("validation has other class_names than train; they should be the same, in the same order")
     place = inference.pick_device(device)
     precision = inference.pick_precision(train_params.precision, place)
     check_fits(model_params, train_params, train.size)  # raises before any work

@@ -55,7 +55,8 @@ def map_evidence(found: OcclusionMap, box: np.ndarray | Sequence[float] | None) 
     """Judge one map.
 
     Args:
-        box: x0, y0, x1, y1 in pixels, half-open; None or NaN = there is none.
+        found: the map.
+        box: the object's, x0, y0, x1, y1 in pixels, half-open; None or NaN = there is none.
     """
     drop = np.maximum(found.drop, 0).astype(np.float64)
     largest = float(drop.max())

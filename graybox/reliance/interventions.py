@@ -166,6 +166,9 @@ def intervene(
         images: a split; its images may be memory-mapped.
         fill, gray: what shows where something is hidden, as for `graybox.occlusion.fills.fill_picture`.
         options: batch_size and precision, as for `graybox.network.inference.class_scores`.
+
+    Raises:
+        ValueError: `fill` is none of those.
     """
     height, width = images.images.shape[1:3]
     masks = (box_mask(box, height, width) for box in images.boxes)

@@ -148,12 +148,22 @@ def judge(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Reliance:
-    """What the network rests on, over all images together.
+    """What the network rests on, over all images together: object, context, both, mixed, or cannot tell.
+
+    `graybox.reliance.rule` has the rule. It compares the accuracies above chance with the object hidden and with
+    everything else hidden, as Xiao et al. 2021 do ("Noise or signal: the role of image backgrounds in object
+    recognition").
 
     Args:
+        interventions: from `intervene`; without images that have a box the verdict is "cannot tell".
         evidence: the confidence maps of some of the images; they are reported, and decide nothing.
-        resamples, seed: of the bootstrap (Efron 1979), which draws images.
+        resamples: of the bootstrap (Efron 1979), which draws images; at least 1. `seed`: of its random numbers.
+
+    Raises:
+        ValueError: there are no resamples.
     """
+    if resamples < 1:
+        raise ValueError(f"resamples is {resamples}; it should be at least 1")
     count, chance = len(interventions), interventions.chance
     correct, probability = interventions.correct(), interventions.true_probabilities()
     missing = Estimate(math.nan, math.nan, math.nan)

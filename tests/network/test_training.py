@@ -1,6 +1,7 @@
 """Training learns, repeats itself exactly, and its batched augmentation is what it says."""
 
 import copy
+import dataclasses
 from dataclasses import replace
 
 import numpy as np
@@ -297,3 +298,29 @@ def test_training_leaves_the_callers_random_numbers_alone(settings):
     torch.manual_seed(5)
     training.fit(model, train, image_set(40), image_set(8))
     assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda images: {"train": _cut(images["train"])}, r"train has images of 16 x 12 pixels; they should be square"),
+        (lambda images: {"validation": _cut(images["validation"])}, r"validation has images of 16 x 12 pixels"),
+        (lambda images: {"validation": image_set(8, classes=3)}, "validation has other class_names"),
+    ],
+)
+def test_images_that_do_not_fit_together_stop_before_any_work(settings, change, told):
+    images = {"train": image_set(16), "validation": image_set(8)}
+    with pytest.raises(ValueError, match=told):
+        training.fit(*settings, **{**images, **change(images)})
+
+
+def _cut(images):
+    return dataclasses.replace(images, images=images.images[:, :, :12])
+
+
+@pytest.mark.parametrize("pixels", [image_set(2).images / 255, torch.rand(2, 16, 16, 3)])
+def test_pixels_that_are_no_bytes_are_refused_and_not_made_dark(pixels):
+    with pytest.raises(TypeError, match=r"images is of .*float\d\d; allowed: uint8"):
+        inference.probabilities(torch.nn.Flatten(), pixels)
+    with pytest.raises(ValueError, match=r"images has the shape \[16, 16, 3\]"):
+        inference.probabilities(torch.nn.Flatten(), image_set(1).images[0])

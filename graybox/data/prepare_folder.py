@@ -1,0 +1,87 @@
+"""From a folder of class-named folders to the three splits, in one call."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from graybox.data import images, sources
+from graybox.data.images import ImageSet
+from graybox.data.params import DataParams, FolderParams
+from graybox.data.prepare import prepare
+from graybox.errors import ParameterError, UserError
+from graybox.schema import validated
+
+
+class Splits(NamedTuple):
+    """The images to train on, to watch training by, and to judge by."""
+
+    train: ImageSet
+    validation: ImageSet
+    test: ImageSet
+
+
+def prepare_folder(
+    path: Path | str,
+    into: Path | str,
+    *,
+    image_size: int = 64,
+    boxes: Path | str | None = None,
+    classes: int | list[str] | None = None,
+    images_per_class: int | None = None,
+    validation_fraction: float = 0.15,
+    test_fraction: float = 0.2,
+    max_unreadable: int = 20,
+    seed: int = 0,
+    workers: int | None = 1,
+) -> Splits:
+    """Decode, crop to squares, resize and split the images of class-named folders.
+
+    Training images with the very pixels of a validation or test image are left out. Beside the prepared images `into`
+    gets summary.json (numbers), unreadable.txt and duplicates.txt (what was left out, and why).
+    `graybox.load_images(into, "test")` reads a split again.
+
+    Args:
+        path: a folder, zip or tar with cat/1.jpg, dog/2.jpg, ..., or the same inside train/, val/ and test/.
+        into: the folder for the prepared images; what it holds from an earlier call is replaced.
+        image_size: height and width that the images are to have, 8 to 1024 pixels.
+        boxes: object boxes: a CSV file (file, x0, y0, x1, y1, in pixels, half-open), or a folder, zip or tar of PASCAL
+            VOC's XML files; None = none are known.
+        classes: None = all; a number = the first so many; or a list of names.
+        images_per_class: None = all; a number of at least 3 = at most so many in each split.
+        validation_fraction, test_fraction: shares of each class, 0..1, where `path` has no such split of its own.
+        max_unreadable: how many files may be unreadable; more are an error.
+        seed: of the splits.
+        workers: processes that decode; 1 = this one; None = one for each core (in a script only under
+            `if __name__ == "__main__":`).
+
+    Raises:
+        UserError: an argument is not allowed, the folder is not laid out so, a class has too few images, too many
+            files can't be decoded, or the disk is full.
+    """
+    options = validated(
+        FolderParams, {"image_size": image_size, "path": str(path), "boxes": None if boxes is None else str(boxes)}
+    )
+    data = validated(
+        DataParams,
+        {
+            "source": "folder", "classes": classes, "images_per_class": images_per_class,
+            "validation_fraction": validation_fraction, "test_fraction": test_fraction,
+            "max_unreadable": max_unreadable, "seed": seed,
+        },
+    )  # fmt: skip
+    into = Path(into)
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+        # Who still holds what an earlier call gave keeps its pixels.
+        (into / "images.npy").unlink(missing_ok=True)
+        with tempfile.TemporaryDirectory(dir=into) as scratch:
+            raw = Path(scratch)
+            sources.download("folder", options, raw / "raw", raw / "partial")
+            prepare(sources.open("folder", options, raw / "raw", seed), data, image_size, into, workers=workers)
+    except ParameterError as error:
+        raise UserError(str(error).removeprefix("sources.folder.").removeprefix("data.")) from error
+    except OSError as error:
+        raise UserError(f"into is {str(into)!r}, which can't be written ({error.strerror or error})") from error
+    return Splits(*(images.load(into, split) for split in images.SPLITS))
