@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -11,6 +12,10 @@ from tqdm import tqdm
 from graybox import errors
 from graybox.data.sources.catalogue import UnreadableError
 from graybox.errors import UserError
+
+if TYPE_CHECKING:
+    from graybox.network.cnn import CNN
+    from graybox.occlusion.params import OcclusionParams
 
 
 def main(*arguments: str) -> None:
@@ -98,17 +103,18 @@ def _square(path: Path, box: list[float] | None, size: int) -> tuple[np.ndarray,
         raise UserError(f"{path}: {error}") from error
 
 
-def _interventions(network, picture: np.ndarray, label: int, box: np.ndarray, settings) -> dict[str, object] | None:
+def _interventions(
+    network: CNN, picture: np.ndarray, label: int, box: np.ndarray, settings: OcclusionParams
+) -> dict[str, Any] | None:
     from graybox.data.images import ImageSet
     from graybox.reliance import rule
     from graybox.reliance.interventions import intervene
 
     alone = ImageSet(picture[None], np.array([label]), network.class_names, ("",), box[None])
-    found = rule.per_image(intervene(network, alone, fill=settings.fill, gray=settings.gray))
-    return None if found.empty else found.iloc[0].to_dict()
+    return rule.of_image(rule.per_image(intervene(network, alone, fill=settings.fill, gray=settings.gray)), 0)
 
 
-def _label(name: str | None, network, picture: np.ndarray) -> int:
+def _label(name: str | None, network: CNN, picture: np.ndarray) -> int:
     from graybox.network import inference
 
     if name is None:

@@ -56,7 +56,8 @@ def _allowed(section: type[Section], key: str) -> str:
     """The field's JSON schema in words."""
     schema = section.model_json_schema()["properties"][key]
     if not {"anyOf", "enum", "type"} & schema.keys():  # a validator of our own stands in its place
-        schema = TypeAdapter(section.model_fields[key].annotation).json_schema()
+        kind: Any = section.model_fields[key].annotation
+        schema = TypeAdapter(kind).json_schema()
     limits = _limits(section.model_fields[key])
     return " or ".join(_words(one, limits) for one in schema.get("anyOf", [schema]))
 

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ConfigDict
 
 from graybox import schema
-from graybox.data.params import DataParams, SourcesParams
+from graybox.data.params import DataParams, SourceParams, SourcesParams
 from graybox.errors import UserError, within
 from graybox.features.params import CorrespondenceParams
 from graybox.mistakes.params import MistakesParams
@@ -50,9 +50,9 @@ class Params(Section):
     run: RunParams = RunParams()
 
     @property
-    def source(self) -> Section:
+    def source(self) -> SourceParams:
         """The chosen source's parameters."""
-        return getattr(self.sources, self.data.source)
+        return self.sources.of(self.data.source)
 
     @property
     def image_size(self) -> int:

@@ -133,12 +133,21 @@ class SourcesParams(Section):
     fashion_mnist: TorchvisionParams = TorchvisionParams()
     folder: FolderParams = FolderParams()
 
+    def of(self, source: SourceName) -> SourceParams:
+        """One source's own parameters."""
+        found: SourceParams = getattr(self, source)
+        return found
 
-def load(path: Path | str = "params.yaml") -> tuple[DataParams, Section]:
+
+# What `data.source` may choose.
+SourceParams = ScenesParams | MiniImagenetParams | TinyImagenetParams | TorchvisionParams | FolderParams
+
+
+def load(path: Path | str = "params.yaml") -> tuple[DataParams, SourceParams]:
     """The section `data`, and the chosen source's own parameters.
 
     Raises:
         UserError: as `schema.load`.
     """
-    data = schema.load(DataParams, path)
-    return data, getattr(schema.load(SourcesParams, path), data.source)
+    data, sources = schema.load(DataParams, path), schema.load(SourcesParams, path)
+    return data, sources.of(data.source)
