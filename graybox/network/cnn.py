@@ -37,12 +37,13 @@ class Residual(nn.Module):
         self.conv = nn.Sequential(conv, *[nn.BatchNorm2d(size[1])] * batch_norm)
         shortcut: list[nn.Module] = []
         if projected:
-            shortcut.append(nn.Conv2d(*size, 1, conv.stride, bias=not batch_norm))
+            shortcut.append(nn.Conv2d(*size, 1, conv.stride[0], bias=not batch_norm))
             shortcut += [nn.BatchNorm2d(size[1])] if batch_norm else []
         self.shortcut = nn.Sequential(*shortcut)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x) + self.shortcut(x)
+        added: Tensor = self.conv(x) + self.shortcut(x)
+        return added
 
 
 def folded(layer: nn.Module) -> tuple[Tensor, Tensor]:
@@ -65,8 +66,10 @@ def folded(layer: nn.Module) -> tuple[Tensor, Tensor]:
         return weight, bias
     conv, *norms = layer if isinstance(layer, nn.Sequential) else [layer]
     values = {name: value.detach().cpu().double() for name, value in conv.state_dict().items()}
-    weight, bias = values["weight"].clone(), values.get("bias", torch.zeros(conv.out_channels).double())
+    weight = values["weight"].clone()
+    bias = values["bias"] if "bias" in values else torch.zeros(len(weight)).double()
     for norm in norms:
+        assert isinstance(norm, nn.BatchNorm2d)
         values = {name: value.detach().cpu().double() for name, value in norm.state_dict().items()}
         scale = values["weight"] / (values["running_var"] + norm.eps).sqrt()
         weight, bias = weight * scale[:, None, None, None], (bias - values["running_mean"]) * scale + values["bias"]
@@ -82,7 +85,11 @@ class CNN(nn.Module):
     Attributes:
         params, image_size, class_names: what the network was built from; saved with it.
         features: the conv layers. `head`: what follows them.
+        mean, std: float [3, 1, 1], of the training images' pixels in 0..1.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, params: ModelParams, image_size: int, class_names: tuple[str, ...]) -> None:
         super().__init__()
@@ -96,7 +103,8 @@ class CNN(nn.Module):
         self.head = nn.Sequential(*self._fc_layers())
 
     def _conv_layers(self) -> list[nn.Module]:
-        p, layers, channels = self.params, [], 3
+        p, channels = self.params, 3
+        layers: list[nn.Module] = []
         for number, filters in enumerate(p.filters_per_layer, start=1):
             stride, padding = conv_stride(p, number), p.kernel_size // 2
             conv = nn.Conv2d(channels, filters, p.kernel_size, stride, padding, bias=not p.batch_norm)
@@ -105,7 +113,8 @@ class CNN(nn.Module):
             else:
                 layers += [conv, *[nn.BatchNorm2d(filters)] * p.batch_norm]
             # Max pooling and ReLU commute; in this order ReLU has a quarter of the work (a tenth of training's time).
-            layers += [nn.MaxPool2d(p.max_pool, p.pool_stride)] if pools_after(p, number) else []
+            if p.max_pool and pools_after(p, number):
+                layers.append(nn.MaxPool2d(p.max_pool, p.pool_stride))
             layers.append(nn.ReLU(inplace=True))
             channels = filters
         return layers
@@ -123,7 +132,8 @@ class CNN(nn.Module):
         return layers[:-1]  # no ReLU after the class scores
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.last_maps(images))
+        scores: Tensor = self.head(self.last_maps(images))
+        return scores
 
     def normalised(self, images: Tensor) -> Tensor:
         """Pixels in 0..1, float [..., 3, H, W], less the training images' mean and over their standard deviation."""
@@ -131,7 +141,8 @@ class CNN(nn.Module):
 
     def last_maps(self, images: Tensor) -> Tensor:
         """The maps of the last conv layer after pooling and ReLU, float [B, maps, h, w], of images as `forward`'s."""
-        return self.features(self.normalised(images))
+        maps: Tensor = self.features(self.normalised(images))
+        return maps
 
     @property
     def parameter_count(self) -> int:
@@ -184,7 +195,13 @@ def load(path: Path | str, device: torch.device | str = "cpu") -> CNN:
         raise UserError(f"{path}: not a readable Graybox model ({type(error).__name__}); train it again") from error
     if model is None:
         raise UserError(f"{path} has format {written}, and this Graybox reads formats up to {FORMAT}; update Graybox")
-    return model.to(device, memory_format=torch.channels_last).eval()
+    return placed(model, device).eval()
+
+
+def placed(model: CNN, device: torch.device | str) -> CNN:
+    """The network itself, moved to a device, with its weights in the memory layout that convolutions are fastest in."""
+    moved: CNN = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its types
+    return moved
 
 
 def _built(network: dict[str, Any], weights: dict[str, Tensor]) -> CNN:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.optim.sgd import sgd
@@ -31,8 +33,8 @@ class SGD:
     variant and is not used here.
     """
 
-    def __init__(self, weights: list[Tensor], params: TrainParams) -> None:
-        self.weights, self.params = weights, params
+    def __init__(self, weights: Sequence[Tensor], params: TrainParams) -> None:
+        self.weights, self.params = list(weights), params
         self.momenta: list[Tensor | None] = [None] * len(weights)
 
     @torch.no_grad()
@@ -63,7 +65,7 @@ class Muon:
     # As in Jordan's airbench94_muon. The post has five; these were not compared here.
     NEWTON_SCHULZ_STEPS = 3
 
-    def __init__(self, weights: list[Tensor], hidden: list[int], params: TrainParams) -> None:
+    def __init__(self, weights: Sequence[Tensor], hidden: list[int], params: TrainParams) -> None:
         """Args:
         weights: all of a network's. `hidden`: the places among them of those that Muon moves.
         """
@@ -76,9 +78,15 @@ class Muon:
             nn.Parameter(weights[place].detach().permute(order).view(len(weights[place]), -1))
             for place, order in zip(hidden, self.orders)
         ]
-        settings = {"weight_decay": params.muon_weight_decay, "ns_steps": self.NEWTON_SCHULZ_STEPS}
-        settings |= {"momentum": params.momentum, "nesterov": params.momentum > 0}
-        self.muon = torch.optim.Muon(self.rows, **settings) if self.rows else None
+        self.muon: torch.optim.Muon | None = None
+        if self.rows:
+            self.muon = torch.optim.Muon(
+                self.rows,
+                weight_decay=params.muon_weight_decay,
+                momentum=params.momentum,
+                nesterov=params.momentum > 0,
+                ns_steps=self.NEWTON_SCHULZ_STEPS,
+            )
 
     def step(self, gradients: list[Tensor], rate: float) -> None:
         """Move the weights; Muon's own rate follows the same schedule as `rate`, SGD's."""

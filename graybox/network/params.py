@@ -54,7 +54,8 @@ class ModelParams(Section):
     def _number_or_list(cls, value: Any, info: ValidationInfo) -> int | list[int]:
         values = value if isinstance(value, list) else [value]
         if values and all(type(v) is int and v >= 1 for v in values):
-            return value
+            checked: int | list[int] = value
+            return checked
         each = {"filters": "one for each conv layer", "pool_every": "the conv layers before each pooling"}
         raise ValueError(f"should be an integer of at least 1, or a list of them, {each[str(info.field_name)]}")
 

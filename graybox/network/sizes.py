@@ -40,7 +40,7 @@ def layer_sizes(params: ModelParams, image_size: int, classes: int) -> list[Laye
         taps = kernel**2 + (1 if projects(params, number) else 0)
         layers.append(LayerSize(f"conv layer {number}", filters, size, size**2 * filters * channels * taps))
         channels = filters
-        if pools_after(params, number):
+        if params.max_pool and pools_after(params, number):
             pooling = params.block_ends.index(number) + 1
             if size < params.max_pool:
                 raise UserError(

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from graybox.data.images import ImageSet
 from graybox.errors import UserError
 from graybox.network import inference
 from graybox.network.augmentation import Batches
-from graybox.network.cnn import CNN
+from graybox.network.cnn import CNN, placed
 from graybox.network.optimizers import optimizer_of
 from graybox.network.params import ModelParams, TrainParams
 from graybox.network.sizes import check_fits
@@ -109,7 +110,7 @@ def _fitted(
 ) -> Fit:
     model = CNN(model_params, train.size, train.class_names)
     set_pixel_statistics(model, train.images)
-    model = model.to(place, memory_format=torch.channels_last)
+    model = placed(model, place)
     loader = Batches(train, train_params, place)
     step = Step(model, train_params, loader.steps_per_epoch, precision)
     validation_images = torch.as_tensor(np.array(validation.images)).to(place)
@@ -169,7 +170,7 @@ class Step:
     @property
     def result(self) -> CNN:
         """The network so far: with the exponential moving average of the weights (Polyak & Juditsky 1992), if asked."""
-        return self.average.module if self.average else self.model
+        return cast(CNN, self.average.module) if self.average else self.model
 
     @property
     def rate(self) -> float:
@@ -223,8 +224,11 @@ def set_pixel_statistics(model: CNN, images: np.ndarray) -> None:
 
 def describe(device: torch.device, precision: torch.dtype) -> str:
     """The device and precision in words, such as "NVIDIA H100, bf16" or "CPU AVX512, 2 threads, fp32"."""
-    threads = torch.get_num_threads()
-    kind = {"cuda": lambda: torch.cuda.get_device_name(device), "mps": lambda: "Apple MPS"}.get(
-        device.type, lambda: f"CPU {torch.backends.cpu.get_cpu_capability()}, {threads} thread{'s' * (threads > 1)}"
-    )()
+    if device.type == "cuda":
+        kind = torch.cuda.get_device_name(device)
+    elif device.type == "mps":
+        kind = "Apple MPS"
+    else:
+        threads = torch.get_num_threads()
+        kind = f"CPU {torch.backends.cpu.get_cpu_capability()}, {threads} thread{'s' * (threads > 1)}"
     return f"{kind}, {'bf16' if precision == torch.bfloat16 else 'fp32'}"
