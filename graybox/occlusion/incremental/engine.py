@@ -47,7 +47,7 @@ class Patches:
     rows: list[int]
     columns: list[int]
 
-    def placed(self, length: tuple[int, int]) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice], Tensor]]:
+    def placed(self, length: Sequence[int]) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice], Tensor]]:
         """Positions that change the same part of an H x W map: their rows and columns, the part, and the changes in it.
 
         Yields:
@@ -161,12 +161,14 @@ class Finisher:
 
     def __init__(self, model: CNN, later: list[ConvLayer], features: Tensor, feature_map: int | None) -> None:
         self._model, self._later, self._features, self._feature_map = model, later, features, feature_map
-        linear = next(number for number, module in enumerate(model.head) if isinstance(module, nn.Linear))
-        self._first, self._rest = model.head[linear], model.head[linear + 1 :]
+        linear, self._first = next(
+            (number, module) for number, module in enumerate(model.head) if isinstance(module, nn.Linear)
+        )
+        self._rest = model.head[linear + 1 :]
         self._averages = any(isinstance(module, nn.AdaptiveAvgPool2d) for module in model.head)
         if not later:
             channels, height, width = features.shape[1:]
-            self._known = self._first(model.head[:linear](features))[0]
+            self._known: Tensor = self._first(model.head[:linear](features))[0]
             if not self._averages:
                 weight = self._first.weight.view(-1, channels, height, width)
                 self._weight = weight.permute(2, 3, 1, 0).reshape(height, width * channels, -1)
@@ -280,4 +282,5 @@ def window_scores(
         some = rows[at : at + band]
         found.append(finish(carrier.patches(some, columns)))
         on_windows(len(some) * len(columns))
-    return torch.cat([part[0] for part in found]), None if feature_map is None else torch.cat([p[1] for p in found])
+    sums = [part for _, part in found if part is not None]
+    return torch.cat([scores for scores, _ in found]), torch.cat(sums) if sums else None
