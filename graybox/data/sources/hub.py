@@ -78,7 +78,7 @@ def download(options: MiniImagenetParams, raw: Path, partial: Path) -> dict[str,
     """
     folder = partial / f"{options.repository.replace('/', '--')}-{options.revision[:12]}"
     # Its warnings tear up the progress bar, and ours say the same.
-    huggingface_hub.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    huggingface_hub.logging.set_verbosity_error()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for stray in (folder / ".cache").rglob("*.incomplete"):  # what a killed process left; it is never taken up
