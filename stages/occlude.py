@@ -1,5 +1,7 @@
 """Slide the gray window over test images and record the true class's probability at every pixel."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
@@ -7,7 +9,7 @@ from tqdm import tqdm
 from graybox import errors, run, schema
 from graybox.data import images
 from graybox.features.maps import map_peaks
-from graybox.network import cnn, inference
+from graybox.network import cnn, cores, inference
 from graybox.occlusion.choice import choose_images
 from graybox.occlusion.params import OcclusionParams
 from graybox.reliance import examine, experiment
@@ -17,7 +19,8 @@ from graybox.statistics.tables import read
 def main() -> None:
     params = schema.load(OcclusionParams)
     test = images.load("data/prepared", "test")
-    network = cnn.load("models/best.safetensors", run.device())
+    device = run.device()
+    network = cnn.load("models/best.safetensors", device)
     predicted = inference.class_scores(network, test.images).argmax(1).numpy()
     with errors.within("params.yaml: occlusion."):
         rows = choose_images(test, predicted, params.images)
@@ -25,7 +28,9 @@ def main() -> None:
 
     windows = len(rows) * params.positions(test.size)
     with tqdm(total=windows, desc="occlude", unit=" windows", unit_scale=True, disable=None) as bar:
-        found = [examine.examine_row(network, test, int(row), params, judged, peaks, bar.update) for row in rows]
+        look = partial(examine.examine_row, network, test, params=params, judged=judged, peaks=peaks,
+                       on_windows=bar.update)  # fmt: skip
+        found = list(cores.each(look, rows.tolist(), device))
 
     np.savez("data/occlusion.npz", **experiment.arrays(found))  # type: ignore[arg-type]  # none is called allow_pickle
     summary = pd.DataFrame([one.summary() for one in found])

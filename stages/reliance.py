@@ -8,8 +8,8 @@ from tqdm import tqdm
 
 from graybox import errors, run, schema
 from graybox.data import images
-from graybox.network import cnn
-from graybox.occlusion.evidence import map_evidence
+from graybox.network import cnn, cores
+from graybox.occlusion.evidence import MapEvidence, map_evidence
 from graybox.occlusion.fills import fill_picture
 from graybox.occlusion.maps import occlusion_map
 from graybox.occlusion.params import OcclusionParams
@@ -21,17 +21,21 @@ from graybox.reliance.verdict import judge
 def main() -> None:
     window, wanted = schema.load(OcclusionParams), schema.load(RelianceParams)
     test = images.load("data/prepared", "test")
-    network = cnn.load("models/best.safetensors", run.device())
+    device = run.device()
+    network = cnn.load("models/best.safetensors", device)
     hidden = interventions.intervene(network, test, fill=window.fill, gray=window.gray)
 
-    maps = {}
     rows = np.unique(np.linspace(0, len(test) - 1, min(wanted.maps, len(test))).round().astype(int))
-    for row in tqdm(rows, desc="reliance", unit=" maps", disable=None):
+
+    def judged_map(row: int) -> MapEvidence:
         found = occlusion_map(
             network, test.images[row], test.labels[row], window=window.window, stride=wanted.map_stride,
             fill=fill_picture(test.images[row], window.fill, window.gray),
         )  # fmt: skip
-        maps[int(row)] = map_evidence(found, test.boxes[row])
+        return map_evidence(found, test.boxes[row])
+
+    found = tqdm(cores.each(judged_map, rows, device), "reliance", len(rows), unit=" maps", disable=None)
+    maps = dict(zip(rows.tolist(), found))
     judged = judge(hidden, list(maps.values()))
 
     table = rule.per_image(hidden, maps)

@@ -5,6 +5,7 @@ Zeiler & Fergus 2014, "Visualizing and Understanding Convolutional Networks", se
 
 from __future__ import annotations
 
+import copy
 import warnings
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -80,7 +81,8 @@ def project(model: CNN, image: np.ndarray, feature_map: int, method: Method = "g
     with torch.inference_mode(False), torch.enable_grad(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Setting backward hooks on ReLU activations")
         pixels = _pixels(model, image[None]).requires_grad_()
-        found: Tensor = methods[method](_MapEnergy(model, feature_map)).attribute(pixels)
+        # Of a copy, as captum hangs hooks on it, which another thread's answers must not meet.
+        found: Tensor = methods[method](_MapEnergy(copy.deepcopy(model), feature_map)).attribute(pixels)
     return found[0].detach().permute(1, 2, 0).float().cpu().numpy()
 
 

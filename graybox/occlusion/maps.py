@@ -6,9 +6,10 @@ Zeiler & Fergus 2014, "Visualizing and Understanding Convolutional Networks", se
 from __future__ import annotations
 
 import operator
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeGuard
 
 import numpy as np
@@ -155,19 +156,37 @@ def _answer_as_is(
     return scores[0], None if activation is None else activation[0]
 
 
+@dataclass
+class _Precision:
+    """What PyTorch's backends were told before the first of several threads asked for full float32."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    users: int = 0
+    before: tuple[str, ...] = ()
+
+
+_PRECISION = _Precision()
+
+
 @contextmanager
 def _full_float32() -> Iterator[None]:
     """A context in which float32 is float32: a GPU's convolutions would round their inputs to 10 bits (TF32)."""
     convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]  # made when PyTorch is imported
     backends = convolutions, torch.backends.cuda.matmul
-    before = [backend.fp32_precision for backend in backends]
+    with _PRECISION.lock:
+        if not _PRECISION.users:
+            _PRECISION.before = tuple(backend.fp32_precision for backend in backends)
+            for backend in backends:
+                backend.fp32_precision = "ieee"
+        _PRECISION.users += 1
     try:
-        for backend in backends:
-            backend.fp32_precision = "ieee"
         yield
     finally:
-        for backend, precision in zip(backends, before):
-            backend.fp32_precision = precision
+        with _PRECISION.lock:
+            _PRECISION.users -= 1
+            if not _PRECISION.users:
+                for backend, precision in zip(backends, _PRECISION.before):
+                    backend.fp32_precision = precision
 
 
 def _is_incremental(

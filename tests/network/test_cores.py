@@ -1,0 +1,37 @@
+"""Work on every core: the same answers in the same order, and PyTorch's threads as they were."""
+
+import threading
+
+import pytest
+import torch
+
+from graybox.network import cores
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_what_comes_back_is_in_order_and_threads_are_as_before(threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        seen = []
+
+        def work(number: int) -> tuple[int, int]:
+            seen.append(threading.get_ident())
+            return number, torch.get_num_threads()
+
+        assert list(cores.each(work, range(20), "cpu")) == [(number, 1) for number in range(20)]
+        assert torch.get_num_threads() == threads
+        assert len(set(seen)) <= threads
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_an_error_comes_through_and_the_threads_are_as_before():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            list(cores.each(lambda number: 1 // number, [1, 0], "cpu"))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
