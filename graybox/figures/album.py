@@ -15,9 +15,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from graybox import schema
 from graybox.data import images
-from graybox.figures import style
-from graybox.statistics import tables
+from graybox.figures import correspondence, data, mistakes, panels, reliance, study, style
+from graybox.figures.strip import sliding_strip
+from graybox.mistakes.params import MistakesParams
+from graybox.reliance import experiment
+from graybox.statistics import scores, tables
 from graybox.study import comparison, variants
 
 # A file's name, what to draw or what it holds, and the dots per inch.
@@ -44,16 +48,12 @@ def _draw(subject: Callable[[Path], Drawn], root: Path) -> None:
 
 
 def _data(root: Path) -> Drawn:
-    from graybox.figures import data
-
     summary = json.loads((root / "data/prepared/summary.json").read_text("utf-8"))
     yield "contact_sheet.png", data.contact_sheet(images.load(root / "data/prepared", "train")), 75
     yield "data.png", data.counts_chart(summary), 110
 
 
 def _study(root: Path) -> Drawn:
-    from graybox.figures import study
-
     recipes = variants.load(root / "data/settings", root / "data/combined.yaml")
     table, curves = comparison.read(root / "report/comparison.csv"), tables.read(root / "plots/curves.csv")
     seeds = tables.read(root / "report/seeds.csv").groupby("variant")["test_accuracy"]
@@ -66,11 +66,6 @@ def _study(root: Path) -> Drawn:
 
 
 def _mistakes(root: Path) -> Drawn:
-    from graybox import schema
-    from graybox.figures import mistakes
-    from graybox.mistakes.params import MistakesParams
-    from graybox.statistics import scores
-
     wanted = schema.load(MistakesParams, root / "params.yaml")
     test, train = (images.load(root / "data/prepared", split) for split in ("test", "train"))
     report = {name: tables.read(root / f"report/{name}.csv") for name in ("mistakes", "reasons", "confused_pairs")}
@@ -97,8 +92,6 @@ def _mistakes(root: Path) -> Drawn:
 
 
 def _reliance(root: Path) -> Drawn:
-    from graybox.figures import correspondence, reliance
-
     found = json.loads((root / "report/reliance.json").read_text("utf-8"))
     yield "reliance.png", reliance.reliance_chart(found), 110
     summary = tables.read(root / "report/correspondence.csv")
@@ -106,10 +99,6 @@ def _reliance(root: Path) -> Drawn:
 
 
 def _occlusion(root: Path) -> Drawn:
-    from graybox.figures import panels
-    from graybox.figures.strip import sliding_strip
-    from graybox.reliance import experiment
-
     found = experiment.load(root / "data/occlusion.npz")
     digits = max(2, len(str(len(found) - 1)))  # the order of the names is that of report/occlusion.csv
     for number, one in enumerate(found):

@@ -8,7 +8,8 @@ from typing import TypeVar
 
 import torch
 
-Item, Found = TypeVar("Item"), TypeVar("Found")
+Item = TypeVar("Item")
+Found = TypeVar("Found")
 
 
 def each(function: Callable[[Item], Found], items: Iterable[Item], device: torch.device | str) -> Iterator[Found]:
