@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from graybox.errors import UserError
 from graybox.network import sizes
+from graybox.network.inference import pick_device
 from graybox.network.params import ModelParams
 from graybox.network.sizes import conv_stride, layer_sizes, pools_after, projects
 
@@ -180,22 +181,26 @@ def load(path: Path | str, device: torch.device | str = "cpu") -> CNN:
 
     Args:
         path: of the file.
-        device: such as "cpu", "cuda" or "cuda:1".
+        device: where the network goes: "cpu", "cuda", "cuda:1", "mps", or "auto" (CUDA, else MPS, else the CPU).
 
     Raises:
-        UserError: the file is missing, is not safetensors, was not written by `save`, or has a newer format.
+        UserError: the device is not there, or the file is missing, is not safetensors, was not written by `save`, or
+            has a newer format.
     """
+    place = pick_device(device)
     try:
-        with safe_open(path, framework="pt", device=str(device)) as file:
+        with safe_open(path, framework="pt", device=str(place)) as file:
             network = json.loads((file.metadata() or {})["graybox"])
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         written = int(network.get("format", 1))
         model = _built(network, weights) if written <= FORMAT else None
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: there is no such file; allowed: a model that was saved (.safetensors)") from error
     except Exception as error:
         raise UserError(f"{path}: not a readable Graybox model ({type(error).__name__}); train it again") from error
     if model is None:
         raise UserError(f"{path} has format {written}, and this Graybox reads formats up to {FORMAT}; update Graybox")
-    return placed(model, device).eval()
+    return placed(model, place).eval()
 
 
 def placed(model: CNN, device: torch.device | str) -> CNN:

@@ -39,7 +39,8 @@ def pick_device(name: str | torch.device) -> torch.device:
     if name == "auto":
         return torch.device(next(kind for kind, there in available.items() if there))
     kind, _, number = name.partition(":")
-    if not available[kind] or (number and int(number) >= torch.cuda.device_count()):
+    several = torch.cuda.device_count() if kind == "cuda" else 1
+    if not available.get(kind) or (number and not (number.isdecimal() and int(number) < several)):
         there = ", ".join(kind for kind, there in available.items() if there)
         raise UserError(f"device is {name!r}, which this machine lacks; allowed here: auto, {there}")
     return torch.device(name)

@@ -28,7 +28,7 @@ def choose_images(images: ImageSet, predicted: np.ndarray, wanted: int | list[st
         if missing:
             raise UserError(
                 f"images lists {missing[0]!r}, which is not a test image; "
-                f"allowed: files of split test in data/prepared/table.csv, such as {images.files[0]!r}"
+                f"allowed: the files of the test images, such as {images.files[0]!r}"
             )
         return np.array([images.files.index(file) for file in wanted])
     classes = np.unique(images.labels)

@@ -222,3 +222,11 @@ def test_a_saved_size_that_leaves_nothing_of_the_image_names_the_file(tmp_path):
     _rewritten(path, lambda metadata: metadata.update(image_size=4))
     with pytest.raises(UserError, match=r"small\.safetensors"):
         models.load(path)
+
+
+def test_what_is_not_there_is_named_the_file_and_the_device(tmp_path):
+    with pytest.raises(UserError, match=r"best\.safetensors: there is no such file"):
+        models.load(tmp_path / "best.safetensors")
+    models.save(network(), tmp_path / "best.safetensors")
+    with pytest.raises(UserError, match=r"^device is 'cuda:99', which this machine lacks"):
+        models.load(tmp_path / "best.safetensors", "cuda:99")

@@ -324,3 +324,14 @@ def test_pixels_that_are_no_bytes_are_refused_and_not_made_dark(pixels):
         inference.probabilities(torch.nn.Flatten(), pixels)
     with pytest.raises(ValueError, match=r"images has the shape \[16, 16, 3\]"):
         inference.probabilities(torch.nn.Flatten(), image_set(1).images[0])
+
+
+@pytest.mark.parametrize("name", ["tpu", "cpu:1", "cpu:x", "cuda:99", ""])
+def test_a_device_of_no_kind_or_number_that_is_here_is_named(name):
+    with pytest.raises(UserError, match=f"^device is '{name}', which this machine lacks; allowed here: auto, .*cpu"):
+        inference.pick_device(name)
+
+
+@pytest.mark.parametrize("given", ["cpu", "cpu:0", torch.device("cpu"), torch.device("cpu", 0)])
+def test_the_cpu_is_a_device_however_it_is_named(given):
+    assert inference.pick_device(given).type == "cpu"
