@@ -77,6 +77,10 @@ def loaded(study: Study, stage: str) -> set[str]:
     return found
 
 
+def test_every_stage_is_looked_at(study):
+    assert set(study.ran_first) == ALL
+
+
 @pytest.mark.parametrize("stage", sorted(ALL))
 def test_what_a_stage_loads_lies_in_its_deps_and_each_dep_is_used(study, stage):
     files, deps = loaded(study, stage), deps_of(stage)
