@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+# Before PyTorch is loaded: tests run on every core at once, and threads that wait for one another take far longer.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import yaml
@@ -12,6 +17,13 @@ import yaml
 from graybox import settings
 from tests.support.basics import ROOT
 from tests.support.loopback import Server, served
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's tests stay on one worker, as they share what they set up; all that run DVC share one study."""
+    for item in items:
+        folder = item.path.parent.name
+        item.add_marker(pytest.mark.xdist_group("pipeline" if folder == "pipeline" else str(item.path)))
 
 
 @pytest.fixture

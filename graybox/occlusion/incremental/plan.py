@@ -23,12 +23,14 @@ class Prices:
         group: one conv layer for one group of positions that are computed together: the starting of operations.
         chunk: positions in a group, about.
         start: the incremental engine itself, once for an image.
+        memory: bytes of patches, or of maps computed whole, to hold at a time, at most; one row of positions at least.
     """
 
     value: float
     group: float
     chunk: int
     start: float = 0.0
+    memory: int = 2**28
 
 
 # CPU: measured with AVX-512, where a core does 60 to 100 multiply-accumulates in a nanosecond: a value takes 2 to 3 ns,
@@ -38,11 +40,8 @@ class Prices:
 # 25% at most. A GPU computes far more in the time that operations take to start.
 PRICES = {
     "cpu": Prices(value=200, group=1.5e7, chunk=64),
-    "cuda": Prices(value=100, group=8e9, chunk=4096, start=1.5e11),
+    "cuda": Prices(value=100, group=8e9, chunk=4096, start=1.5e11, memory=2**30),
 }
-
-PATCHES_AT_ONCE = 2**28
-"""Bytes of patches to hold at a time, at most, unless one row of positions needs more."""
 
 
 @dataclass(frozen=True)
@@ -119,10 +118,22 @@ class Job:
         """Rows of positions to compute at a time, so that positions that lie alike fill one chunk."""
         alike = self.pace(depth, self.rows.step) * self.pace(depth, self.columns.step)
         down, across = self._along[0][depth - 1], self._along[1][depth - 1]
-        row_bytes = 4 * down.pooled / len(self.rows) * across.pooled * self.params.filters_per_layer[depth - 1]
-        limits = self.prices.chunk * alike / len(self.columns), PATCHES_AT_ONCE / max(1, row_bytes), len(self.rows)
+        patches = down.pooled / len(self.rows) * across.pooled * self.params.filters_per_layer[depth - 1]
+        row_bytes = 4 * max(patches, len(self.columns) * self._whole(depth))
+        limits = self.prices.chunk * alike / len(self.columns), self.prices.memory / max(1, row_bytes), len(self.rows)
         bands = math.ceil(len(self.rows) / max(1, min(limits)))
         return math.ceil(len(self.rows) / bands)
+
+    def _whole(self, depth: int) -> int:
+        """Values of the largest map that the layers after `depth` compute whole, for one position."""
+        height, width = self.size
+        largest = 0
+        for number, ((conv, pool), filters) in enumerate(zip(slides(self.params), self.params.filters_per_layer)):
+            height, width = conv.outputs(height), conv.outputs(width)
+            if number >= depth:
+                largest = max(largest, height * width * filters)
+            height, width = pool.outputs(height), pool.outputs(width)
+        return largest
 
     def _groups(self, depth: int) -> int:
         """Into how many groups the positions fall, each of them computed together."""

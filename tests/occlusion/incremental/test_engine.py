@@ -1,5 +1,7 @@
 """The incremental engine against the plain one, and the predicted work against counting what a window reaches."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -140,9 +142,16 @@ def test_positions_are_cut_into_bands_without_a_trace(monkeypatch):
     job = incremental.job_of(net, (24, 24), range(24), range(24), 5)
     assert job.band(2) == 8  # rows of positions, of which every second lies alike: a chunk is 4 x 12 positions
     assert_same(net, image(24), 2, window=5)
-    monkeypatch.setattr("graybox.occlusion.incremental.plan.PATCHES_AT_ONCE", 1)
-    assert job.band(2) == 1
+    monkeypatch.setitem(PRICES, "cpu", replace(PRICES["cpu"], memory=1))
+    assert replace(job, prices=PRICES["cpu"]).band(2) == 1
     assert_same(net, image(24), 2, window=5)
+
+
+def test_what_is_held_at_a_time_counts_the_maps_that_are_computed_whole():
+    """Of 128 pixels, after three of four layers: 16 x 16 maps of 256 filters for each window."""
+    prices = replace(PRICES["cpu"], chunk=10**6, memory=2**28)
+    job = Job(ModelParams(), 10, (128, 128), range(128), range(128), 11, prices)
+    assert job.band(4) == 128 and job.band(3) * 128 * 16 * 16 * 256 * 4 <= 2**28
 
 
 @pytest.mark.parametrize("engine", ["auto", "incremental", "plain"])
