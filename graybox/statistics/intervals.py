@@ -11,7 +11,7 @@ from scipy.special import ndtri
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and the ends of its 95% interval; NaN where there is nothing to say it of."""
+    """A figure and the ends of its 95% confidence interval; all NaN without any cases."""
 
     value: float
     low: float
@@ -19,13 +19,13 @@ class Estimate:
 
     def percent(self) -> str:
         """In words, as "74% (95% CI 70 to 78)"."""
-        # Rounded before it is printed, as the tiniest negative figure would read "-0%".
+        # Round before printing: a tiny negative figure would read "-0%".
         value, low, high = (int(np.rint(100 * x)) for x in (self.value, self.low, self.high))
         return f"{value}% (95% CI {low} to {high})"
 
 
 def percent(share: float) -> str:
-    """A share in whole percent; what is not quite 0 or 1 does not read as if it were."""
+    """A share in whole percent; "under 1%" or "over 99%" where rounding would give a false 0% or 100%."""
     if 0 < share < 0.005:
         return "under 1%"
     if 0.995 <= share < 1:
@@ -36,7 +36,7 @@ def percent(share: float) -> str:
 def share(count: float, total: int) -> Estimate:
     """A share of independent cases with Wilson's interval (Wilson 1927).
 
-    `count` may be a fraction, where a case counts as the mean of several tries; the interval is then too wide.
+    `count` may be a fraction, if a case counts as the mean of several tries. The interval is then too wide.
     """
     if not total:
         return Estimate(np.nan, np.nan, np.nan)
@@ -49,10 +49,10 @@ def share(count: float, total: int) -> Estimate:
 def wilson(count: ArrayLike, total: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """The ends of the 95% interval of a share of independent cases (Wilson 1927), 0..1.
 
-    scipy's own takes whole counts alone, one at a time; statsmodels' takes two seconds to load.
+    Own code, because scipy's takes only whole counts, one at a time, and statsmodels takes two seconds to load.
 
     Args:
-        count: how many of the cases, perhaps a fraction; any shape. `total`: how many cases, above 0.
+        count: number of cases that count, may be a fraction; any shape. `total`: number of all cases, above 0.
     """
     p, n, z = np.asarray(count, float) / total, np.asarray(total, float), ndtri(0.975)
     middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
@@ -63,7 +63,7 @@ def wilson(count: ArrayLike, total: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
 def resampled_means(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     """The columns' means in bootstrap resamples of the rows (Efron 1979), float [resamples, columns].
 
-    Whole rows are drawn, so that what was measured on one case stays together (paired).
+    It draws whole rows, so that all values of one case stay together (paired).
 
     Args:
         values: float [cases, columns], at least one case.

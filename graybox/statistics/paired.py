@@ -1,4 +1,4 @@
-"""Two networks on the same test images: by how much one is better, how sure that is, and over many comparisons."""
+"""Compare two networks on the same test images: difference, interval, p-value, and correction for many comparisons."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Paired:
-    """One network's accuracy less another's, on the same images.
+    """One network's accuracy minus another's, on the same images.
 
     Attributes:
         difference: -1..1; above 0 the first is better.
-        low, high: its 95% interval, from the images' own differences (paired t). It is about these networks on other
-            test images; another training run of either is not in it.
-        p_value: two-sided. Of one network against one it is McNemar's exact test's (McNemar 1947): only images on
-            which they disagree count. Of several seeds' networks it is the paired t test's, as an image is then right
-            by some share of the seeds, of which McNemar's test knows nothing.
-        seeds_low, seeds_high: the 95% interval from the seeds' accuracies (Welch 1947), which is about other training
-            runs on these test images; None where either side has one seed only, as that shows no spread.
+        low, high: its 95% interval, from the differences per image (paired t). It holds for these networks on other
+            test images. It does not cover another training run of either network.
+        p_value: two-sided. For one network against one: McNemar's exact test (McNemar 1947), which counts only the
+            images that exactly one of the two gets right. For several seeds: the paired t test, because McNemar's test
+            cannot use an image that only some seeds get right.
+        seeds_low, seeds_high: the 95% interval from the seeds' accuracies (Welch 1947). It holds for other training
+            runs on these test images. None if either side has only one seed, as one seed shows no spread.
     """
 
     difference: float
@@ -32,20 +32,21 @@ class Paired:
 
 
 def p_words(p_value: float, equals: str = "") -> str:
-    """A p-value to read: "< 0.001", or with three digits after `equals`; empty where there is none (NaN)."""
+    """A p-value as text: "< 0.001", or `equals` and three digits; empty for NaN."""
     return "" if np.isnan(p_value) else "< 0.001" if p_value < 0.001 else f"{equals}{p_value:.3f}"
 
 
 def compare(correct: np.ndarray, baseline: np.ndarray) -> Paired:
-    """Compare two networks, or two sets of networks that differ in their seeds, by which images they are right on.
+    """Compare two networks, or two sets of networks with different seeds.
 
     Args:
-        correct, baseline: bool [N] or [seeds, N], N of at least 2, in the same order of images.
+        correct, baseline: bool [N] or [seeds, N], N of at least 2: which images each network gets right, in the same
+            order of images.
 
     Raises:
-        ValueError: they are not about the same number of images.
+        ValueError: the numbers of images differ.
     """
-    from scipy.stats import binomtest, ttest_rel  # a second to load, which not every stage that is here needs
+    from scipy.stats import binomtest, ttest_rel  # takes a second to load, and not every stage needs it
 
     mine, theirs = np.atleast_2d(correct), np.atleast_2d(baseline)
     if mine.shape[1] != theirs.shape[1]:
@@ -54,7 +55,7 @@ def compare(correct: np.ndarray, baseline: np.ndarray) -> Paired:
     by_image = mine.mean(axis=0), theirs.mean(axis=0)
     low = high = difference
     p_value = 1.0 if difference == 0 else 0.0
-    if np.ptp(by_image[0] - by_image[1]) > 1e-9:  # else there is no spread to reckon with
+    if np.ptp(by_image[0] - by_image[1]) > 1e-9:  # without spread there is no t test
         test = ttest_rel(*by_image)
         interval, p_value = test.confidence_interval(0.95), float(test.pvalue)
         low, high = float(interval.low), float(interval.high)
@@ -70,23 +71,23 @@ def _over_seeds(correct: np.ndarray, baseline: np.ndarray) -> tuple[float, float
 
     if min(len(correct), len(baseline)) < 2:
         return None, None
-    # Counted and then divided, so that the same number of right answers is the very same accuracy.
+    # Count, then divide: equal counts then give exactly equal accuracies.
     mine, theirs = (found.sum(axis=1) / found.shape[1] for found in (correct, baseline))
     if not np.ptp(mine) and not np.ptp(theirs):
         return (float(mine[0] - theirs[0]),) * 2
     if np.ptp(mine) and np.ptp(theirs):
         interval = ttest_ind(mine, theirs, equal_var=False).confidence_interval(0.95)
-    else:  # Welch's interval is then the one-sample t's, and scipy complains of the side without spread
+    else:  # one side has no spread: Welch's interval is then the one-sample t interval, and scipy would warn
         moving = mine - theirs[0] if np.ptp(mine) else mine[0] - theirs
         interval = ttest_1samp(moving, 0).confidence_interval(0.95)
     return float(interval.low), float(interval.high)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for their number (Holm 1979), so that 0.05 is the chance of any false alarm among them."""
+    """Holm's correction for many tests (Holm 1979): below 0.05, the chance of any false positive is at most 5%."""
     values = np.asarray(p_values, float)
     order = np.argsort(values, kind="stable")
-    # The smallest counts as often as there are p-values, the next once less; none may fall below the one before.
+    # Multiply the smallest by the number of p-values, the next by one less, and so on; keep the order.
     stepped = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
     corrected = np.empty_like(values)
     corrected[order] = stepped.clip(max=1)

@@ -17,7 +17,7 @@ def summarize(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]
     true = np.take_along_axis(probabilities, labels[:, None], axis=1)
     # Rank 0 is the most probable; a tie counts against the network.
     rank = (probabilities >= true).sum(axis=1) - 1
-    smallest = np.finfo(probabilities.dtype).tiny  # so that a probability of 0 costs much, not infinitely much
+    smallest = np.finfo(probabilities.dtype).tiny  # keeps the loss finite at a probability of 0
     return {
         "accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
         "top5": float((rank < 5).mean()),
@@ -26,15 +26,15 @@ def summarize(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]
 
 
 def over_seeds(by_seed: Mapping[int, Mapping[str, float]]) -> dict[str, float | int]:
-    """One row for a variant that was trained with several seeds: the mean of each figure.
+    """One row for a variant: the mean of each figure over its seeds.
 
     Args:
-        by_seed: for each seed the same figures, test_accuracy, validation_accuracy and validation_loss among them.
+        by_seed: the same figures for each seed, including test_accuracy, validation_accuracy and validation_loss.
 
     Returns:
-        The means; and where there are several seeds test_accuracy_sd (the sample's standard deviation), seeds (their
-        number) and best_seed: the network that is best on validation, ties going to the lower loss. The test images
-        have no say in that choice, or the figures that follow about them would flatter it.
+        The means. With several seeds also test_accuracy_sd (sample standard deviation), seeds (their number) and
+        best_seed: the seed with the best validation accuracy; a tie goes to the lower validation loss. The test images
+        play no part in this choice, so that later figures on them are not biased by it.
     """
     rows = list(by_seed.values())
     found: dict[str, float | int] = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
@@ -48,5 +48,5 @@ def over_seeds(by_seed: Mapping[int, Mapping[str, float]]) -> dict[str, float | 
 
 
 def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """int [classes, classes]: how many images of the row's class were called the column's."""
+    """int [classes, classes]: number of images with the row's true class and the column's predicted class."""
     return np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)

@@ -1,4 +1,4 @@
-"""Each parameter's best level, by validation accuracy alone, put together to one variant: `combined`."""
+"""Combine each parameter's best level, by validation accuracy alone, into one variant: `combined`."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from graybox.study.variants import COMBINED, FACTORS, Overrides, Variants, chang
 
 @dataclass(frozen=True)
 class Scored:
-    """How one variant does on validation, which is all that the choice may know.
+    """One variant's results on the validation images. The choice uses nothing else.
 
     Attributes:
-        correct: bool [seeds, N], which of the N validation images its networks are right on.
+        correct: bool [seeds, N], which of the N validation images each network gets right.
         loss: mean cross-entropy in nats.
     """
 
@@ -35,15 +35,16 @@ class Scored:
 
 @dataclass(frozen=True)
 class Level:
-    """What was chosen for one parameter.
+    """The level chosen for one parameter.
 
     Attributes:
         parameter: one of the six, or the names of the keys that the level sets.
-        variant: the variant of which it is the level; the baseline's name where none was better.
-        level: the overrides; {} of the baseline.
-        validation_accuracy: the variant's, 0..1. `gain`: that less the baseline's, with the ends of its 95% interval
-            over the validation images (paired t).
-        given_up: why it is not in the combination after all; empty if it is.
+        variant: the variant that has this level; the baseline's name if none was better.
+        level: the overrides; {} for the baseline.
+        validation_accuracy: of the variant, 0..1.
+        gain, gain_low, gain_high: its validation accuracy minus the baseline's, and the 95% interval over the
+            validation images (paired t).
+        given_up: why the combination leaves it out; empty if it is in.
     """
 
     parameter: str
@@ -58,7 +59,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Choice:
-    """The combination: its overrides, what it is made of, and what it was chosen on."""
+    """The combination: its overrides, its levels, and the validation figures behind the choice."""
 
     overrides: dict[str, dict[str, Any]]
     baseline: str
@@ -67,7 +68,7 @@ class Choice:
     levels: list[Level]
 
     def record(self) -> dict[str, Any]:
-        """As plain values, for a JSON file; "overrides" is what a variant in params.yaml would say."""
+        """As plain values, for a JSON file; "overrides" can be copied into `variants` of params.yaml."""
         rounded = [
             {key: round(value, 6) if isinstance(value, float) else value for key, value in asdict(level).items()}
             for level in self.levels
@@ -78,12 +79,12 @@ class Choice:
 def choose(variants: Variants, scored: Mapping[str, Scored], image_size: int) -> Choice:
     """Take each parameter's best level; a tie goes to the baseline, then to the lower loss, then to the earlier row.
 
-    The levels join the baseline in the order of their gain. One that sets a key differently from those before it, or
-    with which the network could not be built, is given up: so of levels that exclude one another the one that does
-    most on validation stays, and a level is never given up for another's fault.
+    The levels are added to the baseline in the order of their gain, largest first. A level is given up if it sets a key
+    to another value than a level before it, or if the network could not be built with it. So if two levels exclude each
+    other, the one with the larger gain stays.
 
     Args:
-        scored: for each variant, how it does on validation. `image_size`: height and width of the images, in pixels.
+        scored: each variant's validation results. `image_size`: height and width of the images, in pixels.
     """
     baseline = variants.baseline
     levels: dict[str, list[str]] = {factor: [] for factor in FACTORS}
@@ -123,7 +124,7 @@ def _joined(overrides: dict[str, dict[str, Any]], more: dict[str, dict[str, Any]
 
 
 def _clash(variants: Variants, kept: list[str], wanted: dict[str, dict[str, Any]]) -> str:
-    """Which level taken before says something else of a key, in words; empty if none does."""
+    """In words, which level taken before sets a key to another value; empty if none does."""
     for other in kept:
         for section, values in variants.changes(other).items():
             for key, value in values.items():
@@ -133,7 +134,7 @@ def _clash(variants: Variants, kept: list[str], wanted: dict[str, dict[str, Any]
 
 
 def _misfit(baseline: Recipe, overrides: Overrides, image_size: int) -> str:
-    """Why no such network can be built for these images, in words; empty if it can."""
+    """In words, why this network cannot be built for these images; empty if it can."""
     try:
         recipe = changed(baseline, overrides, COMBINED)
         check_fits(recipe.model, recipe.train, image_size)

@@ -1,4 +1,4 @@
-"""The study's table: one row per variant, what it is, how well it does, and what it costs."""
+"""The study's table: one row per variant, with its settings, its scores and its cost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from graybox.study.variants import FACTORS, Variants
 # A difference with its intervals: the figures by name, or a row of the table.
 Row = Mapping[str, float] | pd.Series
 
-# Columns of numbers that some rows have nothing to say in: the baseline's, or all where each variant has one seed.
+# Columns of numbers that may be empty: in the baseline's row, or in all rows if each variant has one seed.
 SPARSE = ("difference", "difference_low", "difference_high", "p_value", "seeds_low", "seeds_high", "test_accuracy_sd")
 
 
@@ -33,11 +33,11 @@ def table(
     Args:
         metrics: what `evaluate` wrote for each variant.
         timings: what `train` recorded for each variant: its "seconds".
-        correct: for each variant bool [seeds, N] (or [N]), which of the same N test images its networks are right on.
+        correct: for each variant bool [seeds, N] (or [N]), which of the same N test images its networks get right.
     """
     reference = variants.baseline
     differences = {name: paired.compare(correct[name], correct[reference]) for name in variants}
-    # Of several seeds it is one network's interval around their mean; the mean's own is a little narrower.
+    # With several seeds this is one network's interval around their mean; the interval of the mean is a bit narrower.
     intervals = {
         name: share(found.sum() / len(np.atleast_2d(found)), found.shape[-1]) for name, found in correct.items()
     }
@@ -90,7 +90,7 @@ def row_of(frame: pd.DataFrame, variant: str) -> pd.Series:
 def readable(frame: pd.DataFrame) -> pd.DataFrame:
     """The table for people: accuracies in percent, costs in thousands and millions, all as text.
 
-    What the seeds show has columns of its own, where there are several.
+    With several seeds it has extra columns for their spread. MACs are multiply-accumulates for one image.
     """
     seeds = frame["seeds"].max()
     spread, between, over_images = {}, {}, ""
@@ -122,11 +122,11 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def sentences(variants: Variants, frame: pd.DataFrame) -> list[str]:
-    """What the table shows of each parameter, the six first, in a sentence each, from its figures alone.
+    """What the table shows, in one sentence per parameter, the six first.
 
-    A difference is claimed where the paired interval leaves out 0 and the corrected p-value is below 0.05, and with
-    several seeds the interval over these leaves out 0 as well. Anything else is "no difference found"; where only the
-    last is missing, "no difference found over seeds".
+    A sentence claims a difference if the paired interval excludes 0 and the corrected p-value is below 0.05; with
+    several seeds the interval over seeds must exclude 0 too. Otherwise it says "no difference found", or "no difference
+    found over seeds" if only the interval over seeds includes 0.
     """
     found = []
     for factor, rows in factor_levels(variants, frame).items():
@@ -146,12 +146,12 @@ def sentences(variants: Variants, frame: pd.DataFrame) -> list[str]:
 
 
 def in_words(row: Row, note: str = "") -> str:
-    """One difference with its intervals and p-value, and before it "no difference found" where that is so.
+    """One difference with its intervals and p-value, after "no difference found" if it is not claimed.
 
     Args:
         row: difference, difference_low, difference_high, p_value, and with several seeds (else None or NaN) seeds_low
             and seeds_high; shares, not points.
-        note: stands behind the p-value.
+        note: text after the p-value.
     """
     value, interval = _difference(row).rstrip(")").split(" (")
     if over_seeds := _over_seeds(row):
@@ -161,7 +161,7 @@ def in_words(row: Row, note: str = "") -> str:
 
 
 def doubt(row: Row) -> str:
-    """What keeps a difference, a row as for `in_words`, from being claimed, in words; empty if nothing does."""
+    """In words, why a difference is not claimed; empty if it is claimed. `row`: as for `in_words`."""
     if not (row["p_value"] < 0.05 and row["difference_low"] * row["difference_high"] > 0):  # NaN is no evidence
         return "no difference found"
     if _over_seeds(row) and row["seeds_low"] * row["seeds_high"] <= 0:
@@ -170,18 +170,22 @@ def doubt(row: Row) -> str:
 
 
 def method(variants: Variants) -> str:
-    """What the differences' intervals and p-values are, in a sentence or two."""
+    """How the intervals and p-values of the differences are computed, in a few sentences."""
     if variants.seeds == 1:
         return (
-            "Differences are in points of test accuracy on the same images (paired t interval; McNemar's exact p, "
-            "Holm-corrected over the study); another training run of either network is not in them."
+            "Differences are in points of test accuracy on the same images. The 95% CI is a paired t interval. p is "
+            "McNemar's exact test, which counts the images that only one of the two networks gets right; it is "
+            "Holm-corrected, so that below 0.05 the chance of any false positive in the whole study is at most 5%. "
+            "Neither covers another training run of either network."
         )
     return (
         f"Each variant is trained {variants.seeds} times, and accuracies are means over the seeds. Differences are "
-        "in points of test accuracy, with two intervals: over test images (paired t, from each image's share of seeds "
-        "that are right: would it hold on other images?) and over seeds (Welch's t, from the seeds' accuracies: would "
-        "it hold if all were trained anew?). One is claimed where both leave out 0 and the paired t test's p, "
-        "Holm-corrected over the study, is below 0.05; McNemar's test knows no image that only some seeds are right on."
+        "in points of test accuracy, with two 95% intervals. The one over test images (paired t, from each image's "
+        "share of right seeds) asks: would it hold on other images? The one over seeds (Welch's t, from the seeds' "
+        "accuracies) asks: would it hold if all were trained again? A difference is claimed if both intervals exclude "
+        "0 and p is below 0.05. p is the paired t test's, Holm-corrected, so that the chance of any false positive in "
+        "the whole study is at most 5%. McNemar's test is not used: it cannot use an image that only some seeds get "
+        "right."
     )
 
 
@@ -216,13 +220,13 @@ def factor_levels(variants: Variants, frame: pd.DataFrame) -> dict[str, pd.DataF
 
 
 def pareto_front(cost: pd.Series, accuracy: pd.Series) -> pd.Series:
-    """bool for each row: no other is at least as cheap and as accurate, and better in one of them."""
+    """bool for each row, the Pareto front: no other row is at least as cheap and as accurate, and better in one."""
     better = [((cost <= c) & (accuracy >= a) & ((cost < c) | (accuracy > a))).any() for c, a in zip(cost, accuracy)]
     return pd.Series([not one for one in better], index=cost.index)
 
 
 def overfitting(curves: pd.DataFrame) -> pd.Series:
-    """Training less validation accuracy after the last epoch, -1..1, by variant; `curves`: from `learning_curves`."""
+    """Training minus validation accuracy after the last epoch, -1..1, per variant; `curves`: from `learning_curves`."""
     last = curves.groupby("variant", sort=False).last()
     return last["train_accuracy"] - last["validation_accuracy"]
 
@@ -231,7 +235,8 @@ def learning_curves(files: Mapping[str, Path]) -> pd.DataFrame:
     """All variants' learning curves, one below the other: columns variant, epoch, and a column per figure.
 
     Args:
-        files: for each variant what stage train left: a row per seed and epoch; the curve is the mean over the seeds.
+        files: for each variant the file that stage train wrote, a row per seed and epoch. A curve is the mean over the
+            seeds.
     """
     curves = []
     for variant, file in files.items():
@@ -279,7 +284,7 @@ def _settings(model: ModelParams, train: TrainParams) -> dict[str, Any]:
 
 
 def _level(variants: Variants, row: pd.Series, baseline: pd.Series, factor: str) -> str:
-    """The factor's value, and below it whatever else differs from the baseline."""
+    """The factor's value, and below it everything else that differs from the baseline."""
     columns = {name: name.replace(" ", "_") for name in FACTORS if name != factor}
     others = [f"{name} {row[column]}" for name, column in columns.items() if row[column] != baseline[column]]
     shown = {key for keys in FACTORS.values() for key in keys}

@@ -1,4 +1,4 @@
-"""How `combined` did against the baseline and the best single variant, and if it lost, why it may have; in words."""
+"""In words: how `combined` did against the baseline and the best single variant, and if it lost, possible reasons."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from graybox.statistics.intervals import share
 from graybox.study import comparison
 from graybox.study.variants import COMBINED, Variants
 
-# What makes training pictures, or the network that is scored, something else than what training accuracy is of: where
-# two variants differ in one of these, their training accuracies can't be compared.
+# Training accuracy is measured on augmented images, with dropout, by the network being trained. If two variants differ
+# in one of these parameters, their training accuracies can't be compared.
 NOT_COMPARABLE = (
     "dropout",
     "flip", "shift", "zoom", "color_jitter", "cutout", "mixup", "start_size", "full_size_from", "weight_average",
@@ -30,23 +30,23 @@ def sentences(
     choice: Mapping[str, Any],
     split: str,
 ) -> list[str]:
-    """What `combined` is made of, what came of it, and whether it lost and why it may have, from figures alone.
+    """The levels of `combined`, its result, and if it lost, the reasons that the figures support.
 
-    The comparison with the best single variant follows the same rule as those with the baseline, but stands alone: its
-    p-value is not corrected.
+    The comparison with the best single variant follows the same rule as those with the baseline. It is a single test,
+    so its p-value is not corrected.
 
     Args:
-        variants: with `combined` among them.
-        frame: the table. `correct`: bool [seeds, N] for each variant, as `comparison.table` has it.
-        curves: what `comparison.learning_curves` gave.
-        choice: what `combine.Choice.record` gave. `split`: what the best variant is best on.
+        variants: including `combined`.
+        frame: the table. `correct`: bool [seeds, N] for each variant, as in `comparison.table`.
+        curves: from `comparison.learning_curves`.
+        choice: from `combine.Choice.record`. `split`: the split that selects the best variant.
     """
     single = comparison.best(frame[frame["variant"] != COMBINED], split)
     row = comparison.row_of(frame, COMBINED)
     found = [_made_of(choice)]
     same = next((name for name in variants if variants[name] == variants[COMBINED]), COMBINED)
     if same not in (COMBINED, choice["baseline"]):
-        found.append(f"combined has the very settings of {same}, so it is that network over again.")
+        found.append(f"combined has the same settings as {same}, so it is the same network.")
     against = _against(correct[COMBINED], correct[single])
     found.append(f"combined against the baseline: {comparison.in_words(row)}.")
     said = comparison.in_words(against, note=", not corrected")
@@ -55,8 +55,8 @@ def sentences(
     if comparison.best(frame, split) == COMBINED:
         found.append(f"combined is the best of all on {split}.")
         if unsure := _unsure(choice):
-            within = f"the noise of the {choice['validation_images']:,} validation images (the 95% interval includes 0)"
-            found.append(f"Within {within} is the gain of {_listed(unsure)}.")
+            within = f"the noise of the {choice['validation_images']:,} validation images (its 95% interval includes 0)"
+            found.append(f"The gain of {_listed(unsure)} is within {within}.")
         return found
     winner = comparison.row_of(frame, single)
     lost = winner[f"{split}_accuracy"] - row[f"{split}_accuracy"]
@@ -103,7 +103,7 @@ def _taken(choice: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _unsure(choice: Mapping[str, Any]) -> list[str]:
-    """The variants that may have been chosen by luck: their gain's interval does not leave out 0."""
+    """The variants that may have been chosen by luck: the interval of their gain includes 0."""
     return [level["variant"] for level in _taken(choice) if level["gain_low"] <= 0]
 
 
@@ -116,7 +116,7 @@ def _reasons(
     noise: float,
     split: str,
 ) -> list[str]:
-    """Why `combined` may have lost to `single`: only what the study's figures speak for, beyond validation's noise."""
+    """Why `combined` may have lost to `single`: only reasons that the figures support beyond validation noise."""
     reasons = []
     taken, unsure = _taken(choice), _unsure(choice)
     row = comparison.row_of(frame, COMBINED)
@@ -133,17 +133,17 @@ def _reasons(
     if len(taken) > 1 and together < sum(level["gain_low"] for level in taken):
         alone = _listed([f"{100 * gain:+.1f}" for gain in gains])
         reasons.append(
-            f"interactions: the parameters were tried one at a time, where they gained {alone} points on validation; "
-            f"together they gained {100 * together:+.1f}, less than the lower ends of their intervals add up to"
+            f"interactions: tried one at a time, the parameters gained {alone} points on validation; "
+            f"together they gained {100 * together:+.1f}, less than the sum of the lower ends of their intervals"
         )
     if split == "test" and accuracy > other + noise:
         reasons.append(
-            f"the splits disagree: on validation, by which its levels were chosen, combined has "
+            f"the splits disagree: on validation, which chose its levels, combined has "
             f"{accuracy:.1%} and {single} {other:.1%}"
         )
     others = len(frame) - 1
     if split == "test" and others > 1:
-        reasons.append(f"{single} is the best of {others} on these very test images, which flatters it")
+        reasons.append(f"{single} is the best of {others} on these same test images, which favours it")
     mine, theirs = (
         {key: value for section in variants[name].model_dump().values() for key, value in section.items()}
         for name in (COMBINED, single)
@@ -153,19 +153,19 @@ def _reasons(
     ahead, last = comparison.overfitting(curves), curves.groupby("variant").last()["train_accuracy"]
     if ahead[COMBINED] - ahead[single] > noise:
         reasons.append(
-            f"overfitting: in the last epoch training is {100 * ahead[COMBINED]:.1f} points ahead of validation, "
-            f"that of {single} {100 * ahead[single]:.1f}"
+            f"overfitting: in the last epoch its training accuracy is {100 * ahead[COMBINED]:.1f} points above its "
+            f"validation accuracy; for {single} it is {100 * ahead[single]:.1f}"
         )
     if last[single] - last[COMBINED] > noise:
         reasons.append(
-            f"too short a training for its size: in the last of {epochs} epoch{'s' * (epochs > 1)} it is right on "
-            f"{last[COMBINED]:.1%} of the augmented training images, {single} on {last[single]:.1%}"
+            f"training too short for its size: in the last of {epochs} epoch{'s' * (epochs > 1)} it gets "
+            f"{last[COMBINED]:.1%} of the augmented training images right, {single} {last[single]:.1%}"
         )
     return reasons
 
 
 def _noise(accuracy: float, images: int) -> float:
-    """What so many images can't resolve, and what therefore is no reason: half of the accuracy's 95% interval."""
+    """Half the width of the accuracy's 95% interval on this many images: a smaller difference is no reason."""
     interval = share(round(accuracy * images), images)
     return (interval.high - interval.low) / 2
 

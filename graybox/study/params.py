@@ -10,7 +10,7 @@ from graybox.schema import Section
 
 
 class EvaluateParams(Section):
-    """The section `evaluate`: which views of an image a network is asked about."""
+    """The section `evaluate`: which views of an image the network answers."""
 
     key: ClassVar[str] = "evaluate"
 
@@ -21,7 +21,7 @@ class EvaluateParams(Section):
 
 
 class SelectParams(Section):
-    """The section `select`: what the best variant is best on."""
+    """The section `select`: which split selects the best variant."""
 
     key: ClassVar[str] = "select"
 

@@ -1,4 +1,4 @@
-"""The networks of the study: what each variant is, what it differs in from the baseline, and of what it is a level."""
+"""The networks of the study: each variant's parameters, what it changes, and which parameter it is a level of."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from graybox.network import params as network
 from graybox.network.params import ModelParams, Recipe, TrainParams
 from graybox.schema import validated
 
-# The variant that no one writes: each parameter's best level, put together by the stage `combine`.
+# The variant that is not in params.yaml: the stage `combine` makes it from each parameter's best level.
 COMBINED = "combined"
 # The six parameters that the study is about, in the order of its charts: name -> the keys that set it.
-# A variant belongs to the first of them that it changes, so `max_pool: null` with strides in its place is pooling.
+# A variant belongs to the first of them that it changes: `max_pool: null` with strides instead belongs to max pooling.
 FACTORS: dict[str, tuple[str, ...]] = {
     "conv layers": ("conv_layers",),
     "fc layers": ("fc_layers",),
@@ -55,11 +55,11 @@ class Variants(Mapping[str, Recipe]):
         return self[self.baseline].train.seeds
 
     def extended(self, name: str, recipe: Recipe) -> Variants:
-        """The same with one variant more, as the last."""
+        """The same variants, and one more at the end."""
         return Variants({**self._recipes, name: recipe}, self.baseline)
 
     def changes(self, name: str) -> dict[str, dict[str, Any]]:
-        """What a variant has that the baseline has not, as overrides: "model" and "train", each with its keys."""
+        """The parameters in which a variant differs from the baseline, as overrides: "model" and "train" with keys."""
         theirs, mine = self[self.baseline].model_dump(), self[name].model_dump()
         found = {
             section: {
@@ -70,9 +70,9 @@ class Variants(Mapping[str, Recipe]):
         return {section: values for section, values in found.items() if values}
 
     def parameter_of(self, name: str) -> str | None:
-        """The parameter of which a variant is a level: one of the six, or the names of the other keys that it changes.
+        """The parameter that a variant changes: one of the six, or else the names of the keys that it changes.
 
-        None for the baseline, for one that differs in its seed alone, and for `combined`, which changes many.
+        None for the baseline, for a variant with only another seed, and for `combined`, which changes several.
         """
         keys = [key for section in self.changes(name).values() for key in section]
         if not keys or name == COMBINED:
@@ -81,7 +81,7 @@ class Variants(Mapping[str, Recipe]):
         return next((factor for factor, its_keys in FACTORS.items() if set(keys) & set(its_keys)), others)
 
     def save(self, folder: Path | str) -> None:
-        """Write a file for each variant, and their order; `load` reads it."""
+        """Write a file for each variant, and their order; `load` reads them."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for name, recipe in self.items():
@@ -91,7 +91,7 @@ class Variants(Mapping[str, Recipe]):
 
 
 def load(folder: Path | str = "data/settings", combined: Path | str | None = None) -> Variants:
-    """The variants as stage settings left them; with `combined`, what stage combine made of them is the last.
+    """The variants that stage settings wrote; with `combined` (a file), the variant of stage combine comes last.
 
     Raises:
         UserError: a file is missing or not what the stages write.
@@ -107,7 +107,7 @@ def load(folder: Path | str = "data/settings", combined: Path | str | None = Non
 
 
 def resolve(model: ModelParams, train: TrainParams, overrides: Mapping[str, Any]) -> Variants:
-    """The variants of the section `variants`: the sections `model` and `train`, each with its overrides.
+    """The variants of the section `variants`: `model` and `train`, changed by each variant's overrides.
 
     The baseline is the variant without overrides, or else the first.
 
@@ -119,7 +119,7 @@ def resolve(model: ModelParams, train: TrainParams, overrides: Mapping[str, Any]
 
 
 def changed(recipe: Recipe, overrides: Overrides, name: str) -> Recipe:
-    """A recipe with some parameters changed. `name`: the variant that this makes, for the message.
+    """A recipe with some parameters changed. `name`: the new variant's name, for the message.
 
     Raises:
         UserError: an override is not known or not allowed.
@@ -127,6 +127,6 @@ def changed(recipe: Recipe, overrides: Overrides, name: str) -> Recipe:
     values, where = recipe.model_dump(), f"variants.{name}"
     for key, theirs in overrides.items():
         values[key] = {**values.get(key, {}), **theirs}
-    for section in (ModelParams, TrainParams):  # first each by itself, so that the message names its key alone
+    for section in (ModelParams, TrainParams):  # each alone first, so that the message names the key only
         validated(section, values[section.key], f"{where}.{section.key}")
     return validated(Recipe, values, where)

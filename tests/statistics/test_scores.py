@@ -319,7 +319,7 @@ def test_with_one_seed_the_table_has_no_word_of_seeds(recipes, table):
     assert table[["seeds_low", "seeds_high", "test_accuracy_sd"]].isna().all(axis=None)
     assert not any("seed" in column for column in comparison.readable(table))
     assert table["best_seed"].tolist() == [0] * len(table) and set(table["seeds"]) == {1}
-    assert "McNemar's exact p" in comparison.method(recipes)
+    assert "McNemar's exact test" in comparison.method(recipes)
 
 
 def test_the_chart_shows_each_seeds_network(several):

@@ -58,9 +58,10 @@ def test_a_combination_that_wins_says_so_and_gives_no_excuse(said):
 def test_a_combination_that_loses_says_by_how_much_and_why_it_may_have(said):
     text = said({"combined": 0.65, "pool-3": 0.7}, LEVELS, combined=(0.8, 0.65), pool_3=(0.75, 0.7))
     assert "combined is 5.0 points of test accuracy behind pool-3, so it lost. Why it may have:" in text
-    assert "they gained +10.0 and +20.0 points on validation; together they gained +15.0, less than the lower" in text
-    assert "pool-3 is the best of 14 on these very test images, which flatters it" in text
-    assert "training is 15.0 points ahead of validation, that of pool-3 5.0" in text
+    gained = "the parameters gained +10.0 and +20.0 points on validation; together they gained +15.0, less than the sum"
+    assert gained in text
+    assert "pool-3 is the best of 14 on these same test images, which favours it" in text
+    assert "training accuracy is 15.0 points above its validation accuracy; for pool-3 it is 5.0" in text
     assert "luck" not in text and "too short" not in text and "disagree" not in text
 
 
@@ -71,11 +72,8 @@ def test_levels_taken_for_gains_within_the_noise_are_counted(said):
 
 def test_too_little_training_and_splits_that_disagree_are_named(said):
     text = said({"combined": 0.6, "pool-3": 0.7}, LEVELS | {"combined": 0.8}, combined=(0.5, 0.5), pool_3=(0.8, 0.7))
-    assert "in the last of 6 epochs it is right on 50.0% of the augmented training images, pool-3 on 80.0%" in text
-    assert (
-        "the splits disagree: on validation, by which its levels were chosen, combined has 80.0% and pool-3 70.0%"
-        in text
-    )
+    assert "in the last of 6 epochs it gets 50.0% of the augmented training images right, pool-3 80.0%" in text
+    assert "the splits disagree: on validation, which chose its levels, combined has 80.0% and pool-3 70.0%" in text
     assert "overfitting" not in text and "interactions" not in text  # 80% is just what the gains add up to
 
 
@@ -132,7 +130,7 @@ def test_no_better_level_makes_the_baseline_again(said):
 
 def test_one_better_level_makes_that_variant_again(said):
     text = said({"pool-3": 0.7, "combined": 0.7}, {"pool-3": 0.7, "combined": 0.7})
-    assert "combined has the very settings of pool-3, so it is that network over again." in text
+    assert "combined has the same settings as pool-3, so it is the same network." in text
     assert text.endswith("combined is no better than pool-3 on test, so the earlier of the two is taken.")
 
 
@@ -146,7 +144,8 @@ def test_a_tie_says_by_what_it_was_broken(said):
 
 def test_a_winner_says_too_which_of_its_levels_may_be_luck(said):
     text = said({"combined": 0.9}, {"fc-1": 0.501, "pool-3": 0.7})
-    assert text.endswith("the noise of the 1,000 validation images (the 95% interval includes 0) is the gain of fc-1.")
+    within = "the noise of the 1,000 validation images (its 95% interval includes 0)"
+    assert text.endswith(f"The gain of fc-1 is within {within}.")
 
 
 def test_what_was_given_up_is_said(said):
