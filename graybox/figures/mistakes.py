@@ -26,7 +26,7 @@ def reasons_chart(reasons: pd.DataFrame) -> Figure:
     """How often each reason's evidence is found among the mistakes and among the correctly classified images.
 
     Args:
-        reasons: the table from `mistake_reasons.explain`.
+        reasons: the table from `graybox.mistakes.reasons.explain`.
     """
     known = reasons[reasons["share"].notna()]
     figure = Figure(figsize=(11, 0.42 * max(len(known), 2) + 1.5), layout="constrained")
@@ -62,9 +62,9 @@ def reason_page(
     """The mistakes of one reason: each with its box, the figures behind it, and its nearest training images.
 
     Args:
-        mistakes: those to show, rows from `mistake_reasons.explain`. `most`: at most so many of them, the first.
-        neighbours: int [N, k], of every test image the rows of its nearest training images.
-        headline: what is said of all of them.
+        mistakes: rows from `graybox.mistakes.reasons.explain`. `most`: how many to show at most, from the first on.
+        neighbours: int [N, k], for every test image the rows of its nearest training images.
+        headline: the text above them.
     """
     shown = mistakes.head(most)
     rows = max(1, -(-len(shown) // 2))

@@ -19,8 +19,8 @@ from graybox.network.inference import Views
 
 NEIGHBOURS = 10
 UNUSUAL, AGREEING = 0.25, 0.5
-"""A label may be suspected where the training images are nearer than they are to this share of the validation images,
-where no measure of the picture is extreme, and where this share of the other networks gives the network's answer."""
+"""A label may be suspect only if three things hold: the training images are nearer than they are for this share of the
+validation images, no measure of the picture is extreme, and this share of the other networks gives the same answer."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class Analysis:
     """What was found.
 
     Attributes:
-        probabilities: float32 [N, classes], what the network says of the test images.
+        probabilities: float32 [N, classes], the network's answers to the test images.
         evidence: a row per test image, from `evidence.gather`.
-        mistakes, reasons: from `reasons.explain`; the mistakes with a column `nearest`, the nearest training
+        mistakes, reasons: from `reasons.explain`; mistakes has one more column, `nearest`: the nearest training
             images in words.
         neighbours: the nearest training images of every test image.
-        labels: what is thought of the test images' labels.
+        labels: which labels of the test images are suspect.
     """
 
     probabilities: np.ndarray
@@ -55,11 +55,10 @@ def analyse(
 
     Args:
         splits: "train", "validation" and "test".
-        networks: what networks say of the test images, each float [N, classes] or, of several trainings,
-            [trainings, N, classes]; `model` may be among them.
-        reliance: what hiding the object and the context does to the true class's probability; see
-            `evidence.gather`.
-        views: `flip` and `shift`, which let the model answer as `inference.probabilities` does with them.
+        networks: every network's answers to the test images, each float [N, classes], or [trainings, N, classes] for a
+            variant that was trained several times; `model` may be among them.
+        reliance: the true class's probability with the object or the context hidden; see `evidence.gather`.
+        views: `flip` and `shift`, as for `inference.probabilities`.
     """
     train, validation, test = (splits[name] for name in ("train", "validation", "test"))
     _, known = answers_and_features(model, train.images)

@@ -1,4 +1,4 @@
-"""Which classes are taken for which, and whether the network is as often right as it is sure."""
+"""Which classes are confused, and whether the network's confidence matches its accuracy (calibration)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from graybox.statistics import scores
 
 
 def confused_pairs(images: ImageSet, predicted: np.ndarray, count: int) -> pd.DataFrame:
-    """The `count` pairs of classes that are most often taken for one another.
+    """The `count` pairs of classes that are most often confused with each other.
 
     Args:
         predicted: int [N], the network's answers.
@@ -31,11 +31,11 @@ def confused_pairs(images: ImageSet, predicted: np.ndarray, count: int) -> pd.Da
 
 
 def calibration(probabilities: np.ndarray, labels: np.ndarray, bins: int = 10) -> tuple[pd.DataFrame, float]:
-    """Whether a network is right as often as it is sure (Guo et al. 2017, "On calibration of modern neural networks").
+    """Confidence against accuracy, bin by bin (Guo et al. 2017, "On calibration of modern neural networks").
 
     Args:
         probabilities: float [N, classes], each row adding up to 1. `labels`: int [N].
-        bins: of equal width, by the probability of the predicted class; each holds its upper end.
+        bins: how many; of equal width, by the predicted class's probability. A bin includes its upper end.
 
     Returns:
         Columns low, high, count, confidence and accuracy (means, 0..1; NaN in an empty bin), and the expected

@@ -1,6 +1,7 @@
-"""What is known of each test image that may explain why the network is right or wrong about it.
+"""What is known about each test image that may explain the network's answer to it.
 
-All test images get their evidence, as a reason for mistakes is one only if it is rarer where the network is right.
+Every test image gets its evidence, also the correctly classified ones: a trait explains mistakes only if it is rarer
+among those.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from scipy.stats import entropy
 from graybox.data.images import ImageSet
 from graybox.mistakes.picture_measures import MEASURES, measure, ordinary, place
 
-if TYPE_CHECKING:  # evidence needs no network, only what one said
+if TYPE_CHECKING:  # the evidence needs no network, only answers
     from graybox.mistakes.label_suspects import LabelSuspects
     from graybox.mistakes.neighbours import Neighbours
 
 HIDDEN = ("p_as_is", "p_box_hidden", "p_context_hidden", "p_control")
 REFERENCE_PER_CLASS = 200
-"""At most so many training images of each class are measured: places are known to half a percent then."""
+"""Measure at most this many training images of each class: enough to rank a picture to half a percent."""
 
 
 def gather(
@@ -37,18 +38,18 @@ def gather(
     """The evidence of N test images.
 
     Args:
-        probabilities: float [N, classes], of the network to be explained.
+        probabilities: float [N, classes], of the network to explain.
         others: from `agreement`. `measures`: from `pictures`.
-        neighbours: each test image's nearest training images, in the network's features. `labels`: what is thought of
-            the test images' labels.
-        reliance: a row per image with a usable box: row, p, p_box_hidden, p_context_hidden, p_control (the true
-            class's probabilities, 0..1), from `graybox.reliance.rule.per_image`; may be empty.
+        neighbours: each test image's nearest training images, in the network's features. `labels`: which labels of
+            the test images are suspect.
+        reliance: a row per image with a usable box, from `graybox.reliance.rule.per_image`: row, p, p_box_hidden,
+            p_context_hidden, p_control (the true class's probabilities, 0..1). May be empty.
 
     Returns:
-        N rows, numbered as the test images. NaN (or "") where something is not known. The columns of `answers`,
-        `agreement` and `surroundings`, then label_quality (0..1) and label_suspect (bool), p_as_is (which
-        unlike true_probability is never the mean with the mirror image), p_box_hidden, p_context_hidden and p_control
-        (0..1), those of `pictures`.
+        N rows, in the order of the test images. NaN (or "") = unknown. The columns of `answers`, `agreement` and
+        `surroundings`; label_quality (0..1) and label_suspect (bool); p_as_is, p_box_hidden, p_context_hidden and
+        p_control (0..1); the columns of `pictures`. p_as_is is the answer to the image alone, while true_probability
+        may be the mean over several views.
     """
     frame = answers(test, probabilities)
     frame = frame.join(others).join(surroundings(neighbours, test))
@@ -59,13 +60,13 @@ def gather(
 
 
 def answers(images: ImageSet, probabilities: np.ndarray) -> pd.DataFrame:
-    """How the true class compares.
+    """How the true class compares with the others.
 
     Returns:
         Columns file, true_class, predicted_class, correct (bool), true_probability, predicted_probability, margin
-        (the true class's probability less the greatest other one, -1..1; below 0 = wrong), rank (of the true class, 1 =
+        (the true class's probability minus the largest other one, -1..1; below 0 = wrong), rank (of the true class, 1 =
         the most probable; a tie counts against the network), entropy (of the probabilities, as a share of its largest
-        value, 0..1: 0 = sure of one class, 1 = all are as probable).
+        value, 0..1: 0 = sure of one class, 1 = all classes equally probable).
     """
     rows, count = np.arange(len(images)), len(images.class_names)
     names, predicted = np.array(images.class_names), probabilities.argmax(axis=1)
@@ -88,7 +89,7 @@ def answers(images: ImageSet, probabilities: np.ndarray) -> pd.DataFrame:
 
 
 def each_network(answers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """One entry for each network: a variant trained several times, float [trainings, N, classes], is several."""
+    """One entry for each network; a variant trained several times, float [trainings, N, classes], gives several."""
     found = {}
     for name, array in answers.items():
         for number, one in enumerate(array if array.ndim == 3 else [array]):
@@ -97,21 +98,22 @@ def each_network(answers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def without(answers: Mapping[str, np.ndarray], probabilities: np.ndarray) -> dict[str, np.ndarray]:
-    """The networks but the one that gave `probabilities`, [N, classes]: its own opinion is none of another's.
+    """All networks except the one that gave `probabilities`, [N, classes].
 
-    It is known by its answers, in which another device or batch size changes the last digits; two networks differ by
-    far more somewhere.
+    It is found by its answers. Another device or batch size changes only their last digits; two different networks
+    differ by far more on some image.
     """
     return {name: array for name, array in answers.items() if np.abs(array - probabilities).max(initial=0) > 0.02}
 
 
 def agreement(probabilities: np.ndarray, others: Mapping[str, np.ndarray], images: ImageSet) -> pd.DataFrame:
-    """What the other networks say of the same images.
+    """What the other networks answer to the same images.
 
     Returns:
         Columns other_networks (how many), others_right (the share of them that name the true class, 0..1),
-        others_wrong_class (the wrong class that most of them name, "" if none does), others_wrong_share (how many do,
-        0..1), others_agree (how many give the same answer as the network, 0..1). NaN without other networks.
+        others_wrong_class (the wrong class that most of them name, "" if none does), others_wrong_share (the share
+        that name it, 0..1), others_agree (the share with the same answer as the network, 0..1). NaN without other
+        networks.
     """
     frame = pd.DataFrame({"other_networks": len(others)}, index=range(len(images)))
     if not others:
@@ -123,7 +125,7 @@ def agreement(probabilities: np.ndarray, others: Mapping[str, np.ndarray], image
 
 
 def surroundings(neighbours: Neighbours, images: ImageSet) -> pd.DataFrame:
-    """Of which classes the nearest training images are.
+    """The classes of the nearest training images.
 
     Returns:
         Columns neighbours_true (the share of the true class, 0..1), neighbours_wrong_class (the most frequent other
@@ -140,10 +142,10 @@ def surroundings(neighbours: Neighbours, images: ImageSet) -> pd.DataFrame:
     )
 
 
-def _votes(voices: np.ndarray, images: ImageSet) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of voices, int [N, V]: the true class's share, the wrong class with most of them ("" if none), and its share."""
+def _votes(votes: np.ndarray, images: ImageSet) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The true class's share of the votes, int [N, V]; the wrong class with most votes ("" if none); its share."""
     names, rows = np.array(images.class_names), np.arange(len(images))
-    shares = np.stack([(voices == label).mean(axis=1) for label in range(len(names))], axis=1)
+    shares = np.stack([(votes == label).mean(axis=1) for label in range(len(names))], axis=1)
     right = shares[rows, images.labels]
     shares[rows, images.labels] = 0
     most = shares.max(axis=1)
@@ -151,15 +153,15 @@ def _votes(voices: np.ndarray, images: ImageSet) -> tuple[np.ndarray, np.ndarray
 
 
 def pictures(test: ImageSet, train: ImageSet, correct: np.ndarray) -> pd.DataFrame:
-    """What can be measured of the test images, and how unusual it is among the training images.
+    """Measures of the test images, and how unusual each is among the training images.
 
     Args:
-        correct: bool [N], whether the network is right; of boxes that come for the test images alone those are the
-            reference.
+        correct: bool [N], whether the network is right. If only the test images have boxes, the correctly classified
+            ones replace the training images as the reference for the boxes.
 
     Returns:
-        N rows: the columns of `picture_measures.measure`, of each measure its `picture_measures.place` (0..1) as
-        NAME_place, and ordinary (bool), as `picture_measures.ordinary`.
+        N rows: the columns of `picture_measures.measure`; for each measure NAME_place, its `picture_measures.place`
+        (0..1); ordinary (bool), from `picture_measures.ordinary`.
     """
     rows = np.concatenate([_spread(np.flatnonzero(train.labels == label)) for label in np.unique(train.labels)])
     some = ImageSet(train.images[rows], train.labels[rows], train.class_names, (), train.boxes[rows])

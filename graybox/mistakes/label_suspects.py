@@ -1,4 +1,4 @@
-"""Labels that confident learning suspects, and whether there are more of them than honest doubt would give."""
+"""Labels that confident learning suspects, and whether there are more of them than mistakes alone would explain."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ from scipy.stats import chi2, poisson_binom
 
 @dataclass(frozen=True)
 class LabelSuspects:
-    """What confident learning says of N labels (Northcutt, Jiang & Chuang 2021, "Confident learning: estimating
+    """What confident learning says about N labels (Northcutt, Jiang & Chuang 2021, "Confident learning: estimating
     uncertainty in dataset labels", JAIR 70, section 3).
 
     Attributes:
         quality: float [N], 0..1: the probability that the network gives the label (self-confidence); low = doubtful.
         suspect: bool [N], the confident joint's off-diagonal: the network gives another class at least the probability
-            that it gives that class's own images on average, and the label less; and the image is a usual one.
-        expected: how many suspects there would be if no label were wrong and the network as often right as the
-            calibrated probabilities say.
-        p_value: the chance of as many as there are, or more, in that case.
+            that it gives that class's own images on average, and the label gets less; and the image is usual.
+        expected: how many suspects to expect if no label is wrong and the calibrated probabilities are exact.
+        p_value: the probability of at least as many suspects as were found, in that case.
     """
 
     quality: np.ndarray
@@ -39,21 +38,21 @@ def suspects(
 ) -> LabelSuspects:
     """Judge the labels of images that the network was not trained on.
 
-    Confident learning takes every confident answer that differs from the label for a wrong label, though some are
-    confident mistakes. How many is reckoned from the calibrated probabilities: with the thresholds held fixed, each
-    image with a confident class would be a suspect with the probability that this class is not the true one.
+    Confident learning suspects every label that differs from a confident answer, but some of these answers are
+    confident mistakes. Their expected number comes from the calibrated probabilities: with the thresholds fixed, an
+    image with a confident class is a suspect with the probability that this class is not the true one.
 
     Args:
         probabilities: float [N, classes], the network's own. `labels`: int [N].
-        calibrated: float [N, classes], from `recalibrated`: as often right as they say.
-        usual: bool [N], the images that may be suspects; None = all. On pictures unlike any that it knows a network is
-            sure without a right to it, and no calibration helps. What is usual must not depend on the labels.
+        calibrated: float [N, classes], from `recalibrated`.
+        usual: bool [N], the images that may be suspects; None = all. On pictures unlike its training images a network
+            is often sure and wrong, and calibration does not help. `usual` must not depend on the labels.
     """
     usual = np.ones(len(labels), bool) if usual is None else usual
     present = np.unique(labels)
     if len(present) < 2:
         return LabelSuspects(probabilities[np.arange(len(labels)), labels], np.zeros(len(labels), bool), 0.0, 1.0)
-    # Of a class without images there is no threshold; what is left of the probabilities is shared among the others.
+    # A class without images has no threshold; its probability is shared among the others.
     own = probabilities[:, present] / np.maximum(probabilities[:, present].sum(axis=1, keepdims=True), 1e-12)
     numbers = np.searchsorted(present, labels)
     suspect = np.asarray(find_label_issues(numbers, own, filter_by="confident_learning", n_jobs=1)) & usual
@@ -67,15 +66,15 @@ def suspects(
 
 
 def temperature(probabilities: np.ndarray, labels: np.ndarray, *, greatest: bool = False) -> float:
-    """What the logits are to be divided by so that the network is as often right as it is sure, 0.05 to 20.
+    """The number to divide the logits by so that confidence matches accuracy, 0.05 to 20.
 
-    Guo et al. 2017, "On calibration of modern neural networks", section 4.2: the least cross-entropy on images that
-    it was not trained on.
+    It minimises the cross-entropy on images that the network was not trained on (Guo et al. 2017, "On calibration of
+    modern neural networks", section 4.2).
 
     Args:
         probabilities: float [N, classes]. `labels`: int [N].
-        greatest: not the likeliest one, but the upper end of its 95% interval (by the likelihood ratio): the least sure
-            network that these images allow.
+        greatest: give the upper end of the 95% interval (by the likelihood ratio) instead of the best fit. It makes
+            the network as unsure as these images allow.
     """
 
     def loss(log_temperature: float) -> float:

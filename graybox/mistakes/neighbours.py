@@ -1,4 +1,4 @@
-"""Where an image lies among the training images, as the network sees them: in what enters its last layer."""
+"""The nearest training images of an image, by the features that enter the network's last layer."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class Neighbours:
 
 
 def answers_and_features(model: CNN, images: np.ndarray, **views: Unpack[Views]) -> tuple[np.ndarray, np.ndarray]:
-    """Class probabilities, and what enters the last fully connected layer with each image's scaled to length 1.
+    """Class probabilities, and the features that enter the last fully connected layer, scaled to length 1 per image.
 
     Args:
-        model: it is left as it was.
+        model: left unchanged.
         images: uint8 [N, H, W, 3]; they may be memory-mapped.
         views: `flip` and `shift`, as for `inference.probabilities`; the features are those of the images themselves.
 
     Returns:
-        float32 [N, classes] and float32 [N, units]; features are zeros where the network answers to nothing.
+        float32 [N, classes] and float32 [N, units]; features are zeros where no unit is active.
     """
     caught: list[Tensor] = []
 
@@ -60,9 +60,9 @@ def nearest(features: np.ndarray, training: np.ndarray, training_labels: np.ndar
     Args:
         features: float [N, units]. `training`: float [M, units], M of at least 1. Both from `answers_and_features`.
         training_labels: int [M].
-        count: all M, if there are fewer.
+        count: how many; all M if M is smaller.
     """
-    # In threads of its own scikit-learn may add up in another order, and another row be the tenth.
+    # With several threads scikit-learn may sum in another order, and the tenth neighbour may be another row.
     index = NearestNeighbors(n_neighbors=min(count, len(training)), metric="cosine", algorithm="brute", n_jobs=1)
     distance, rows = index.fit(training).kneighbors(features)
     return Neighbours(rows.astype(np.int64), training_labels[rows], 1 - distance.astype(np.float64))

@@ -1,4 +1,4 @@
-"""What can be measured of a picture and its object without asking any network, and how unusual it is for its class."""
+"""Measures of a picture and its object that need no network, and how unusual they are for the picture's class."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ FEWEST, EXTREME = 20, 0.01
 def measure(images: ImageSet) -> pd.DataFrame:
     """The figures of each of N pictures.
 
-    Whether there are several objects is not known: an ImageSet has at most one box per image, as the sources that
-    find several keep one (`graybox.data.sources.boxes`).
+    The number of objects is unknown: an ImageSet has at most one box per image, and a source with several boxes keeps
+    one (`graybox.data.sources.boxes`).
 
     Returns:
-        N rows. Columns, NaN where there is no box (or, in the last, nothing inside or outside it):
+        N rows. Columns, NaN without a box (the last also if nothing is inside or outside the box):
         brightness: mean luminance, 0..1. `contrast`: its standard deviation, 0..0.5.
-        sharpness: standard deviation of the luminance's Laplacian over that of the luminance itself, so that a fainter
-            picture isn't a less sharp one (the Laplacian as a measure of focus: Pech-Pacheco et al. 2000, "Diatom
+        sharpness: standard deviation of the luminance's Laplacian, divided by that of the luminance, so that low
+            contrast does not count as blur (the Laplacian as a measure of focus: Pech-Pacheco et al. 2000, "Diatom
             autofocusing in brightfield microscopy"); 0 in a picture of one colour. Noise counts as sharpness.
         box_area: the box's share of the picture, 0..1.
         box_off_centre: from the picture's centre to the box's, as a share of half the picture's diagonal, 0..1.
-        box_at_border: 1 if the box comes within a pixel of one of the picture's sides but not of the opposite one, as
-            that of an object that is cut off, else 0.
-        object_contrast: how differently what is in the box is coloured from what is outside: the distance between the
-            two distributions of each channel (Wasserstein's, of first order), averaged, in standard deviations of all
-            the picture's values, so that a dark picture's object isn't a faint one.
+        box_at_border: 1 if the box comes within a pixel of one side of the picture but not of the opposite side (the
+            object may be cut off), else 0.
+        object_contrast: how much the colours inside the box differ from those outside: the first-order Wasserstein
+            distance between the two distributions, averaged over the channels, in standard deviations of all the
+            picture's values, so that dark pictures do not count as faint objects.
     """
     rows = [_measure_one(np.asarray(image), box) for image, box in zip(images.images, images.boxes)]
     return pd.DataFrame(rows, columns=[*MEASURES, "box_at_border"], dtype=np.float64)
@@ -62,17 +62,17 @@ def _measure_one(image: np.ndarray, box: np.ndarray) -> dict[str, float]:
     }
     inside = box_mask(box, height, width)
     if 0 < inside.sum() < inside.size:
-        # The distance between two distributions is that between their quantiles, averaged over the levels.
+        # The Wasserstein distance is the distance between quantiles, averaged over the levels.
         apart = np.quantile(pixels[inside], LEVELS, axis=0) - np.quantile(pixels[~inside], LEVELS, axis=0)
         found["object_contrast"] = float(np.abs(apart).mean()) / max(float(pixels.std()), 1e-6)
     return found
 
 
 def ordinary(found: pd.DataFrame, reference: pd.DataFrame) -> np.ndarray:
-    """bool [N]: whether none of a picture's figures lies among the outermost EXTREME of the reference of all classes.
+    """bool [N]: whether all of a picture's figures lie inside the outermost EXTREME of the reference, over all classes.
 
     Args:
-        found: N rows, `reference`: M rows, both from `measure`. What isn't known on both sides doesn't count.
+        found: N rows, `reference`: M rows, both from `measure`. A figure that either side lacks is ignored.
     """
     fits = np.ones(len(found), bool)
     for name in MEASURES:
@@ -84,19 +84,19 @@ def ordinary(found: pd.DataFrame, reference: pd.DataFrame) -> np.ndarray:
 
 
 def place(values: np.ndarray, labels: np.ndarray, reference: np.ndarray, reference_labels: np.ndarray) -> np.ndarray:
-    """How unusual a figure is: the share of the reference that is smaller, ties by half, 0..1; 0.5 is the middle.
+    """How unusual a figure is: the share of the reference that is smaller, 0..1; ties count half, 0.5 is the middle.
 
-    Taken among the reference's images of the same class and among all of them, and the more moderate of the two given:
-    what is only small for its class may have a wrong label, and what is only small beside other classes is as its class
-    is. Opposite ones give 0.5.
+    The place is computed among the reference's images of the same class and among all of them; the more moderate one
+    is given. A picture that is small only for its class may have a wrong label; one that is small only beside other
+    classes is normal for its class. If the two are on opposite sides of the middle, the place is 0.5.
 
     Args:
         values: float [N], NaN where unknown. `labels`: int [N].
-        reference: float [M], NaN where unknown. `reference_labels`: int [M]. Of a class with fewer than FEWEST known
-            figures, only the place among all counts.
+        reference: float [M], NaN where unknown. `reference_labels`: int [M]. For a class with fewer than FEWEST known
+            figures only the place among all classes counts.
 
     Returns:
-        float64 [N]; NaN where the figure is unknown or there is no reference at all.
+        float64 [N]; NaN where the figure is unknown or the reference is empty.
     """
     known = ~np.isnan(reference)
     overall = _place_among(values, reference[known])

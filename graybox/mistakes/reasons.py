@@ -1,8 +1,8 @@
-"""Which reasons hold for a network's mistakes as a group, and which one is the most likely for each.
+"""Which traits explain a network's mistakes as a group, and the reason for each mistake.
 
-Any search through enough traits finds one for every image. So a trait becomes a reason only if it is more frequent
-among the mistakes than it should be, tested against a comparison that isn't circular, and if most of the mistakes with
-it would not be there without it.
+With enough traits, every image has one. So a trait becomes a reason only under two conditions: it is more frequent
+among the mistakes than it should be (tested against a comparison that is not circular), and most mistakes with it
+would not exist without it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from graybox.mistakes.traits import KINDS, LABEL, PICTURE, TRAITS, Row, Trait
 from graybox.statistics import paired
 from graybox.statistics.intervals import percent, share
 
-if TYPE_CHECKING:  # only its figures are needed here
+if TYPE_CHECKING:  # only its figures are needed
     from graybox.mistakes.label_suspects import LabelSuspects
 
 NONE, NONE_TITLE = "no_reason", "no reason found"
@@ -29,10 +29,10 @@ SUPPORTED = "more frequent than it should be"
 MINOR = "more frequent, but explains fewer than half of those with it"
 UNSUPPORTED = "not more frequent than it should be"
 BY_NATURE = "describes the mistake, not tested"
-UNKNOWN = "not known of these images"
+UNKNOWN = "unknown for these images"
 AGAINST = {
     "correct": CORRECT,
-    "expected": "what honest doubt would give",
+    "expected": "the number expected without wrong labels",
     "control": "hiding only as much of the context as the object covers",
     "": "",
 }
@@ -44,17 +44,18 @@ class Finding:
 
     Attributes:
         reason, title, kind: the trait's.
-        mistakes: how many misclassified images have it. `known`: of so many it is known whether they do.
+        mistakes: how many misclassified images have the trait. `known`: for how many of them that is known.
         share, low, high: mistakes / known, with Wilson's 95% interval, 0..1.
-        correct_share, correct_low, correct_high: likewise of the correctly classified images.
-        failing, failing_without: the share of misclassified ones among the images with the trait and without, 0..1.
-        compared_with: what the test is against. `strength`: the share of the mistakes with the trait that would not be
-            there without it, at most 1, NaN where not tested: 1 - failing_without / failing (the attributable fraction
-            among the exposed, as Miettinen 1974, "Proportion of disease caused or prevented"), or 1 - expected /
-            found. It takes the trait for the cause.
-        p_value: one-sided, Holm-corrected over the tested traits; NaN where not tested.
+        correct_share, correct_low, correct_high: the same for the correctly classified images.
+        failing, failing_without: the error rate of the images with the trait and without it, 0..1.
+        compared_with: what the test compares with.
+        strength: the share of the mistakes with the trait that would not exist without it, at most 1, NaN if not
+            tested: 1 - failing_without / failing (the attributable fraction among the exposed, Miettinen 1974,
+            "Proportion of disease caused or prevented"), or 1 - expected / found. It assumes that the trait is the
+            cause.
+        p_value: one-sided, Holm-corrected (for the number of tests) over the tested traits; NaN if not tested.
         finding: SUPPORTED, MINOR, UNSUPPORTED, BY_NATURE or UNKNOWN.
-        named: of how many mistakes it is given as the reason.
+        named: for how many mistakes it is the reason.
     """
 
     reason: str
@@ -81,24 +82,24 @@ def explain(evidence: pd.DataFrame, labels: LabelSuspects) -> tuple[pd.DataFrame
     """Find the reasons, and name one for each mistake.
 
     Args:
-        evidence: of N test images, from `mistake_evidence.gather`. `labels`: what went into it.
+        evidence: of N test images, from `evidence.gather`. `labels`: those given to it.
 
     Returns:
         The mistakes: the rows of `evidence` that are misclassified, the most confident first, with row (in the test
             split), reason (a trait's name or NONE), reason_title, because (a sentence with the figures) and
-            other_reasons (titles of what else applies, the likelier first, joined by "; ").
-        The table of reasons: a `Finding` per row, in order of precedence, and NONE at the end.
+            other_reasons (titles of the others that apply, in order of precedence, joined by "; ").
+        The table of reasons: one `Finding` per row, in order of precedence; the last row is NONE.
     """
     wrong = ~evidence["correct"].to_numpy()
     present = {trait.name: trait.applies(evidence) for trait in TRAITS}
     found = _corrected([_finding(trait, present[trait.name], evidence, labels) for trait in TRAITS])
     if any(one.kind == LABEL and one.finding == SUPPORTED for one in found):
-        # These have their reason: of another class's picture the label's usual size or brightness says nothing.
+        # The suspects already have a reason, and their labels' usual size or brightness says nothing about them.
         others = np.where(labels.suspect, np.nan, 1.0)
         usable = {t.name: present[t.name] * (1 if t.kind == LABEL else others) for t in TRAITS}
         found = _corrected([_finding(trait, usable[trait.name], evidence, labels) for trait in TRAITS])
     tier = {KINDS[place]: place for place in range(len(KINDS))}
-    # A sort that keeps the order of TRAITS where strengths are equal, or say nothing of a cause.
+    # A stable sort: it keeps the order of TRAITS where strengths are equal or the kind has none.
     found = sorted(found, key=lambda one: (tier[one.kind], -np.nan_to_num(one.strength) * (one.kind == PICTURE)))
     by_name = {trait.name: trait for trait in TRAITS}
     mistakes = evidence[wrong].drop(columns="correct").reset_index(names="row")
@@ -145,8 +146,8 @@ def _finding(trait: Trait, present: np.ndarray, evidence: pd.DataFrame, labels: 
             suspects = int(labels.suspect.sum())
             p_value, strength = labels.p_value, 1 - labels.expected / suspects if suspects else np.nan
         else:
-            assert trait.control, f"the trait {trait.name} is tested against a control, and has none"
-            # A sign test: images that both give back, or neither, say nothing of which does more.
+            assert trait.control, f"the trait {trait.name} is tested against a control but has none"
+            # A sign test: images that both interventions correct, or neither, do not say which does more.
             instead = wrong & known & (trait.control(evidence) == 1)
             only, control_only = int((wrong & with_it & ~instead).sum()), int((instead & ~with_it).sum())
             tries = only + control_only
@@ -160,7 +161,7 @@ def _finding(trait: Trait, present: np.ndarray, evidence: pd.DataFrame, labels: 
 
 
 def _corrected(found: list[Finding]) -> list[Finding]:
-    """With p-values corrected for the number of tests, and the findings that follow."""
+    """The same with p-values corrected for the number of tests, and the findings updated."""
     tested = [one for one in found if not np.isnan(one.p_value)]
     p_values = dict(zip([one.reason for one in tested], paired.holm([one.p_value for one in tested])))
     corrected = []

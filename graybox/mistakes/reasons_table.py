@@ -1,4 +1,4 @@
-"""The table of reasons as a reader wants it, and the few figures of it that go beside the scores."""
+"""The table of reasons in words, and its main figures as metrics."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ CORRECT = "the correctly classified"
 
 
 def readable(reasons: pd.DataFrame) -> pd.DataFrame:
-    """The table from `mistake_reasons.explain` in words, a column for each question; missing figures are dashes.
+    """The table from `reasons.explain` in words, one column for each question; "-" = missing.
 
-    How often images fail with and without a trait is left out where that follows from the trait's definition.
+    The error rates with and without a trait are left out where they follow from the trait's definition.
     """
     reasons = reasons.fillna({"compared_with": "", "finding": "", "kind": ""})
 
@@ -42,12 +42,12 @@ def readable(reasons: pd.DataFrame) -> pd.DataFrame:
 
 
 def metrics(reasons: pd.DataFrame, mistakes: int, calibration_error: float) -> dict[str, float | int]:
-    """The few that belong into a row of `dvc metrics show`.
+    """The main figures, for `dvc metrics show`.
 
     Returns:
-        misclassified: how many. `calibration_error`: 0..1. `with_a_cause`: the share of the mistakes that a wrong label
-        or something in the picture explains, 0..1. `described`: of which only the networks' answers say something.
-        no_reason: the rest.
+        misclassified: how many. `calibration_error`: 0..1. `with_a_cause`: the share of the mistakes explained by a
+        wrong label or by something in the picture, 0..1. `described`: the share that only the networks' answers
+        describe. `no_reason`: the rest.
     """
     named = reasons.groupby("kind")["named"].sum()
     shares = {"with_a_cause": ["label", "picture"], "described": ["networks"], "no_reason": [""]}
@@ -58,6 +58,6 @@ def metrics(reasons: pd.DataFrame, mistakes: int, calibration_error: float) -> d
 
 
 def sentence(reasons: pd.DataFrame) -> str:
-    """How many mistakes have which reason, the most frequent first."""
+    """The number of mistakes for each reason, the most frequent first."""
     named = reasons[reasons["named"] > 0].sort_values("named", ascending=False, kind="stable")
     return ", ".join(f"{row['title']}: {row['named']}" for _, row in named.iterrows()) or "there is nothing to explain"

@@ -1,6 +1,6 @@
-"""The reasons that a mistake may have: the evidence that each asks for, and the figures that it gives.
+"""The possible reasons for a mistake: the evidence that each needs, and the figures that it reports.
 
-Thresholds are set, not fitted to anybody's test images; docs/mistakes.md says how they did on planted faults.
+The thresholds are set by hand, not fitted to test images; docs/mistakes.md tests them on planted faults.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ import pandas as pd
 from graybox.statistics.intervals import percent
 
 TAIL = 0.05
-"""A picture is unusual in what less than this share of the training pictures exceed, of its class and of all."""
+"""A measure is unusual if it lies in this outermost share of the training pictures, of its class and of all."""
 RECOGNISED, RISE = 0.5, 0.25
-"""Hiding gives the true class back if it then has at least this probability, and so much more than before."""
+"""Hiding corrects an answer if the true class then has at least this probability, and this much more than before."""
 UNRECOGNISED, FEWEST = 0.10, 20
-"""An object alone isn't recognised if it gives its class less than it does in this share of the correctly classified
-images, of which there must be so many."""
+"""An object is not recognised if, seen alone, it gives its class less than this quantile of the correctly classified
+images; there must be at least FEWEST of these."""
 NEIGHBOURS, VOTES = 0.6, 0.5
-"""What looks like another class has so many of its nearest training images there, and the other networks' votes."""
+"""An image looks like another class if at least these shares of its nearest training images, and of the other networks'
+votes, are for that class."""
 
 LABEL, PICTURE, NETWORKS = "label", "picture", "networks"
 KINDS = (LABEL, PICTURE, NETWORKS)
-"""In order of precedence. A wrong label leaves no mistake to explain. What lies in the picture, or what an intervention
-did, is a cause; what the networks make of it describes the mistake."""
+"""In order of precedence. With a wrong label there is no mistake to explain. Something in the picture, or the effect of
+an intervention, is a cause; the networks' answers only describe the mistake."""
 
 Row = Mapping[Hashable, Any]
 
@@ -40,10 +41,10 @@ class Trait:
         name: as in file names and tables. `title`: for readers. `kind`: one of KINDS.
         applies: the evidence, N rows -> float [N]: 1 = the image has it, 0 = not, NaN = can't be known.
         says: a row of the evidence -> the figures, as words that can follow a colon.
-        tested: against what its frequency among the mistakes is tested: "correct" (it is known without asking the
-            network, so the correctly classified images are a fair comparison), "expected" (against what honest doubt
-            would give), "control" (against another intervention on the same images), or "" (it follows from the
-            network's own answer: that it is rare among the correctly classified is no finding).
+        tested: what its frequency among the mistakes is compared with: "correct" (the correctly classified images; a
+            fair comparison, as the trait is known without the network), "expected" (the number expected without wrong
+            labels), "control" (another intervention on the same images), or "" (not tested: the trait follows from the
+            network's own answer, so it is always rarer among the correctly classified images).
         control: for "control", the same as `applies` after the other intervention.
     """
 
@@ -78,7 +79,7 @@ def _at_border(frame: pd.DataFrame) -> np.ndarray:
 
 
 def _given_back(hidden: str) -> Callable[[pd.DataFrame], np.ndarray]:
-    """Whether hiding gives the true class back, which neither the image as it is nor the one without its object had."""
+    """Whether hiding this corrects the answer, compared with the image as it is and with its object hidden."""
 
     def applies(frame: pd.DataFrame) -> np.ndarray:
         before, after = frame[["p_as_is", "p_box_hidden"]].max(axis=1, skipna=False), frame[hidden]
@@ -103,7 +104,7 @@ def _looks_like(frame: pd.DataFrame) -> np.ndarray:
 
 
 def _hard(frame: pd.DataFrame) -> np.ndarray:
-    enough = frame["others_right"].where(frame["other_networks"] > 1)  # one other's opinion isn't everybody's
+    enough = frame["others_right"].where(frame["other_networks"] > 1)  # one network does not stand for all
     return _where(enough == 0, enough)
 
 
@@ -115,7 +116,7 @@ def _beyond(row: Row, measure: str, word: str, shown: str) -> str:
     place = row[f"{measure}_place"]
     rarer = min(place, 1 - place)
     than = "all" if rarer == 0 else f"{100 * (1 - rarer):.0f}%"
-    return f"{shown}, {word} than in {than} of the pictures, its class's and all"
+    return f"{shown}, {word} than in {than} of its class's pictures and of all pictures"
 
 
 def _share(row: Row, share: str) -> str:
@@ -138,9 +139,9 @@ def _says_hard(row: Row) -> str:
 TRAITS = (
     Trait(
         "label_suspect", "label suspect", LABEL, lambda f: _where(f["label_suspect"]),
-        lambda row: f"the label {row['true_class']} has {percent(row['label_quality'])}, {row['predicted_class']} "
-        f"{percent(row['predicted_probability'])}, as its own images have; of the nearest training images "
-        f"{percent(row['neighbours_true'])} are {row['true_class']}",
+        lambda row: f"the label {row['true_class']} has {percent(row['label_quality'])}, {row['predicted_class']} has "
+        f"{percent(row['predicted_probability'])}, as much as its own images have; {percent(row['neighbours_true'])} "
+        f"of the nearest training images are {row['true_class']}",
         tested="expected",
     ),
     Trait(
@@ -183,7 +184,7 @@ TRAITS = (
     Trait(
         "misled_by_context", "misled by the context", PICTURE,
         _given_back("p_context_hidden"),
-        lambda row: f"with all but the object hidden the true class has {percent(row['p_context_hidden'])} instead of "
+        lambda row: f"with the context hidden the true class has {percent(row['p_context_hidden'])} instead of "
         f"{percent(row['p_as_is'])} (with the object hidden {percent(row['p_box_hidden'])})",
         tested="control", control=_given_back("p_control"),
     ),
@@ -194,10 +195,10 @@ TRAITS = (
     ),
     Trait(
         "object_not_recognised", "object not recognised", NETWORKS, _not_recognised,
-        lambda row: f"even with everything else hidden the object's class has {percent(row['p_context_hidden'])}, "
+        lambda row: f"with everything else hidden the true class has only {percent(row['p_context_hidden'])}, "
         "less than in nine of ten correctly classified images",
         tested="",
     ),
     Trait("hard_for_all", "hard for all variants", NETWORKS, _hard, _says_hard),
 )  # fmt: skip
-"""Of one kind, by strength where that is known (see `mistake_reasons`), else in this order."""
+"""Within one kind the strongest comes first (see `reasons`); without a strength, this order holds."""

@@ -49,7 +49,7 @@ def render(
         table: what `comparison.table` gave. `devices`: what the variants were trained on.
         best: the selected variant, what it was selected on, and its accuracies.
         pairs: the most confused pairs of classes. `mistakes`: the misclassified test images.
-        reasons: how frequent each reason is, from `mistake_reasons.explain`.
+        reasons: how frequent each reason is, from `graybox.mistakes.reasons.explain`.
         reason_pages: the picture of some reasons' mistakes, by the reason's name.
         occlusion: a row per occluded image, in the order of `panels`.
         reliance: the verdict's figures and "sentence". `correspondence`: its "sentence".

@@ -28,7 +28,7 @@ from tests.support.basics import ROOT
 
 CLASSES, CLEAN, PLANTED = 4, 240, 80
 FEW = CLEAN // 20
-"""Fewer mistakes on pictures without a fault may be laid to one: a trait is what 5% of all pictures have."""
+"""A fault must be the reason for fewer mistakes than this on pictures without one: 5% of all pictures have a trait."""
 WORLD = World(image_size=32, classes=CLASSES, object_size=(0.6, 0.85), hidden=0.0, seed=3)
 
 
@@ -203,7 +203,7 @@ def test_a_hidden_object_is_not_recognised_even_alone(network, clean):
     assert wrong[CLEAN:].mean() > 0.4
     assert present[CLEAN:][wrong[CLEAN:]].mean() > 2 * present[:CLEAN].mean()
     assert finding(found, "object_not_recognised")["finding"] == BY_NATURE
-    # They are laid to no fault of the picture. With no other network to disagree, some pass for wrong labels: the
+    # No fault of the picture is named. With no other network to disagree, some look like wrong labels: the
     # network is sure of the class of what it sees instead.
     reasons = found.mistakes.set_index("row")["reason"].loc[lambda one: one.index >= CLEAN]
     assert reasons.isin(set(FAULTS) - {"label_suspect"}).mean() < 0.2
