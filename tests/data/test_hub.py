@@ -485,6 +485,7 @@ print(len(catalogue.files), peak() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads a process's peak memory as Linux tells it")
 def test_memory_grows_neither_with_shards_nor_with_row_groups(tmp_path):
     peaks = {}

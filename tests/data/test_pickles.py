@@ -395,6 +395,7 @@ def assert_read_or_refused(data: bytes) -> None:
     assert set(sys.modules) == modules
 
 
+@pytest.mark.slow
 @settings(max_examples=1000, deadline=None, derandomize=True)
 @given(st.sampled_from(SEEDS), EDITS)
 def test_changed_pickles_are_read_or_refused(data, edits):
@@ -431,6 +432,7 @@ print("whole")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="needs Linux, to limit a process's memory")
 def test_neither_crashes_nor_takes_much_memory():
     """In a process of its own, which may not take more than 400 MB."""

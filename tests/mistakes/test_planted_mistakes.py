@@ -29,6 +29,7 @@ from tests.support.basics import ROOT
 CLASSES, CLEAN, PLANTED = 4, 240, 80
 FEW = CLEAN // 20
 """A fault must be the reason for fewer mistakes than this on pictures without one: 5% of all pictures have a trait."""
+pytestmark = pytest.mark.slow  # networks are trained, and each fault is planted and explained
 WORLD = World(image_size=32, classes=CLASSES, object_size=(0.6, 0.85), hidden=0.0, seed=3)
 
 
