@@ -1,4 +1,4 @@
-"""Training batches, every image changed in its own way: a few batched lines on one tensor of all images."""
+"""Augmented training batches: every image is changed at random, in batched operations on one tensor of all images."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from graybox.network.inference import to_float
 from graybox.network.params import TrainParams
 
 LUMA = (0.2989, 0.587, 0.114)
-"""What red, green and blue add to the brightness (ITU-R BT.601)."""
+"""The weights of red, green and blue in the brightness (ITU-R BT.601)."""
 
 
 class Batches:
     """Shuffled, augmented batches from images that stay on the device as one uint8 tensor [N, H, W, 3].
 
     Attributes:
-        size: height and width of the images that come out of the next epoch, in pixels.
+        size: height and width of the next epoch's images, in pixels.
     """
 
     def __init__(self, images: ImageSet, params: TrainParams, device: torch.device) -> None:
@@ -33,20 +33,20 @@ class Batches:
         self.batch_size = min(params.batch_size, len(images))
         # A last, smaller batch is dropped: batch norm can't learn from a single image.
         self.steps_per_epoch = len(images) // self.batch_size
-        # On the device itself: numbers drawn on the host would make a GPU wait for each batch.
+        # Drawn on the device: random numbers from the host would make a GPU wait for each batch.
         self.random = torch.Generator(device).manual_seed(params.seed)
-        self.shares = np.random.default_rng(params.seed)  # Beta's, which torch draws without a generator of one's own
+        self.shares = np.random.default_rng(params.seed)  # for Beta: torch's Beta takes no generator
 
     def resize(self, size: int) -> None:
-        """From the next epoch on, give images of so many pixels."""
+        """From the next epoch on, give images of `size` x `size` pixels."""
         if size != self.size:
             self.size = size
             self.images = self._full if size == self._full.shape[1] else resized(self._full, size)
 
     def epoch(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every image once, but for what would be a last, smaller batch, in a new order.
+        """Every image once, in a new order; the last batch is dropped if it is smaller than the others.
 
-        Yields float images [B, 3, H, W] in 0..1 (channels_last) and labels [B], B always the same. With
+        Yields float images [B, 3, H, W] in 0..1 (channels_last) and labels int64 [B], B always the same. With
         `train.mixup` the labels are shares of the classes instead, float [B, classes].
         """
         p, order = self.params, torch.randperm(len(self.labels), generator=self.random, device=self.device)
@@ -69,15 +69,14 @@ class Batches:
 
 
 def moved(images: Tensor, rows: Tensor, shift: int, flip: bool, zoom: float, random: torch.Generator) -> Tensor:
-    """Take `rows` of uint8 images [N, H, W, 3], each shifted, mirrored half the time, and zoomed in its own way.
+    """Take `rows` of uint8 images [N, H, W, 3]; shift, mirror (half of them) and zoom each at random.
 
-    What moves in from outside is the image's own mirror image at the border. All of it is one gather, and every pixel
-    stays one of the image's: in between values would blur the training images, and sharp test images would be news to
-    the network (docs/recipe.md).
+    Pixels from outside the image come from its mirror image at the border. All of it is one gather of existing pixels,
+    without interpolation: that would blur the training images, while test images are sharp (docs/recipe.md).
 
     Args:
-        shift: pixels, at most, each way. `flip`: whether to mirror.
-        zoom: factor, at most, by which images grow or shrink, and by which they are stretched; see `spans`.
+        shift: largest shift in each direction, in pixels. `flip`: whether to mirror.
+        zoom: largest factor by which images grow, shrink and are stretched; see `spans`.
     """
     if not shift and not flip and zoom == 1:
         return images[rows]
@@ -88,7 +87,7 @@ def moved(images: Tensor, rows: Tensor, shift: int, flip: bool, zoom: float, ran
     places = torch.stack([pixels, torch.where(mirrored, pixels.flip(1), pixels)])
     if zoom > 1:
         span, centre = spans(count, zoom, random)[..., None], (size - 1) / 2
-        # Of an enlarged image any part is shown, of a smaller one all.
+        # An enlarged image shows a random part; a smaller one is shown whole.
         away = (1 - span).clamp(min=0) * size * (uniform((2, count, 1), random) - 0.5)
         places = (centre + away + span * (places - centre)).round().long()
     y, x = _reflected(places + moves, size)
@@ -96,9 +95,9 @@ def moved(images: Tensor, rows: Tensor, shift: int, flip: bool, zoom: float, ran
 
 
 def spans(count: int, zoom: float, random: torch.Generator) -> Tensor:
-    """How much of an image's height and of its width is shown, as shares: float [2, count], above 1 where it shrinks.
+    """The shares of each image's height and width that are shown: float [2, count]; above 1 where the image shrinks.
 
-    The logarithms of their geometric mean and of height / width are uniform between those of 1 / zoom and zoom.
+    Both the geometric mean of the two shares and their ratio are log-uniform between 1 / zoom and zoom.
     """
     larger, longer = 2 * uniform((2, count), random) - 1
     return zoom ** torch.stack([larger + longer / 2, larger - longer / 2])
@@ -118,15 +117,16 @@ def uniform(shape: tuple[int, ...], random: torch.Generator) -> Tensor:
 
 @cache
 def _luma(device: torch.device) -> Tensor:
-    """LUMA as a tensor [3, 1, 1]; kept, as bringing it to a GPU would make the host wait."""
+    """LUMA as a tensor [3, 1, 1]; cached, because copying it to a GPU makes the host wait."""
     return torch.tensor(LUMA, device=device).view(3, 1, 1)
 
 
 def recoloured(pixels: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor) -> Tensor:
-    """Each image with its own brightness, contrast and saturation, in this order, as torchvision's adjust_* have them.
+    """Change each image's brightness, contrast and saturation, in this order, as torchvision's adjust_* do.
 
     Args:
-        pixels: float [B, 3, H, W] in 0..1. The others: float [B], 1 changes nothing.
+        pixels: float [B, 3, H, W] in 0..1.
+        brightness, contrast, saturation: float [B]; 1 changes nothing.
     """
     luma = _luma(pixels.device)
     pixels = (pixels * brightness.view(-1, 1, 1, 1)).clamp(0, 1)
@@ -137,12 +137,12 @@ def recoloured(pixels: Tensor, brightness: Tensor, contrast: Tensor, saturation:
 
 
 def blanked(pixels: Tensor, centres: Tensor, side: int) -> Tensor:
-    """Each image with a square at a place of its own in the batch's mean colour (DeVries & Taylor 2017, "Cutout").
+    """Cover a square of each image with the batch's mean colour (DeVries & Taylor 2017, "Cutout").
 
     Args:
         pixels: float [B, 3, H, W].
-        centres: float [2, B] in 0..1, down and across; the square may lie over the border.
-        side: of the square, in pixels.
+        centres: float [2, B] in 0..1, down and across; the square may cross the border.
+        side: height and width of the square, in pixels.
     """
     size = pixels.shape[-1]
     places = torch.arange(size, device=pixels.device)
@@ -153,11 +153,11 @@ def blanked(pixels: Tensor, centres: Tensor, side: int) -> Tensor:
 
 
 def mixed(pixels: Tensor, labels: Tensor, classes: int, share: float, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Each image blended with another of the batch, and its label likewise (Zhang et al. 2018, "mixup").
+    """Blend each image and its label with another of the batch (Zhang et al. 2018, "mixup").
 
     Args:
         pixels: float [B, 3, H, W]. `labels`: int [B].
-        share: of each image itself, 0..1, the same for the whole batch.
+        share: the weight of the image itself, 0..1; its partner has 1 - share. The same for the whole batch.
 
     Returns:
         The images, and shares of the classes, float [B, classes].
@@ -168,7 +168,7 @@ def mixed(pixels: Tensor, labels: Tensor, classes: int, share: float, random: to
 
 
 def resized(images: Tensor, size: int) -> Tensor:
-    """uint8 images [N, H, W, 3] at another size: bilinear, and smoothed where they shrink. uint8 [N, size, size, 3]."""
+    """Resize uint8 images [N, H, W, 3] to uint8 [N, size, size, 3]: bilinear, with antialiasing where they shrink."""
     parts = []
     for part in images.split(1024):
         # As float: uint8 is not resized on every device.

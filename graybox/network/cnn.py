@@ -18,18 +18,18 @@ from graybox.network.params import ModelParams
 from graybox.network.sizes import conv_stride, layer_sizes, pools_after, projects
 
 FORMAT = 1
-"""The layout of a model's file: which tensors it has, and what its metadata say. A file that names none has 1.
+"""The version of a model file's layout: its tensors and its metadata. A file without a version has 1.
 
-A new parameter of `ModelParams` needs no new format if its default is what every earlier network did.
+A new parameter of `ModelParams` needs no new version if its default is the earlier behaviour.
 """
 
 
 class Residual(nn.Module):
-    """A convolution with a shortcut around it: what comes in is added to what the convolution gives.
+    """A convolution with a shortcut around it: its input is added to its output.
 
-    He et al. 2016, "Deep residual learning for image recognition", section 3.2: the identity where the shape stays,
-    else a 1 x 1 convolution. Around a single convolution, as in Ding et al. 2021, "RepVGG: making VGG-style ConvNets
-    great again", section 3.3, so that the two are one convolution once training is over; `folded` gives it.
+    The shortcut is the identity if the shape stays, else a 1 x 1 convolution (He et al. 2016, "Deep residual learning
+    for image recognition", section 3.2). It spans a single convolution (Ding et al. 2021, "RepVGG: making VGG-style
+    ConvNets great again", section 3.3), so after training both can be folded into one convolution; see `folded`.
     """
 
     def __init__(self, conv: nn.Conv2d, batch_norm: bool, projected: bool) -> None:
@@ -48,10 +48,10 @@ class Residual(nn.Module):
 
 
 def folded(layer: nn.Module) -> tuple[Tensor, Tensor]:
-    """The one convolution that a layer's convolution, batch norm and shortcut come to once training is over.
+    """Fold a trained layer's convolution, batch norm and shortcut into one convolution with the same output.
 
     Args:
-        layer: a `nn.Conv2d`, a `nn.Sequential` of one and perhaps its `nn.BatchNorm2d`, or a `Residual`.
+        layer: a `nn.Conv2d`; a `nn.Sequential` of a `nn.Conv2d` and optionally its `nn.BatchNorm2d`; or a `Residual`.
 
     Returns:
         weight, float64 [out, in, K, K], and bias, float64 [out], on the CPU (not every device has float64).
@@ -81,11 +81,11 @@ class CNN(nn.Module):
     """Conv layers (convolution, batch norm, max pooling, ReLU), then fully connected layers.
 
     `forward` takes images as float [B, 3, H, W] in 0..1 and gives class scores (logits), float [B, classes].
-    The pixels' mean and standard deviation are part of the network, so that nobody has to remember them.
+    The network normalises its input itself: `mean` and `std` are saved with the weights.
 
     Attributes:
         params, image_size, class_names: what the network was built from; saved with it.
-        features: the conv layers. `head`: what follows them.
+        features: the conv layers. `head`: the pooling and fully connected layers after them.
         mean, std: float [3, 1, 1], of the training images' pixels in 0..1.
     """
 
@@ -94,12 +94,12 @@ class CNN(nn.Module):
 
     def __init__(self, params: ModelParams, image_size: int, class_names: tuple[str, ...]) -> None:
         super().__init__()
-        layer_sizes(params, image_size, len(class_names))  # raises where nothing of the image is left
+        layer_sizes(params, image_size, len(class_names))  # raises if a layer has no pixels left
         self.params, self.image_size, self.class_names = params, image_size, tuple(class_names)
         self.register_buffer("mean", torch.full((3, 1, 1), 0.5))
         self.register_buffer("std", torch.full((3, 1, 1), 0.25))
-        # PyTorch's own first weights: He's larger ones make batch norm's effective step smaller and learn slower
-        # (on `scenes` 0.76 where these reach 0.85).
+        # PyTorch's default initial weights. He's are larger, which makes batch norm's effective step smaller and
+        # training slower (accuracy on `scenes` 0.76 instead of 0.85).
         self.features = nn.Sequential(*self._conv_layers())
         self.head = nn.Sequential(*self._fc_layers())
 
@@ -113,7 +113,7 @@ class CNN(nn.Module):
                 layers.append(Residual(conv, p.batch_norm, projects(p, number)))
             else:
                 layers += [conv, *[nn.BatchNorm2d(filters)] * p.batch_norm]
-            # Max pooling and ReLU commute; in this order ReLU has a quarter of the work (a tenth of training's time).
+            # Max pooling and ReLU commute. Pooling first leaves ReLU a quarter of the work (saves a tenth of training).
             if p.max_pool and pools_after(p, number):
                 layers.append(nn.MaxPool2d(p.max_pool, p.pool_stride))
             layers.append(nn.ReLU(inplace=True))
@@ -137,11 +137,11 @@ class CNN(nn.Module):
         return scores
 
     def normalised(self, images: Tensor) -> Tensor:
-        """Pixels in 0..1, float [..., 3, H, W], less the training images' mean and over their standard deviation."""
+        """(images - mean) / std, with the training images' values. `images`: float [..., 3, H, W] in 0..1."""
         return (images - self.mean) / self.std
 
     def last_maps(self, images: Tensor) -> Tensor:
-        """The maps of the last conv layer after pooling and ReLU, float [B, maps, h, w], of images as `forward`'s."""
+        """The last conv layer's maps after pooling and ReLU, float [B, maps, h, w]. `images`: as for `forward`."""
         maps: Tensor = self.features(self.normalised(images))
         return maps
 
@@ -157,12 +157,12 @@ class CNN(nn.Module):
 
 
 def save(model: CNN, path: Path | str) -> None:
-    """Write the weights as safetensors, with all that is needed to build the network again in the file's metadata.
+    """Write the weights as safetensors; the file's metadata holds all that is needed to rebuild the network.
 
     Args:
-        model: from `load`, `graybox.network.training.fit`, or made by hand; only its weights and what it was built from
-            are kept, so a network whose layers were exchanged comes back without the exchange or not at all.
-        path: of the file; its folder must be there, and an earlier file is replaced.
+        model: from `load`, `graybox.network.training.fit`, or `CNN(...)`. The file keeps its weights, parameters, image
+            size and class names only: if you replaced layers by hand, `load` gives the original layers or fails.
+        path: the file. Its folder must exist; an existing file is replaced.
     """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     network = {
@@ -177,10 +177,10 @@ def save(model: CNN, path: Path | str) -> None:
 def load(path: Path | str, device: torch.device | str = "cpu") -> CNN:
     """Build the network that `save` wrote, in evaluation mode. Nothing is unpickled.
 
-    A parameter that the file does not know, as it is older, has its default.
+    A parameter that an older file lacks gets its default.
 
     Args:
-        path: of the file.
+        path: the file.
         device: where the network goes: "cpu", "cuda", "cuda:1", "mps", or "auto" (CUDA, else MPS, else the CPU).
 
     Raises:
@@ -204,7 +204,7 @@ def load(path: Path | str, device: torch.device | str = "cpu") -> CNN:
 
 
 def placed(model: CNN, device: torch.device | str) -> CNN:
-    """The network itself, moved to a device, with its weights in the memory layout that convolutions are fastest in."""
+    """The same network on a device, with its weights in channels_last, the fastest memory layout for convolutions."""
     moved: CNN = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its types
     return moved
 

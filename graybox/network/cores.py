@@ -1,4 +1,4 @@
-"""One image on each core at a time: what is many small operations leaves all cores but one idle otherwise."""
+"""Work on one image per core at the same time; many small operations would otherwise use one core only."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Found = TypeVar("Found")
 
 
 def each(function: Callable[[Item], Found], items: Iterable[Item], device: torch.device | str) -> Iterator[Found]:
-    """`function` of each item, in the order of the items.
+    """Call `function` for each item; yield the results in the order of the items.
 
-    On a CPU so many run at a time as PyTorch has threads (`torch.set_num_threads`, OMP_NUM_THREADS), each on a single
-    one; elsewhere they run one after another. PyTorch lets go of Python's lock while it computes.
+    On a CPU, as many calls run at once as PyTorch has threads (`torch.set_num_threads`, OMP_NUM_THREADS), one thread
+    each. On other devices they run one after another. PyTorch releases Python's lock (GIL) while it computes.
     """
     threads = torch.get_num_threads()
     if torch.device(device).type != "cpu" or threads == 1:

@@ -1,4 +1,4 @@
-"""Probabilities for images; which device and precision a network runs at is settled here."""
+"""Class scores and probabilities for images, and the choice of device and precision."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from graybox.errors import UserError
 
 
 class Views(TypedDict, total=False):
-    """Which views of an image a network is asked about, as `probabilities` takes them."""
+    """Which views of an image the network answers; see `probabilities`."""
 
     flip: bool
     shift: int
 
 
 class Options(TypedDict, total=False):
-    """How a network is run, as `class_scores` takes it."""
+    """How the network runs; see `class_scores`."""
 
     batch_size: int | None
     precision: torch.dtype
 
 
 def pick_device(name: str | torch.device) -> torch.device:
-    """The device of that name; "auto" takes CUDA, else Apple's MPS, else the CPU.
+    """The device with this name; "auto" takes CUDA, else Apple's MPS, else the CPU.
 
     Raises:
-        UserError: the named device is not there.
+        UserError: this machine lacks the named device.
     """
     name = str(name)
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
@@ -47,7 +47,7 @@ def pick_device(name: str | torch.device) -> torch.device:
 
 
 def pick_precision(name: str, device: torch.device) -> torch.dtype:
-    """The type of that name; "auto" is bf16 where the hardware does it well, else fp32."""
+    """The type with this name ("auto", "fp32", "bf16"); "auto" is bf16 if the hardware runs it fast, else fp32."""
     if name == "fp32" or (name == "auto" and not _does_bf16_well(device)):
         return torch.float32
     return torch.bfloat16
@@ -57,7 +57,7 @@ def _does_bf16_well(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
-        # torch has no public question for this; without these instructions bf16 is emulated and slower than fp32.
+        # torch has no public check for this. Without these instructions bf16 is emulated and slower than fp32.
         checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
         return any(getattr(torch.cpu, check, lambda: False)() for check in checks)
     return False
@@ -70,7 +70,7 @@ def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """A context in which the network is in evaluation mode; then each of its modules has its own mode again."""
+    """A context in which the network is in evaluation mode; afterwards each module gets its former mode back."""
     before = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -81,12 +81,12 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where a network's first weight or buffer lies; the CPU if it has none."""
+    """The device of a network's first weight or buffer; the CPU if it has none."""
     return next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
 
 
 def to_float(images: Tensor) -> Tensor:
-    """uint8 [B, H, W, 3] -> float32 [B, 3, H, W] in 0..1, in channels_last memory: no byte moves but the conversion."""
+    """uint8 [B, H, W, 3] -> float32 [B, 3, H, W] in 0..1, in channels_last memory, so that no reordering is needed."""
     return images.permute(0, 3, 1, 2).float().div_(255)
 
 
@@ -101,9 +101,9 @@ def class_scores(
     """Class scores (logits) of uint8 images [N, H, W, 3], as float32 [N, classes] on the CPU.
 
     Args:
-        model: any network that takes float [B, 3, H, W] in 0..1 and gives class scores [B, classes]; it computes in
-            evaluation mode, and has its own mode again afterwards.
-        batch_size: images at a time; None = what suits the device. `precision`: as from `pick_precision`.
+        model: any network that takes float [B, 3, H, W] in 0..1 and gives class scores [B, classes]. It runs in
+            evaluation mode and gets its former mode back.
+        batch_size: images at a time; None = chosen for the device. `precision`: from `pick_precision`.
 
     Raises:
         TypeError, ValueError: the images are not uint8 [N, H, W, 3], N of at least 1.
@@ -114,16 +114,16 @@ def class_scores(
         raise ValueError(f"images has the shape {list(images.shape)}; allowed: [N, H, W, 3], N of at least 1")
     device = device_of(model)
     if batch_size is None:
-        # A CPU's caches hold the activations of a few images: 256 at a time took 1.2 to 1.6 times as long as 32.
+        # A CPU's caches hold the activations of only a few images: batches of 256 took 1.2 to 1.6 times as long as 32.
         batch_size = 32 if device.type == "cpu" else 1024
     scores = []
     with evaluating(model), autocast(device, precision):
         for start in range(0, len(images), batch_size):
             batch = images[start : start + batch_size]
-            # A copy, as PyTorch can't wrap what is memory-mapped read-only.
+            # A copy, because PyTorch can't wrap a read-only memory map.
             batch = torch.as_tensor(np.array(batch) if isinstance(batch, np.ndarray) else batch)
             scores.append(model(to_float(batch.to(device))).float())
-    return torch.cat(scores).cpu()  # once: each copy would make a GPU wait
+    return torch.cat(scores).cpu()  # one copy at the end: each copy makes a GPU wait
 
 
 def probabilities(
@@ -135,8 +135,9 @@ def probabilities(
         model: any network that takes float [B, 3, H, W] in 0..1 and gives class scores (logits) [B, classes].
         images: uint8 [N, H, W, 3], RGB, N of at least 1; they may be memory-mapped.
         flip: take the mean over the image and its mirror image.
-        shift: take the mean over the image and four copies, moved by so many pixels towards each corner; the border's
-            own mirror image moves in. With `flip` ten views, as in Krizhevsky et al. 2012, section 4.1.
+        shift: take the mean over the image and four copies, each moved by this many pixels towards one corner; the
+            gap is filled with the mirror image at the border. With `flip` these are ten views (Krizhevsky et al. 2012,
+            section 4.1).
         options: batch_size and precision, as for `class_scores`.
 
     Raises:
@@ -150,7 +151,7 @@ def probabilities(
 
 
 def _views(images: np.ndarray | Tensor, flip: bool, shift: int) -> Iterator[np.ndarray | Tensor]:
-    """The images themselves first, then what else `probabilities` looks at; one copy of them at a time."""
+    """The images themselves, then the other views of `probabilities`, one copy at a time."""
     size, width = images.shape[1], ((0, 0), (shift, shift), (shift, shift), (0, 0))
     yield images
     if flip:

@@ -1,4 +1,4 @@
-"""What turns gradients into a step of the weights: SGD for all of them, or Muon for the hidden layers' matrices."""
+"""The optimizers: SGD for all weights, or Muon for the hidden layers' filters and matrices and SGD for the rest."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from graybox.network.params import TrainParams
 def optimizer_of(model: CNN, params: TrainParams) -> SGD | Muon:
     """The optimizer that `train.optimizer` names, for a network's weights in the order of `model.parameters()`.
 
-    Muon has the filters and matrices of the layers between the first, which reads the pixels, and the last, which gives
-    the class scores; biases, batch norm and these two are SGD's, as Jordan recommends.
+    Muon updates the filters and matrices of all layers except the first and the last. SGD updates the first and last
+    layer, all biases and batch norm, as Jordan recommends.
     """
     weights = list(model.parameters())
     if params.optimizer == "sgd":
@@ -29,8 +29,7 @@ def optimizer_of(model: CNN, params: TrainParams) -> SGD | Muon:
 class SGD:
     """SGD with Nesterov momentum.
 
-    PyTorch's SGD in its functional form: making an optimizer object imports torch._dynamo, which takes 1.7 s for every
-    variant and is not used here.
+    It uses PyTorch's functional SGD, because the SGD class imports torch._dynamo, which costs 1.7 s per variant.
     """
 
     def __init__(self, weights: Sequence[Tensor], params: TrainParams) -> None:
@@ -39,7 +38,7 @@ class SGD:
 
     @torch.no_grad()
     def step(self, gradients: list[Tensor], rate: float) -> None:
-        """Move the weights by their gradients, in the same order, at this learning rate."""
+        """Update the weights. `gradients`: in the order of the weights; `rate`: the learning rate."""
         sgd(
             self.weights,
             gradients,
@@ -57,23 +56,23 @@ class SGD:
 class Muon:
     """Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) for the hidden layers' weights, SGD for the rest.
 
-    A weight is taken as a matrix with a filter to a row, and its momentum brought near the closest one with orthonormal
-    rows (or columns, whichever are fewer): a step then changes all filters about equally, and not mostly along the few
-    directions that dominate the gradient. PyTorch does so in bf16, whatever the network's precision.
+    Each weight is a matrix with one filter per row. Muon replaces its momentum by (nearly) the closest matrix with
+    orthonormal rows, or columns if there are fewer. So a step changes all filters about equally, and not mostly along
+    the few directions that dominate the gradient. PyTorch computes this in bf16, whatever the network's precision.
     """
 
-    # As in Jordan's airbench94_muon. The post has five; these were not compared here.
+    # As in Jordan's airbench94_muon. His post uses five; the two were not compared here.
     NEWTON_SCHULZ_STEPS = 3
 
     def __init__(self, weights: Sequence[Tensor], hidden: list[int], params: TrainParams) -> None:
         """Args:
-        weights: all of a network's. `hidden`: the places among them of those that Muon moves.
+        weights: all weights of a network. `hidden`: the indices of the weights that Muon updates.
         """
         self.params, self.hidden = params, hidden
         self.others = [place for place in range(len(weights)) if place not in hidden]
         self.sgd = SGD([weights[place] for place in self.others], params)
         self.orders = [memory_order(weights[place]) for place in hidden]
-        # Views: what is written to a row is written to its filter.
+        # Views: writing to a row writes to its filter.
         self.rows = [
             nn.Parameter(weights[place].detach().permute(order).view(len(weights[place]), -1))
             for place, order in zip(hidden, self.orders)
@@ -89,7 +88,7 @@ class Muon:
             )
 
     def step(self, gradients: list[Tensor], rate: float) -> None:
-        """Move the weights; Muon's own rate follows the same schedule as `rate`, SGD's."""
+        """Update the weights. `rate`: SGD's learning rate; Muon's own follows the same schedule."""
         self.sgd.step([gradients[place] for place in self.others], rate)
         for place, order, rows in zip(self.hidden, self.orders, self.rows):
             rows.grad = gradients[place].permute(order).reshape(rows.shape)
@@ -99,8 +98,8 @@ class Muon:
 
 
 def memory_order(weight: Tensor) -> list[int]:
-    """A weight's dimensions as they lie in memory, the slowest first: [0, 2, 3, 1] for a filter in channels_last.
+    """A weight's dimensions in memory order, slowest first: [0, 2, 3, 1] for filters in channels_last.
 
-    In this order a filter's taps are a row without being copied. Muon's step is the same whatever their order.
+    In this order each filter is a row without a copy. Muon's step does not depend on the order within a row.
     """
     return sorted(range(weight.dim()), key=weight.stride, reverse=True)

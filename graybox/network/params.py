@@ -1,4 +1,4 @@
-"""The parameters of a network and its training: the sections `model` and `train`, and what they come to per variant."""
+"""The parameters of a network and its training: the sections `model` and `train`, and a variant's `Recipe` of both."""
 
 from __future__ import annotations
 
@@ -20,31 +20,37 @@ class ModelParams(Section):
 
     conv_layers: Annotated[int, Field(ge=1, le=64)] = Field(4, description="convolutional layers")
     filters: int | list[int] = Field(
-        32, description="of the first conv layer; or a list with one number for each layer"
+        32, description="filters of the first conv layer; or a list with one number for each layer"
     )
     filter_growth: Annotated[Real, Field(gt=0, le=16)] = Field(
         2, description="after each block (pool_every), the next conv layers have this many times the filters"
     )
-    kernel_size: Annotated[int, Field(ge=1)] = Field(3, description="odd")
+    kernel_size: Annotated[int, Field(ge=1)] = Field(3, description="height and width of each filter; odd")
     stride: Annotated[int, Field(ge=1)] = Field(
-        1, description="of the convolutions named by stride_layers; the others have stride 1"
+        1, description="stride of the conv layers that stride_layers names; the others have stride 1"
     )
-    stride_layers: Literal["first", "all"] = Field("first", description="first | all")
+    stride_layers: Literal["first", "all"] = Field("first", description="the conv layers with this stride: first | all")
     max_pool: Annotated[int, Field(ge=2)] | None = Field(
         2, description="window of the max pooling after each conv layer; null = none"
     )
-    pool_stride: Annotated[int, Field(ge=1)] | None = Field(None, description="null = the window's size")
+    pool_stride: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="null = max_pool, so windows don't overlap"
+    )
     pool_every: int | list[int] = Field(
         1,
-        description="max pooling, and growth, after every so many conv layers; or [1, 1, 2] = after layers 1, 2 and 4",
+        description="conv layers per block, which ends with pooling and growth; or [1, 1, 2] = after layers 1, 2 and 4",
     )
     fc_layers: Annotated[int, Field(ge=1)] = Field(
-        2, description="fully connected layers, the one that gives the class scores included"
+        2, description="fully connected layers, including the one that gives the class scores"
     )
-    fc_units: Annotated[int, Field(ge=1)] = Field(256, description="of each fully connected layer but the last")
+    fc_units: Annotated[int, Field(ge=1)] = Field(
+        256, description="units of each fully connected layer except the last"
+    )
     batch_norm: bool = Field(True, description="after each convolution")
     residual: bool = Field(False, description="a shortcut around each convolution")
-    dropout: Annotated[Real, Field(ge=0, lt=1)] = Field(0.0, description="before each fully connected layer")
+    dropout: Annotated[Real, Field(ge=0, lt=1)] = Field(
+        0.0, description="share of the inputs of each fully connected layer that is dropped"
+    )
     global_average_pool: bool = Field(
         False, description="average the last feature maps before the fully connected layers"
     )
@@ -98,7 +104,7 @@ class ModelParams(Section):
 
     @property
     def block_ends(self) -> list[int]:
-        """The conv layers, counted from 1, that end a block of `pool_every`: after them comes pooling, and growth."""
+        """The conv layers, counted from 1, that end a block of `pool_every`; pooling and growth follow them."""
         if isinstance(self.pool_every, list):
             return list(accumulate(self.pool_every))
         return list(range(self.pool_every, self.conv_layers + 1, self.pool_every))
@@ -111,62 +117,64 @@ class TrainParams(Section):
 
     epochs: Annotated[int, Field(ge=1)] = Field(6, description="passes over the training images")
     epochs_factor: Annotated[Real, Field(gt=0, le=1000)] = Field(
-        1, description='the variants\' way to say "half" or "double" whatever the number is'
+        1, description='multiplies epochs, so that a variant can say "half" (0.5) or "double" (2)'
     )
     batch_size: Annotated[int, Field(ge=2)] = Field(64, description="images per step")
     optimizer: Literal["sgd", "muon"] = Field(
-        "sgd", description="sgd | muon (orthogonalised steps; more work a step, so give it larger batches)"
+        "sgd", description="sgd | muon (orthogonalised steps; slower per step, so use larger batches)"
     )
     learning_rate: Annotated[Real, Field(gt=0)] = Field(0.03, description="the schedule's peak")
     momentum: Annotated[Real, Field(ge=0, lt=1)] = Field(0.9, description="of sgd and of muon")
     weight_decay: Annotated[Real, Field(ge=0)] = Field(0.0005, description="of sgd")
     muon_learning_rate: Annotated[Real, Field(gt=0)] = Field(
-        0.03, description="muon's own peak, for all layers but the first and the last, which stay with sgd"
+        0.03, description="muon's own peak; sgd updates the first and the last layer, muon the others"
     )
     muon_weight_decay: Annotated[Real, Field(ge=0)] = Field(
-        0.08, description="muon's own decay: each step these weights shrink by this share of the rate"
+        0.08, description="muon's own decay: each step shrinks its weights by this share times the learning rate"
     )
     schedule: Literal["one_cycle", "constant"] = Field("one_cycle", description="one_cycle | constant")
     warmup_fraction: Annotated[Real, Field(gt=0, lt=1)] = Field(
-        0.25, description="of one_cycle's steps, in which the rate climbs to its peak"
+        0.25, description="share of one_cycle's steps in which the learning rate climbs to its peak"
     )
     gradient_clip: Annotated[Real, Field(gt=0)] | None = Field(
         2.0, description="largest norm of the gradient; null = no limit"
     )
     label_smoothing: Annotated[Real, Field(ge=0, lt=1)] = Field(
-        0.1, description="share of each target that goes to all classes alike"
+        0.1, description="share of each target that is spread evenly over all classes"
     )
     weight_average: Annotated[Real, Field(ge=0)] = Field(
-        0.0, description="use the mean of the weights over about so many epochs (exponential); 0 = the last ones"
+        0.0, description="use an exponential mean of the weights over about this many epochs; 0 = the last weights"
     )
     flip: bool = Field(True, description="mirror half of the training images")
-    shift: Annotated[int, Field(ge=0)] = Field(4, description="move training images by up to so many pixels each way")
+    shift: Annotated[int, Field(ge=0)] = Field(
+        4, description="move training images by up to this many pixels in each direction"
+    )
     zoom: Annotated[Real, Field(ge=1, le=4)] = Field(
-        1.0, description="enlarge or shrink training images by up to this factor, and stretch them by up to as much"
+        1.0, description="enlarge, shrink and stretch training images by up to this factor; 1 = no"
     )
     color_jitter: Annotated[Real, Field(ge=0, le=1)] = Field(
-        0.0, description="change brightness, contrast and saturation by up to this share each"
+        0.0, description="change brightness, contrast and saturation by up to this share each; 0 = no"
     )
     cutout: Annotated[Real, Field(ge=0, lt=1)] = Field(
-        0.0, description="blank a square of this share of the image's side at a random place"
+        0.0, description="cover a random square; its side as a share of the image's side; 0 = no"
     )
     mixup: Annotated[Real, Field(ge=0)] = Field(
-        0.0, description="blend pairs of images, by shares from Beta(mixup, mixup); 0 = no"
+        0.0, description="blend pairs of images, with weights from Beta(mixup, mixup); 0 = no"
     )
     start_size: Annotated[Real, Field(gt=0, le=1)] = Field(
-        1.0, description="begin with images of this share of their size (needs model.global_average_pool)"
+        1.0, description="start with images of this share of their size (below 1 needs model.global_average_pool)"
     )
     full_size_from: Annotated[Real, Field(ge=0, le=1)] = Field(
-        0.7, description="and let them grow until this share of training is done"
+        0.7, description="share of training after which start_size has grown to the full size"
     )
     seed: Annotated[int, Field(ge=0)] = Field(
-        0, description="of the first weights, the order of the images and the augmentation"
+        0, description="random seed of the initial weights, the order of the images and the augmentation"
     )
     seeds: Annotated[int, Field(ge=1, le=100)] = Field(
-        1, description="networks per variant, with seeds seed, seed + 1, ...: shows what training's luck does"
+        1, description="networks per variant, with seeds seed, seed + 1, ...: shows the spread between training runs"
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="auto = bf16 where the hardware does it well, else fp32"
+        "auto", description="auto = bf16 if the hardware runs it fast, else fp32"
     )
 
     @property
@@ -176,19 +184,19 @@ class TrainParams(Section):
 
     @property
     def all_seeds(self) -> range:
-        """The seeds of the networks that each variant is trained as: `seed`, `seed` + 1, ..."""
+        """The seeds of each variant's networks: `seed`, `seed` + 1, ..."""
         return range(self.seed, self.seed + self.seeds)
 
     def size_at(self, progress: float, size: int) -> int:
-        """Pixels of the training images' sides after a share of training, 0..1, from `start_size` up to `size`."""
+        """Height and width of the training images, in pixels, at `progress` (0..1): from `start_size` up to `size`."""
         grown = 1.0 if progress >= self.full_size_from else progress / self.full_size_from
         share = self.start_size + (1 - self.start_size) * grown
-        # Even sizes, so that poolings divide them as they do the whole.
+        # Multiples of 4, so that the first two 2 x 2 poolings divide them evenly.
         return min(size, 4 * max(1, round(share * size / 4))) if share < 1 else size
 
 
 class Recipe(Section):
-    """All that makes one network: its layers and its training."""
+    """All parameters of one network: its layers and its training."""
 
     model: ModelParams = ModelParams()
     train: TrainParams = TrainParams()
@@ -197,13 +205,13 @@ class Recipe(Section):
     def _small_images_need_an_average(self) -> Recipe:
         if self.train.start_size < 1 and not self.model.global_average_pool:
             raise ValueError(
-                f"train.start_size is {self.train.start_size:g}, and small images fit only a network that averages its "
-                f"last maps; allowed: start_size 1, or model.global_average_pool true"
+                f"train.start_size is {self.train.start_size:g}, which needs a network that averages its last maps; "
+                f"allowed: start_size 1, or model.global_average_pool true"
             )
         return self
 
     def save(self, path: Path | str) -> None:
-        """Write every parameter, the defaults too: the file changes exactly when the network would."""
+        """Write every parameter, including defaults: the file changes if and only if the network would change."""
         import yaml
 
         Path(path).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The arithmetic of the layers: what each gives, what it costs, and whether anything of the image is left."""
+"""The size and cost of each layer, and the check that the layers leave at least one pixel of the image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from graybox.network.params import ModelParams, TrainParams
 
 @dataclass(frozen=True)
 class LayerSize:
-    """What one layer gives.
+    """One layer's output size and cost.
 
     Attributes:
         name: such as "conv layer 2" or "max pooling 2" or "fc layer 1".
@@ -62,7 +62,7 @@ def layer_sizes(params: ModelParams, image_size: int, classes: int) -> list[Laye
 
 
 def check_fits(network: ModelParams, schedule: TrainParams, image_size: int) -> None:
-    """Pass if the layers leave something of the smallest images of a training (`train.start_size`).
+    """Check that the layers leave at least one pixel of the smallest training images (`train.start_size`).
 
     Raises:
         UserError: a layer would leave nothing of the image.
@@ -81,12 +81,12 @@ def pools_after(params: ModelParams, number: int) -> bool:
 
 
 def projects(params: ModelParams, number: int) -> bool:
-    """Whether the shortcut of conv layer `number` is a 1 x 1 convolution, as the layer changes the map's shape."""
+    """Whether the shortcut of conv layer `number` is a 1 x 1 convolution: the layer changes the shape of its input."""
     filters = params.filters_per_layer
     changes = number == 1 or filters[number - 1] != filters[number - 2] or conv_stride(params, number) > 1
     return params.residual and changes
 
 
 def multiply_accumulates(params: ModelParams, image_size: int, classes: int) -> int:
-    """Multiply-accumulates that the network needs for one image."""
+    """Multiply-accumulates (MACs) that the network needs for one image."""
     return sum(layer.macs for layer in layer_sizes(params, image_size, classes))

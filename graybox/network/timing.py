@@ -1,4 +1,4 @@
-"""What training a variant took, recorded so that training the very same weights again changes no file."""
+"""Record how long training a variant took. Training the same weights again changes no file."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from pathlib import Path
 
 
 def record(path: Path, weights: Sequence[Path], seconds: float, device: str) -> None:
-    """Write seconds and device beside the weights' digest, unless `path` already tells of these very weights.
+    """Write the seconds, the device and the weights' digest, unless `path` already has these weights.
 
-    A second run that arrives at the same bytes has taught nothing but the clock's noise; keeping the first figure
-    leaves every later stage, and dvc.lock, as they are.
+    If a second run gives the same weights, only its time differs. Keeping the first time leaves all later stages and
+    dvc.lock unchanged.
 
     Args:
+        path: the JSON file.
         weights: the files of the variant's networks, one for each seed, in the order of the seeds.
         seconds: the mean over these networks.
+        device: as from `training.describe`.
     """
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in weights)).hexdigest()
     if path.exists() and json.loads(path.read_text())["weights_sha256"] == digest:

@@ -26,7 +26,7 @@ from graybox.network.sizes import check_fits
 
 @dataclass(frozen=True)
 class Epoch:
-    """Where training stands after one epoch: mean loss and accuracy (0..1) on both splits, and the learning rate."""
+    """Figures after one epoch: mean loss and accuracy (0..1) on both splits, and the learning rate."""
 
     epoch: int
     train_loss: float
@@ -36,17 +36,17 @@ class Epoch:
     learning_rate: float
 
     def figures(self) -> dict[str, float]:
-        """All but the number, by name."""
+        """All figures except the epoch's number, by name."""
         return {name: value for name, value in asdict(self).items() if name != "epoch"}
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A trained network, its learning curve, and what training it cost on this machine.
+    """A trained network, its learning curve, and its training time on this machine.
 
     Attributes:
         model: in evaluation mode, on the device that it was trained on.
-        curve: one for each epoch. `seconds`: of training, validation included.
+        curve: one entry for each epoch. `seconds`: training time, validation included.
         device: the device and precision in words, such as "NVIDIA H100, bf16".
     """
 
@@ -71,15 +71,15 @@ def fit(
 
     Args:
         model_params: the layers. `train_params`: the training.
-        train: the images to learn from; square. `validation`: others of the same size and classes, which are only
-            looked at after each epoch.
+        train: the images to learn from; square.
+        validation: other images of the same size and classes, only used to score the network after each epoch.
         on_epoch: called after each epoch, for logging.
-        name: stands before the progress bar.
+        name: the progress bar's label.
         device: "auto" (CUDA, else Apple's MPS, else the CPU), "cpu", "cuda", "cuda:1", "mps".
 
     Raises:
         ValueError: the images are not square, or `validation` has another size or other classes.
-        UserError: the device is not there, nothing of the image would be left, or training diverged.
+        UserError: this machine lacks the device, a layer would leave nothing of the image, or training diverged.
     """
     height, width = train.images.shape[1:3]
     if height != width:
@@ -92,7 +92,7 @@ def fit(
     place = inference.pick_device(device)
     precision = inference.pick_precision(train_params.precision, place)
     check_fits(model_params, train_params, train.size)  # raises before any work
-    # The caller's random numbers go on as if nothing had been drawn in between.
+    # Leave the caller's random state as it was.
     with torch.random.fork_rng([place] if place.type == "cuda" else []):
         torch.manual_seed(train_params.seed)
         return _fitted(model_params, train_params, train, validation, on_epoch, name, place, precision)
@@ -162,14 +162,14 @@ class Step:
         self.average: AveragedModel | None = None
         if params.weight_average:
             steps = params.weight_average * steps_per_epoch
-            # Batch norm's statistics are averaged with the weights that they belong to.
+            # use_buffers: average batch norm's statistics together with the weights they belong to.
             self.average = AveragedModel(
                 model, multi_avg_fn=get_ema_multi_avg_fn(steps / (1 + steps)), use_buffers=True
             )
 
     @property
     def result(self) -> CNN:
-        """The network so far: with the exponential moving average of the weights (Polyak & Juditsky 1992), if asked."""
+        """The network so far, with averaged weights (exponential; Polyak & Juditsky 1992) if `weight_average` is on."""
         return cast(CNN, self.average.module) if self.average else self.model
 
     @property
@@ -180,9 +180,9 @@ class Step:
         return one_cycle(self.taken, self.steps, self.params.learning_rate, self.params.warmup_fraction)
 
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Learn from float images [B, 3, H, W] in 0..1; gives the batch's loss and share of correct answers.
+        """Learn from float images [B, 3, H, W] in 0..1; return the batch's loss and accuracy (0..1).
 
-        Both stay on the device: asking for their value at every step would make a GPU wait.
+        Both stay on the device: reading their values at every step would make a GPU wait.
         """
         with inference.autocast(images.device, self.precision):
             scores = self.model(images)
@@ -196,15 +196,15 @@ class Step:
         self.taken += 1
         if self.average:
             self.average.update_parameters(self.model)
-        # Of a blend of two classes, the one of which there is more.
+        # With mixup, the class with the larger share counts as the label.
         classes = labels if labels.dim() == 1 else labels.argmax(1)
         return loss.detach(), (scores.detach().argmax(1) == classes).float().mean()
 
 
 def one_cycle(step: int, steps: int, peak: float, warmup_fraction: float) -> float:
-    """The learning rate of step 0, 1, ... of the one-cycle schedule: a cosine up to the peak, and one down.
+    """The learning rate at step 0, 1, ... of the one-cycle schedule: a cosine up to the peak, then a cosine down.
 
-    It begins at a 25th of the peak and ends at a 10,000th of that, just as PyTorch's OneCycleLR.
+    It starts at peak / 25 and ends at peak / 250,000, as PyTorch's OneCycleLR.
     """
     climb = warmup_fraction * (steps + 1) - 1
     if step < climb:
@@ -215,8 +215,8 @@ def one_cycle(step: int, steps: int, peak: float, warmup_fraction: float) -> flo
 
 
 def set_pixel_statistics(model: CNN, images: np.ndarray) -> None:
-    """Give the network the mean and standard deviation of each channel of uint8 images [N, H, W, 3]."""
-    # Of more than 4,000 images about 2,000, evenly spread: the third decimal does not matter.
+    """Set the network's `mean` and `std` to those of each channel of uint8 images [N, H, W, 3]."""
+    # From 4,000 images on, about 2,000 evenly spread ones are enough: the third decimal does not matter.
     sample = images[:: max(1, len(images) // 2000)].reshape(-1, 3) / np.float32(255)
     model.mean.copy_(torch.as_tensor(sample.mean(axis=0)).view(3, 1, 1))
     model.std.copy_(torch.as_tensor(sample.std(axis=0)).clamp_min(1e-3).view(3, 1, 1))

@@ -14,9 +14,9 @@ class EvaluateParams(Section):
 
     key: ClassVar[str] = "evaluate"
 
-    flip: bool = Field(False, description="take the mean of the answers to an image and to its mirror image")
+    flip: bool = Field(False, description="average the probabilities of an image and its mirror image")
     shift: Annotated[int, Field(ge=0)] = Field(
-        0, description="and to copies moved by so many pixels towards each corner; 0 = no copies"
+        0, description="also average over copies moved by this many pixels towards each corner; 0 = no copies"
     )
 
 
