@@ -1,4 +1,4 @@
-"""What one confidence map shows, in two or three plain sentences, from figures alone."""
+"""What one confidence map shows, in a few plain sentences."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ PLACES = (("upper left", "top", "upper right"), ("left", "middle", "right"), ("l
 VERDICT = {
     OBJECT: "This answer rests on the object.",
     CONTEXT: "This answer rests on the context.",
-    BOTH: "This answer rests on both: either will do.",
-    MIXED: "This answer takes something from either.",
+    BOTH: "This answer rests on both: either is enough.",
+    MIXED: "This answer mixes object and context.",
 }
-CANNOT = "What this answer rests on cannot be told."
+CANNOT = "It is unclear what this answer rests on."
 
 
 def commentary(
@@ -31,7 +31,7 @@ def commentary(
     interventions: pd.Series | Mapping[str, Any] | None,
     class_names: Sequence[str],
 ) -> str:
-    """What to say under an image's panel.
+    """The text under an image's panel.
 
     Args:
         evidence: `graybox.occlusion.evidence.map_evidence` of the same map.
@@ -61,11 +61,11 @@ def _answer(found: OcclusionMap, class_names: Sequence[str]) -> str:
 def _map(found: OcclusionMap, evidence: MapEvidence, class_names: Sequence[str]) -> str:
     if evidence.flat:
         return (
-            f"No window takes {percent(FLAT)} of probability away (at most {percent(evidence.largest_drop)}): "
-            f"the map is flat, and where it is lowest means nothing."
+            f"No window lowers this by {percent(FLAT)} (at most by {percent(evidence.largest_drop)}): "
+            f"the map is flat, and its lowest place means nothing."
         )
     row, column = found.lowest
-    # The last centre is at most a stride short of the last pixel, which no third of the image depends on.
+    # The last centre may lie up to a stride before the last pixel; that does not matter for thirds.
     where = place(row, column, int(found.rows[-1]) + 1, int(found.columns[-1]) + 1)
     on = {True: ", on the object", False: ", beside the object", None: ""}[evidence.peak_in_box]
     there = int(found.predicted.flat[found.confidence.argmin()])
@@ -76,11 +76,11 @@ def _map(found: OcclusionMap, evidence: MapEvidence, class_names: Sequence[str])
         flips = f"and the answer stays {class_names[there]}"
     else:
         flips = f"and the answer becomes {class_names[there]}"
-    said = f"That falls most with the window at the {where}{on}: to {percent(found.confidence.min())}, {flips}."
+    said = f"This falls most with the window at the {where}{on}: to {percent(found.confidence.min())}, {flips}."
     if not math.isnan(evidence.drop_in_box):
         said += (
-            f" Windows centred in the object box make {percent(evidence.drop_in_box)} of the drop and "
-            f"{percent(evidence.box_share)} of the positions."
+            f" Windows centred in the object box cause {percent(evidence.drop_in_box)} of the drop and "
+            f"are {percent(evidence.box_share)} of the positions."
         )
     return said
 

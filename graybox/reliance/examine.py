@@ -1,4 +1,4 @@
-"""The whole of the occlusion experiment on one image (Zeiler & Fergus 2014, section 4.2 and figure 7)."""
+"""The whole occlusion experiment on one image (Zeiler & Fergus 2014, section 4.2 and figure 7)."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def examine(
     exclude: int | None = None,
     on_windows: Callable[[int], object] = lambda count: None,
 ) -> Experiment:
-    """Slide windows of each size over one image, and look at what its strongest feature map answers to.
+    """Slide windows of each size over one image, and find what its strongest feature map responds to.
 
     Args:
         model: in evaluation mode. `image`: uint8 [H, W, 3], of the model's image size. `label`: the true class.
-        name: what the image is called. `box`: its object box, float [4], or None.
+        name: the image's name. `box`: its object box, float [4], or None.
         interventions: the image's row of `graybox.reliance.rule.per_image`, if there is one.
-        search: images, uint8 [N, H, W, 3], and their peaks, to find the feature map's top patches in; None = don't.
+        search: images, uint8 [N, H, W, 3], and their peaks, to search for the map's top patches; None = no search.
         exclude: the image's own row among those.
         on_windows: called with a number of windows whenever so many more are done, for a progress bar.
     """
@@ -86,9 +86,8 @@ def examine_row(
     """`examine` for an image of a split.
 
     Args:
-        judged: what `graybox.reliance.rule.per_image` gave for the split; an image without a usable box has
-            no row in it.
-        peaks: of all of the split's images; the top patches are taken from the others.
+        judged: from `graybox.reliance.rule.per_image` for the split; an image without a usable box has no row in it.
+        peaks: of all images of the split; the top patches are taken from the other images.
     """
     return examine(
         model, images.images[row], int(images.labels[row]), params, name=images.files[row], box=images.boxes[row],

@@ -1,4 +1,4 @@
-"""What was found on one image, kept as arrays, so that pictures of it can be drawn without the network."""
+"""The results on one image, stored as arrays, so that figures can be drawn without the network."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ ARRAYS = ("image", "box", "shown", "features", "projection")
 
 @dataclass(frozen=True)
 class Experiment:
-    """What was found on one image.
+    """The results on one image.
 
     Attributes:
         image: uint8 [H, W, 3]. `box`: float [4], the object box x0, y0, x1, y1 in pixels, NaN where there is none.
-        name: what the image is called. `class_names`: one for each label.
+        name: the image's name. `class_names`: one for each label.
         shown: float32 [H, W, 3] in 0..1, what shows through the window.
-        maps: one for each window size N, smallest first. `window`: N of the main one, which alone has `activation`.
-        evidence: the main map in figures.
-        interventions: the image's row of `graybox.reliance.rule.per_image`: what hiding its object or its context
-            does, and the verdict; None where there is none.
+        maps: one for each window size N, smallest first. `window`: N of the main one; only that one has `activation`.
+        evidence: the figures of the main map.
+        interventions: the image's row of `graybox.reliance.rule.per_image`: the probabilities with its object or its
+            context hidden, and the verdict; None without a usable box.
         feature_map: number of the last conv layer's map with the largest total activation in the unoccluded image.
         features: float32 [h, w], that map, unoccluded.
         projection: float32 [H, W, 3], that map projected to the pixels by guided backpropagation; signed, no unit.
-        patches: uint8 [h, w, 3] each, what excites that map most in other images, the strongest first; may be empty.
+        patches: uint8 [h, w, 3] each, the patches of other images that excite that map most, the strongest first.
     """
 
     image: np.ndarray
@@ -56,21 +56,21 @@ class Experiment:
 
     @property
     def commentary(self) -> str:
-        """What it shows, in a few plain sentences."""
+        """The results in a few plain sentences."""
         return commentary(self.main, self.evidence, self.interventions, self.class_names)
 
     def summary(self) -> dict[str, object]:
-        """It in a row of figures: probabilities and shares 0..1, positions in pixels; the last is the commentary."""
+        """The results as one row: probabilities and shares 0..1, positions in pixels; the commentary comes last."""
         own = {"verdict": self.interventions["verdict"]} if self.interventions else {}
         measured = {**self.main.summary(self.class_names), **asdict(self.evidence), **own}
         return {"file": self.name, **measured, "commentary": self.commentary}
 
 
 def arrays(experiments: Sequence[Experiment]) -> dict[str, np.ndarray]:
-    """All of it by name, for one npz file.
+    """All experiments as arrays by name, for one npz file.
 
-    The maps are named by image and window size: "00_11_confidence" is image 0's, N = 11. What is no array is text:
-    "00_facts" is JSON.
+    The maps are named by image and window size: "00_11_confidence" is image 0, N = 11. "00_facts" has the rest, as
+    JSON text.
     """
     kept: dict[str, np.ndarray] = {}
     for number, one in enumerate(experiments):
@@ -88,7 +88,7 @@ def arrays(experiments: Sequence[Experiment]) -> dict[str, np.ndarray]:
 
 
 def load(path: Path | str) -> list[Experiment]:
-    """The experiments of a file that holds `arrays`."""
+    """The experiments in a file written from `arrays`."""
     with np.load(path) as file:
         groups: dict[str, dict[str, np.ndarray]] = {}
         for key in file.files:

@@ -1,9 +1,9 @@
-"""What a network says of images in which the object, or everything else, is hidden.
+"""The network's answers to images with the object, or the context, hidden.
 
-A window shows where a network looks, but not what it would do without: what is hidden in one place may stand in
-another. So the whole object box is hidden, and the whole context (everything outside the box), as foreground and
-background are removed by Xiao et al. 2021, "Noise or signal: the role of image backgrounds in object recognition".
-What hides them is foreign to the network too, so an equal area of context is hidden for comparison.
+A window shows where the network looks, but not what it would do without that place: the same evidence may be in
+another place too. So hide the whole object box, then the whole context (everything outside the box), as Xiao et al.
+2021 remove foreground and background ("Noise or signal: the role of image backgrounds in object recognition"). Gray
+areas are also new to the network, so an equal area of context is hidden as a control.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from graybox.network.inference import Options
 from graybox.occlusion.fills import Fill, fill_picture
 
 NAMES = ("as_is", "box_hidden", "context_hidden", "control")
-"""The interventions, the image as it is among them."""
+"""The interventions; "as_is" hides nothing."""
 SIDES = ("top", "bottom", "left", "right")
 
 
@@ -32,16 +32,16 @@ class Interventions:
     """Class probabilities of N images under each intervention.
 
     Attributes:
-        rows: int64 [N], which images of the ImageSet these are: those with a box that leaves some context.
+        rows: int64 [N], the rows of these images in the ImageSet: those with a box that leaves some context.
         labels: int64 [N], their true classes.
         as_is, box_hidden, context_hidden: float32 [N, classes], 0..1: of the image as it is, with the object box
             hidden, with everything but the box hidden.
         control: float32 [N, 4, classes], with as many pixels of the context hidden as the box has: those nearest to
             the top, bottom, left and right.
         box_share: float64 [N], the box's share of the image's pixels.
-        equal_area: bool [N], False where the context has fewer pixels than the box, so that the control hides all of
-            it and is the same as `context_hidden`.
-        left_out: how many images have no box, or one that leaves nothing inside it or outside.
+        equal_area: bool [N], False where the context has fewer pixels than the box: the control then hides all of it,
+            as `context_hidden` does.
+        left_out: how many images have no box, or a box that covers no pixel or all of them.
     """
 
     rows: NDArray[np.int64]
@@ -63,18 +63,18 @@ class Interventions:
 
     @property
     def chance(self) -> float:
-        """What the best constant answer reaches: the most frequent class's share of the images."""
+        """The accuracy of the best constant answer: the most frequent class's share of the images."""
         return float(np.bincount(self.labels).max() / len(self)) if len(self) else math.nan
 
     def true_probabilities(self) -> dict[str, NDArray[np.float64]]:
-        """The true class's probability under each of NAMES, float64 [N]; the control's is the mean of its sides."""
+        """The true class's probability under each of NAMES, float64 [N]; for the control the mean over its sides."""
         return {name: _over_sides(np.take_along_axis(p, label, -1)[..., 0]) for name, p, label in self._with_labels()}
 
     def baselines(self) -> dict[str, NDArray[np.float64]]:
-        """What images of other classes give the image's class under each of NAMES, on average: float64 [N].
+        """The mean probability that images of other classes give the image's class under each of NAMES: float64 [N].
 
-        Hidden parts make many networks say one and the same class; of that class's images it says nothing. Where all
-        images are of one class, 1 / classes.
+        With parts hidden many networks give one and the same class to every image; this baseline corrects for that. If
+        all images are of one class, it is 1 / classes.
         """
         own = np.eye(self.classes)[self.labels]  # [N, classes]
         others = (1 - own).sum(axis=0)
@@ -86,7 +86,7 @@ class Interventions:
         return found
 
     def correct(self) -> dict[str, NDArray[np.float64]]:
-        """Whether the answer is right, float64 [N] of 0 and 1; the control's is the share of its sides."""
+        """Whether the answer is right, float64 [N] of 0 and 1; for the control the share of its sides."""
         return {name: _over_sides(p.argmax(-1) == label[..., 0]) for name, p, label in self._with_labels()}
 
     def _with_labels(self) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.int64]]]:
@@ -104,7 +104,7 @@ def box_mask(box: np.ndarray, height: int, width: int) -> NDArray[np.bool_]:
     """bool [height, width]: the pixels that a box x0, y0, x1, y1 (half-open, in pixels) touches; none for NaN."""
     mask = np.zeros((height, width), dtype=bool)
     if not np.isnan(box).any():
-        # A thousandth of a pixel is rounding, not a pixel touched.
+        # Less than a thousandth of a pixel is a rounding error and does not touch the pixel.
         x0, y0 = (max(0, math.floor(value + 1e-3)) for value in box[:2])
         x1, y1 = (max(0, math.ceil(value - 1e-3)) for value in box[2:])
         mask[y0:y1, x0:x1] = True
@@ -114,8 +114,8 @@ def box_mask(box: np.ndarray, height: int, width: int) -> NDArray[np.bool_]:
 def context_masks(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The context pixels nearest to each side, as many as the box has: bool [4, H, W], in the order of SIDES.
 
-    Whole rows (or columns) of the context are taken from the side on, and of the last one as much as is needed, half
-    of it from either end; where the context has fewer pixels than the box, all of it.
+    They are whole rows (or columns) of the context, starting at the side. The last row gives only as many pixels as
+    are needed, half from each end. If the context has fewer pixels than the box, all of it is taken.
 
     Args:
         mask: bool [H, W], the box's pixels.
@@ -138,7 +138,7 @@ def context_masks(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def hide(image: NDArray[np.uint8], mask: NDArray[np.bool_], picture: np.ndarray) -> NDArray[np.uint8]:
-    """The image with another picture showing where the mask is set.
+    """The image, with another picture where the mask is set.
 
     Args:
         image: uint8 [H, W, 3].
@@ -164,11 +164,11 @@ def intervene(
     Args:
         model: takes float [B, 3, H, W] in 0..1 and gives class scores; computed on its own device.
         images: a split; its images may be memory-mapped.
-        fill, gray: what shows where something is hidden, as for `graybox.occlusion.fills.fill_picture`.
+        fill, gray: what the hidden part shows, as for `graybox.occlusion.fills.fill_picture`.
         options: batch_size and precision, as for `graybox.network.inference.class_scores`.
 
     Raises:
-        ValueError: `fill` is none of those.
+        ValueError: `fill` is not one of these.
     """
     height, width = images.images.shape[1:3]
     masks = (box_mask(box, height, width) for box in images.boxes)
@@ -176,7 +176,7 @@ def intervene(
     rows = np.flatnonzero((inside > 0) & (inside < height * width))
     found = [inference.probabilities(model, pictures, **options) for pictures in _pictures(images, rows, fill, gray)]
     none = np.zeros((0, len(images.class_names)), np.float32)
-    # Seven pictures of each image: as it is, without the box, without the context, and the control's four.
+    # Seven pictures for each image: as it is, object hidden, context hidden, and the control's four.
     answers = np.concatenate([none, *found]).reshape(len(rows), 3 + len(SIDES), none.shape[1])
     return Interventions(
         rows=rows,
@@ -194,7 +194,7 @@ def intervene(
 def _pictures(
     images: ImageSet, rows: NDArray[np.intp], fill: Fill, gray: float, at_once: int = 256
 ) -> Iterator[NDArray[np.uint8]]:
-    """uint8 [7 * n, H, W, 3] for so many images at a time."""
+    """uint8 [7 * n, H, W, 3] for `at_once` images at a time."""
     for start in range(0, len(rows), at_once):
         pictures = []
         for row in rows[start : start + at_once]:

@@ -15,6 +15,6 @@ class RelianceParams(Section):
     key: ClassVar[str] = "reliance"
 
     maps: Annotated[int, Field(ge=1)] = Field(
-        100, description="test images of which the confidence map is judged too, evenly spread"
+        100, description="test images whose confidence maps are evaluated too, evenly spread"
     )
     map_stride: Annotated[int, Field(ge=1)] = Field(4, description="pixels between window centres of those maps")

@@ -1,6 +1,6 @@
 """The rule: object, context, both, mixed, or cannot tell, for a whole test set and for one image.
 
-`docs/verdict.md` says why it is so, and how often it is right about networks of which the truth is known.
+`docs/verdict.md` gives the reasons for it, and how often it is right on networks whose truth is known.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ if TYPE_CHECKING:
 OBJECT, CONTEXT, BOTH, MIXED, CANNOT_TELL = "object", "context", "both", "mixed", "cannot tell"
 VERDICTS = (OBJECT, CONTEXT, BOTH, MIXED, CANNOT_TELL)
 
-# What the rule is about: of what the network has above chance, how much the object keeps up alone (everything else
-# hidden), and how much the context does (the object hidden).
+# The rule uses two shares of the accuracy above chance: what the object alone keeps (context hidden) and what the
+# context alone keeps (object hidden).
 LEAST_SKILL = 0.15
 """Below this share of the way from chance to 1 there is nothing to explain."""
 TOO_LITTLE = 0.35
-"""If neither alone keeps this much, hiding did more than take evidence away."""
+"""If neither share reaches this, hiding did more than remove evidence."""
 SUFFICIENT_OBJECT, UNUSED_CONTEXT = 0.50, 0.20
-"""Object: it alone keeps at least the one, and the context alone less than the other."""
+"""Object: the object alone keeps at least the first, and the context alone less than the second."""
 SUFFICIENT_CONTEXT, UNUSED_OBJECT = 0.75, 0.30
-"""Context: likewise. Both are higher, as only the smaller part of the image is hidden, and as a box holds some of the
-background too."""
+"""Context: likewise. Both are higher, because the object is the smaller part of the image, and because a box contains
+some background too."""
 EITHER = 1.25
 """Both: each alone keeps at least TOO_LITTLE, and the two add up to at least this. If some answers needed the object
-and the others the context, they would add up to 1; what is above it is there twice, so that either will do."""
+and the others the context, the sum would be 1. A larger sum means that some answers can use either."""
 
 
 def rule(skilled: float, object_alone: float, context_alone: float) -> str:
     """The verdict, one of VERDICTS, for a whole test set or for one image.
 
-    Mixed is what is none of the others.
+    "mixed" if no other verdict holds.
 
     Args:
         skilled: `skill` of the accuracy, or of the true class's probability.
-        object_alone: what is `kept` of it with everything but the box hidden.
+        object_alone: what is `kept` with everything but the box hidden.
         context_alone: what is `kept` with the box hidden.
     """
     if not skilled >= LEAST_SKILL or max(object_alone, context_alone) < TOO_LITTLE:
@@ -55,12 +55,12 @@ def rule(skilled: float, object_alone: float, context_alone: float) -> str:
 
 
 def skill(value: float, chance: float) -> float:
-    """How far an accuracy or a probability has come from chance (0) to certainty (1)."""
+    """An accuracy or a probability, rescaled so that chance is 0 and certainty 1."""
     return (value - chance) / (1 - chance) if chance < 1 else 0.0
 
 
 def kept(hidden: float, as_is: float, chance: float) -> float:
-    """The share of what is above chance that is left; 0 where nothing is above chance."""
+    """The share of the value above chance that is left; 0 if nothing is above chance."""
     return (hidden - chance) / (as_is - chance) if as_is > chance else 0.0
 
 
@@ -76,13 +76,13 @@ def judge_image(
 ) -> str:
     """What the answer to one image rests on, one of VERDICTS: `rule` on the true class's probabilities.
 
-    A misclassified image has no right answer to explain: "cannot tell". So has one that stays right whatever is
-    hidden if its map is flat too, as then nothing in the picture was seen to matter.
+    "cannot tell" for a misclassified image, as there is no right answer to explain. Also for an image that stays right
+    whatever is hidden and has a flat map, as nothing in it was found to matter.
 
     Args:
         probability, box_hidden, context_hidden: of the true class, 0..1.
         classes: how many there are. `correct`: whether the true class is the most probable one.
-        baselines: what counts as nothing in the place of each of the three: what images of other classes give this
+        baselines: one for each of the three probabilities, in place of chance: what images of other classes give this
             class under the same intervention. None = 1 / classes.
         evidence: the image's map, if there is one.
     """
@@ -99,14 +99,14 @@ def judge_image(
 
 
 def per_image(interventions: Interventions, evidence: Mapping[int, MapEvidence] | None = None) -> pd.DataFrame:
-    """A row per image with a usable box.
+    """The verdict on each image with a usable box.
 
     Args:
-        evidence: the maps that there are, by row of the ImageSet.
+        evidence: the maps, if any, by row of the ImageSet.
 
     Returns:
         Columns row (in the ImageSet), p, p_box_hidden, p_context_hidden, p_control (the true class's probabilities,
-        0..1), correct (bool, as it is), verdict (by the baselines of these images).
+        0..1), correct (bool, as it is), verdict (with the baselines of these images). A row per image.
     """
     probabilities = interventions.true_probabilities()
     frame = pd.DataFrame(
@@ -132,6 +132,6 @@ def per_image(interventions: Interventions, evidence: Mapping[int, MapEvidence] 
 
 
 def of_image(judged: pd.DataFrame, row: int) -> dict[str, Any] | None:
-    """An image's row of what `per_image` gave, by column; None where it has none, having no usable box."""
+    """An image's row of the table from `per_image`, by column; None if it has no usable box."""
     own = judged[judged["row"] == row]
     return None if own.empty else {str(name): value for name, value in own.iloc[0].items()}

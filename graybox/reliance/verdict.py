@@ -1,6 +1,6 @@
-"""Object or context: what hiding the one and the other says a network's answers rest on.
+"""Object or context: what a network's answers rest on, judged by hiding either one.
 
-`docs/verdict.md` has the rule, why it is so, and how often it is right about networks of which the truth is known.
+`docs/verdict.md` has the rule, the reasons for it, and how often it is right on networks whose truth is known.
 """
 
 from __future__ import annotations
@@ -29,33 +29,33 @@ from graybox.reliance.rule import (
 from graybox.statistics.intervals import Estimate, percentiles, resampled_means, share, wilson
 
 CLOSE = 0.90
-"""If fewer of the bootstrap resamples of the images give the same verdict, the sentence says so."""
+"""If a smaller share of the bootstrap resamples gives the same verdict, the sentence calls it close."""
 STARTS = {
     OBJECT: "The model rests on the object",
     CONTEXT: "The model rests on the context",
-    BOTH: "The model rests on both, and either will do",
+    BOTH: "The model rests on both: either is enough",
     MIXED: "The model mixes object and context",
 }
 
 
 @dataclass(frozen=True)
 class Reliance:
-    """What a network's answers rest on, and the figures that say so.
+    """What a network's answers rest on, and the figures behind it.
 
     Attributes:
         verdict: one of VERDICTS.
-        images: how many images with a usable box it is about. `left_out`: how many have none.
+        images: how many images have a usable box. `left_out`: how many have none.
         chance: the accuracy of the best constant answer.
-        accuracy: of the image as it is, with the box hidden, the context hidden, and the control (by the names in
+        accuracy: as it is, with the box hidden, with the context hidden, and of the control (by the names in
             graybox.reliance.interventions.NAMES), 0..1, with Wilson's intervals.
-        probability: the mean of the true class's, likewise, with bootstrap intervals.
+        probability: the true class's mean probability, by the same names, with bootstrap intervals.
         object_alone, context_alone, control_kept: the share of the accuracy above chance that is left with everything
             but the box hidden, with the box hidden, and with an equal area of context hidden; paired bootstrap.
-            A little below 0 or above 1 is possible; with an accuracy near chance they mean nothing.
+            Values a little below 0 or above 1 are possible; near chance the shares mean nothing.
         stability: the share of bootstrap resamples of the images that give the same verdict; NaN without images.
         equal_area: the share of images whose context has enough pixels for an exact control.
-        image_verdicts: for each of VERDICTS the share of images of which it is the verdict.
-        maps: what the confidence maps say.
+        image_verdicts: for each of VERDICTS the share of images with that verdict.
+        maps: the figures of the confidence maps.
     """
 
     verdict: str
@@ -73,7 +73,7 @@ class Reliance:
     maps: MapFigures
 
     def metrics(self) -> dict[str, float | str]:
-        """All figures by name, with `_low` and `_high` for the ends of intervals; what is missing is left out."""
+        """All figures by name, with `_low` and `_high` for the ends of intervals; missing figures are left out."""
         flat: dict[str, float | str | Estimate] = {
             "verdict": self.verdict, "stability": self.stability, "images": self.images, "left_out": self.left_out,
             "chance": self.chance, "object_alone": self.object_alone, "context_alone": self.context_alone,
@@ -95,7 +95,7 @@ class Reliance:
     def sentence(self) -> str:
         """The verdict in one or two plain sentences, with its figures."""
         if not self.images:
-            return f"Without object boxes there is no telling object from context. {self.maps_sentence()}"
+            return f"Object and context cannot be compared without object boxes. {self.maps_sentence()}"
         figures = (
             f"with everything else hidden it keeps {_of_skill(self.object_alone)} of its accuracy above chance; "
             f"with the object hidden {_of_skill(self.context_alone)}"
@@ -104,30 +104,30 @@ class Reliance:
             said = f"{STARTS[self.verdict]}: {figures}."
         elif skill(self.accuracy["as_is"].value, self.chance) < LEAST_SKILL:
             return (
-                f"It cannot be told what the model rests on: its accuracy, {self.accuracy['as_is'].percent()}, "
+                f"It is unclear what the model rests on: its accuracy, {self.accuracy['as_is'].percent()}, "
                 f"is too near to chance ({self.chance:.0%})."
             )
         elif self.accuracy["as_is"].low <= self.chance:
             return (
-                f"It cannot be told what the model rests on: of {self.images} images its accuracy, "
+                f"It is unclear what the model rests on: its accuracy on {self.images} images, "
                 f"{self.accuracy['as_is'].percent()}, may be chance ({self.chance:.0%})."
             )
         else:
             said = (
-                f"It cannot be told what the model rests on, as hiding either takes too much: {figures}. Hiding an "
+                f"It is unclear what the model rests on, as hiding either one costs too much: {figures}. Hiding an "
                 f"equal area of context already leaves {_of_skill(self.control_kept)}."
             )
         if self.stability < CLOSE:
-            said += f" This is close: {self.stability:.0%} of the bootstrap resamples give this verdict."
+            said += f" The verdict is close: {self.stability:.0%} of the bootstrap resamples give it."
         return said
 
     def maps_sentence(self) -> str:
-        """What the confidence maps say, in a sentence; it decides nothing."""
+        """What the confidence maps show, in a sentence; the verdict does not depend on it."""
         maps = self.maps
         if not maps.count:
             return "There are no confidence maps."
         if math.isnan(maps.concentration):
-            return f"All {maps.count} confidence maps are flat: no window takes {FLAT:.0%} of probability away."
+            return f"All {maps.count} confidence maps are flat: no window lowers the probability by {FLAT:.0%}."
         flat = f" (and {maps.flat.value:.0%} of the maps are flat)" * (maps.flat.value > 0)
         if not maps.pointed:
             return (
@@ -135,9 +135,9 @@ class Reliance:
                 f"{maps.concentration:.0%} of the windows in the median{flat}."
             )
         return (
-            f"In {maps.pointing.percent()} of {maps.pointed} confidence maps the window that takes the most lies on "
-            f"the object, where the middle of the image does in {maps.centre.value:.0%}; windows on the object make "
-            f"{maps.drop_in_box:.0%} of the drop and {maps.box_share:.0%} of the positions{flat}."
+            f"In {maps.pointing.percent()} of {maps.pointed} confidence maps the largest drop lies on the object; the "
+            f"middle of the image does in {maps.centre.value:.0%}. Windows on the object cause {maps.drop_in_box:.0%} "
+            f"of the drop and are {maps.box_share:.0%} of the positions{flat}."
         )
 
 
@@ -148,19 +148,19 @@ def judge(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Reliance:
-    """What the network rests on, over all images together: object, context, both, mixed, or cannot tell.
+    """Judge what the network rests on, over all images: object, context, both, mixed, or cannot tell.
 
     `graybox.reliance.rule` has the rule. It compares the accuracies above chance with the object hidden and with
     everything else hidden, as Xiao et al. 2021 do ("Noise or signal: the role of image backgrounds in object
     recognition").
 
     Args:
-        interventions: from `intervene`; without images that have a box the verdict is "cannot tell".
-        evidence: the confidence maps of some of the images; they are reported, and decide nothing.
-        resamples: of the bootstrap (Efron 1979), which draws images; at least 1. `seed`: of its random numbers.
+        interventions: from `intervene`; if no image has a box, the verdict is "cannot tell".
+        evidence: the confidence maps of some of the images; they are reported but do not change the verdict.
+        resamples: how often the bootstrap (Efron 1979) resamples the images; at least 1. `seed`: of its random numbers.
 
     Raises:
-        ValueError: there are no resamples.
+        ValueError: resamples is below 1.
     """
     if resamples < 1:
         raise ValueError(f"resamples is {resamples}; it should be at least 1")
@@ -179,7 +179,7 @@ def judge(
     shares = _shares(means, chance)
     shares_again = np.array([_shares(row, chance) for row in again])
     all_at_once = np.vstack([means, again])[:, 0]
-    # Of a few images, an accuracy well above chance can be luck; of many, one barely above it is certain and nothing.
+    # On few images an accuracy well above chance can be luck. On many, even a tiny lead is certain, but too small.
     lucky = wilson(all_at_once * count, count)[0] <= chance
     verdict, *others = (
         CANNOT_TELL if luck else rule(skill(accuracy, chance), kept_by[0], kept_by[1])
@@ -210,5 +210,5 @@ def _shares(means: np.ndarray, chance: float) -> tuple[float, float, float]:
 
 
 def _of_skill(estimate: Estimate) -> str:
-    """A share of the accuracy above chance in words; a little below 0 is sampling noise and reads as 0."""
+    """A share of the accuracy above chance in words; a value below 0 is sampling noise and shown as 0."""
     return Estimate(*(max(0.0, value) for value in (estimate.value, estimate.low, estimate.high))).percent()

@@ -32,28 +32,28 @@ def said(found, box, interventions=None) -> str:
 
 def test_an_answer_that_rests_on_the_object():
     assert said(drawn((4, 4), 0.1), BOX, row("object", 0.04, 0.85)) == (
-        "The model gives the true class, mug, 90%. That falls most with the window at the upper left, on the object: "
-        "to 10%, and the answer becomes fish. Windows centred in the object box make 100% of the drop and 11% of the "
-        "positions. With the whole object hidden mug keeps 4%, with all else hidden 85%. This answer rests on the "
+        "The model gives the true class, mug, 90%. This falls most with the window at the upper left, on the object: "
+        "to 10%, and the answer becomes fish. Windows centred in the object box cause 100% of the drop and are 11% of "
+        "the positions. With the whole object hidden mug keeps 4%, with all else hidden 85%. This answer rests on the "
         "object."
     )
 
 
 def test_an_answer_that_rests_on_the_context():
     assert said(drawn((20, 12), 0.5, there=0), BOX, row("context", 0.88, 0.002)) == (
-        "The model gives the true class, mug, 90%. That falls most with the window at the bottom, beside the object: "
-        "to 50%, and the answer stays. Windows centred in the object box make 0% of the drop and 11% of the "
-        "positions. With the whole object hidden mug keeps 88%, with all else hidden under 1%. This answer rests on "
-        "the context."
+        "The model gives the true class, mug, 90%. This falls most with the window at the bottom, beside the object: "
+        "to 50%, and the answer stays. Windows centred in the object box cause 0% of the drop and are 11% of "
+        "the positions. With the whole object hidden mug keeps 88%, with all else hidden under 1%. This answer rests "
+        "on the context."
     )
 
 
 @pytest.mark.parametrize(
     ("verdict", "end"),
     [
-        ("both", "This answer rests on both: either will do."),
-        ("mixed", "This answer takes something from either."),
-        ("cannot tell", "What this answer rests on cannot be told."),
+        ("both", "This answer rests on both: either is enough."),
+        ("mixed", "This answer mixes object and context."),
+        ("cannot tell", "It is unclear what this answer rests on."),
     ],
 )
 def test_the_other_verdicts(verdict, end):
@@ -62,15 +62,15 @@ def test_the_other_verdicts(verdict, end):
 
 def test_a_flat_map_says_nothing_about_places():
     assert said(drawn((4, 4), 0.88), BOX, row("context", 0.9, 0.1)) == (
-        "The model gives the true class, mug, 90%. No window takes 5% of probability away (at most 2%): the map is "
-        "flat, and where it is lowest means nothing. With the whole object hidden mug keeps 90%, with all else hidden "
+        "The model gives the true class, mug, 90%. No window lowers this by 5% (at most by 2%): the map is flat, "
+        "and its lowest place means nothing. With the whole object hidden mug keeps 90%, with all else hidden "
         "10%. This answer rests on the context."
     )
 
 
 def test_without_a_box_there_is_no_word_of_the_object():
     assert said(drawn((12, 12), 0.3), None) == (
-        "The model gives the true class, mug, 90%. That falls most with the window at the middle: to 30%, and the "
+        "The model gives the true class, mug, 90%. This falls most with the window at the middle: to 30%, and the "
         "answer becomes fish."
     )
 
@@ -78,7 +78,7 @@ def test_without_a_box_there_is_no_word_of_the_object():
 def test_a_misclassified_image_says_so_first():
     wrong = drawn((4, 20), 0.02, probabilities=(0.2, 0.7, 0.1), there=1)
     assert said(wrong, BOX, row("cannot tell", 0.1, 0.1)).startswith(
-        "Misclassified: the model says fish (70%), and gives the true class, mug, 20%. That falls most with the window "
+        "Misclassified: the model says fish (70%), and gives the true class, mug, 20%. This falls most with the window "
         "at the upper right, beside the object: to 2%, and the answer stays fish."
     )
 

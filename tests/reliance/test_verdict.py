@@ -129,7 +129,7 @@ def test_a_close_verdict_is_called_close():
     # The context alone keeps a little less than what would make it mixed.
     close = judge(answers({(1, 0, 1): 174, (1, 1, 0): 71, (0, 0, 0): 55}))
     assert close.verdict == OBJECT and 0.5 < close.stability < 0.9
-    end = f" This is close: {close.stability:.0%} of the bootstrap resamples give this verdict."
+    end = f" The verdict is close: {close.stability:.0%} of the bootstrap resamples give it."
     assert close.sentence().endswith(end)
 
 
@@ -137,7 +137,7 @@ def test_a_close_verdict_is_called_close():
     ("counts", "reason"),
     [
         ({(1, 1, 1): 15, (0, 0, 0): 85}, "is too near to chance (10%)"),
-        ({(1, 0, 0): 80, (1, 1, 1): 20}, "hiding either takes too much"),
+        ({(1, 0, 0): 80, (1, 1, 1): 20}, "hiding either one costs too much"),
     ],
 )
 def test_what_cannot_be_told_says_why(counts, reason):
@@ -148,7 +148,7 @@ def test_what_cannot_be_told_says_why(counts, reason):
 def test_too_few_images_to_tell_an_accuracy_from_chance_say_so():
     found = judge(answers({(1, 0, 1): 2, (0, 0, 0): 4}, classes=6))
     assert found.verdict == CANNOT_TELL
-    assert "of 6 images its accuracy, 33% (95% CI 10 to 70), may be chance (17%)" in found.sentence()
+    assert "its accuracy on 6 images, 33% (95% CI 10 to 70), may be chance (17%)" in found.sentence()
     enough = answers({(1, 0, 1): 3, (0, 0, 0): 7})
     assert judge(enough).accuracy["as_is"].low > enough.chance
 
@@ -182,8 +182,8 @@ def test_without_boxes_the_maps_alone_speak():
 def test_the_maps_are_set_beside_the_middle_of_the_image():
     found = judge(answers({(1, 0, 1): 5, (0, 0, 0): 5}), [evidence()] * 3 + [evidence(peak_in_box=False)])
     assert found.maps_sentence() == (
-        "In 75% (95% CI 30 to 95) of 4 confidence maps the window that takes the most lies on the object, where the "
-        "middle of the image does in 0%; windows on the object make 70% of the drop and 30% of the positions."
+        "In 75% (95% CI 30 to 95) of 4 confidence maps the largest drop lies on the object; the middle of the image "
+        "does in 0%. Windows on the object cause 70% of the drop and are 30% of the positions."
     )
 
 
