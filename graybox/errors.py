@@ -46,4 +46,6 @@ def run(main: Callable[..., None], *arguments: str) -> None:
     except ModuleNotFoundError as error:
         if (error.name or "graybox").startswith(("graybox", "stages")):
             raise
-        sys.exit(f"error: {error.name} is not installed; `pip install graybox[study]` brings all that the study needs")
+        sys.exit(
+            f"error: {error.name} is not installed; in a clone, `pip install '.[study]'` brings what the study needs"
+        )

@@ -46,7 +46,7 @@ def test_a_missing_package_is_one_line_that_says_what_brings_it(monkeypatch):
     with pytest.raises(SystemExit) as stopped:
         errors.run(needy, "baseline")
     assert stopped.value.code == (
-        "error: captum is not installed; `pip install graybox[study]` brings all that the study needs"
+        "error: captum is not installed; in a clone, `pip install '.[study]'` brings what the study needs"
     )
 
 
