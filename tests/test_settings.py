@@ -106,6 +106,18 @@ def test_a_name_that_dvc_would_drop_is_refused(raw_params, write_params):
         settings.load(write_params(raw_params))
 
 
+def test_sections_that_do_not_go_together_are_said_in_one_sentence_and_may_be_a_variants_to_mend(
+    raw_params, write_params
+):
+    raw_params["train"]["start_size"] = 0.5
+    average = {"model": {"global_average_pool": True}}
+    raw_params["variants"] = {"averaged": average, "baseline": {}}
+    with pytest.raises(UserError, match=r"^params\.yaml: variants\.baseline: train\.start_size is 0\.5.*allowed"):
+        settings.load(write_params(raw_params))
+    raw_params["variants"] = {"averaged": average}
+    assert settings.load(write_params(raw_params)).recipes["averaged"].model.global_average_pool
+
+
 def test_a_file_that_is_missing_or_no_yaml_is_named(tmp_path):
     with pytest.raises(UserError, match=r"nothing\.yaml"):
         settings.load(tmp_path / "nothing.yaml")

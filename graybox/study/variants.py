@@ -114,7 +114,9 @@ def resolve(model: ModelParams, train: TrainParams, overrides: Mapping[str, Any]
     Raises:
         UserError: an override is not known or not allowed.
     """
-    recipes = {name: changed(Recipe(model=model, train=train), theirs, name) for name, theirs in overrides.items()}
+    # Not validated together yet: where the two sections don't agree, a variant is what has the mistake, or the cure.
+    common = Recipe.model_construct(model=model, train=train)
+    recipes = {name: changed(common, theirs, name) for name, theirs in overrides.items()}
     return Variants(recipes, next((name for name, theirs in overrides.items() if not theirs), next(iter(overrides))))
 
 
