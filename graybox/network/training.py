@@ -20,7 +20,7 @@ from graybox.network import inference
 from graybox.network.augmentation import Batches
 from graybox.network.cnn import CNN, placed
 from graybox.network.optimizers import optimizer_of
-from graybox.network.params import ModelParams, TrainParams
+from graybox.network.params import ModelParams, Recipe, TrainParams
 from graybox.network.sizes import check_fits
 
 
@@ -78,7 +78,8 @@ def fit(
         device: "auto" (CUDA, else Apple's MPS, else the CPU), "cpu", "cuda", "cuda:1", "mps".
 
     Raises:
-        ValueError: the images are not square, or `validation` has another size or other classes.
+        ValueError: the images are not square, `validation` has another size or other classes, or the parameters do
+            not go together.
         UserError: this machine lacks the device, a layer would leave nothing of the image, or training diverged.
     """
     height, width = train.images.shape[1:3]
@@ -89,6 +90,7 @@ def fit(
         raise ValueError(f"validation has images of {shown} pixels; they should be {height} x {width}, as train's")
     if validation.class_names != train.class_names:
         raise ValueError("validation has other class_names than train; they should be the same, in the same order")
+    Recipe(model=model_params, train=train_params)  # raises where the two don't go together
     place = inference.pick_device(device)
     precision = inference.pick_precision(train_params.precision, place)
     check_fits(model_params, train_params, train.size)  # raises before any work

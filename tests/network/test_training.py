@@ -22,7 +22,7 @@ SMALL = {"conv_layers": 2, "filters": 8, "fc_layers": 1}
 def settings(params):
     network = ModelParams(**{**params.model.model_dump(), **SMALL})
     schedule = params.train.model_copy(
-        update={"epochs": 6, "batch_size": 16, "device": "cpu", "precision": "fp32", "flip": False, "shift": 1}
+        update={"epochs": 6, "batch_size": 16, "precision": "fp32", "flip": False, "shift": 1}
     )
     return network, schedule
 
@@ -268,6 +268,12 @@ def test_images_that_start_too_small_for_the_layers_stop_before_any_work(setting
     network, schedule = settings
     network = network.model_copy(update={"conv_layers": 4, "global_average_pool": True})
     with pytest.raises(UserError, match=r"max pooling 4.*8 x 8 image"):
+        training.fit(network, schedule.model_copy(update={"start_size": 0.5}), image_set(64), image_set(16))
+
+
+def test_small_images_without_an_average_stop_before_any_work(settings):
+    network, schedule = settings
+    with pytest.raises(ValueError, match=r"start_size is 0\.5.*global_average_pool"):
         training.fit(network, schedule.model_copy(update={"start_size": 0.5}), image_set(64), image_set(16))
 
 
