@@ -128,7 +128,7 @@ def load(folder: Path | str, split: str) -> ImageSet:
 
     Raises:
         ValueError: there is no split of that name.
-        UserError: the folder holds no prepared images.
+        UserError: the folder holds no prepared images, or none of that split.
     """
     folder = Path(folder)
     if split not in SPLITS:
@@ -137,16 +137,21 @@ def load(folder: Path | str, split: str) -> ImageSet:
     try:
         with (folder / "table.csv").open(encoding="utf-8", newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["split"] == split]
+        pixels = np.load(folder / "images.npy", mmap_mode="r")
+        class_names = tuple(json.loads((folder / "classes.json").read_text("utf-8")))
     except OSError as error:
-        raise UserError(f"{folder} holds no prepared images (table.csv: {error.strerror}); prepare them") from error
+        missing = Path(error.filename or folder).name
+        raise UserError(f"{folder} holds no prepared images ({missing}: {error.strerror}); prepare them") from error
+    if not rows:
+        raise UserError(f"{folder} holds no {split} images; prepare them")
     places = [int(row["row"]) for row in rows]
     first, last = min(places), max(places) + 1
     if len(rows) != last - first:
         raise ValueError(f"{folder}/table.csv: the rows of split {split} are not one slice of images.npy")
     return ImageSet(
-        images=np.load(folder / "images.npy", mmap_mode="r")[first:last],
+        images=pixels[first:last],
         labels=np.array([int(row["label"]) for row in rows], np.int64),
-        class_names=tuple(json.loads((folder / "classes.json").read_text("utf-8"))),
+        class_names=class_names,
         files=tuple(row["file"] for row in rows),
         boxes=np.array([[float(row[edge] or "nan") for edge in BOX_COLUMNS] for row in rows], np.float32),
     )

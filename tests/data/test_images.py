@@ -8,6 +8,7 @@ import pytest
 
 from graybox.data import images
 from graybox.data.images import BOX_COLUMNS, SPLITS
+from graybox.errors import UserError
 
 CLASSES = ['a "quoted", name', "null", "нож"]
 
@@ -57,6 +58,20 @@ def test_a_split_in_pieces_is_refused(tmp_path):
     saved(tmp_path, ("train", "test", "train"))
     with pytest.raises(ValueError, match="train are not one slice"):
         images.load(tmp_path, "train")
+
+
+@pytest.mark.parametrize("name", ["table.csv", "images.npy", "classes.json"])
+def test_a_file_that_is_missing_is_named(tmp_path, name):
+    saved(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(UserError, match=rf"holds no prepared images \({name}: No such file"):
+        images.load(tmp_path, "test")
+
+
+def test_a_split_without_images_is_named(tmp_path):
+    saved(tmp_path, ("train", "test"))
+    with pytest.raises(UserError, match="holds no validation images"):
+        images.load(tmp_path, "validation")
 
 
 def test_the_same_set_is_saved_as_the_same_bytes(tmp_path):
