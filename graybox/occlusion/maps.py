@@ -109,6 +109,10 @@ def window_scores(
         raise ValueError(f"stride is {stride}; it should be at least 1")
     if feature_map is not None and not isinstance(model, CNN):
         raise ValueError(f"feature_map is {feature_map}; only a graybox.CNN has maps, so it should be None")
+    if isinstance(model, CNN) and feature_map is not None:
+        maps = model.params.filters_per_layer[-1]
+        if not 0 <= operator.index(feature_map) < maps:
+            raise ValueError(f"feature_map is {feature_map}; the last conv layer has {maps} maps, so 0 to {maps - 1}")
     device = device_of(model)
     pixels = torch.as_tensor(np.array(rgb_array(image)), device=device).permute(2, 0, 1).float().div(255)
     pixels = pixels.to(_precision(model))

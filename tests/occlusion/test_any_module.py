@@ -135,6 +135,13 @@ def test_what_cannot_be_is_one_sentence_about_the_argument_before_any_window(cha
     assert not windows and "params.yaml" not in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("feature_map", [-1, 32])
+def test_our_network_says_which_maps_it_has(feature_map):
+    model = CNN(ModelParams(filters=4, fc_units=8), 32, ("a", "b")).eval()
+    with pytest.raises(ValueError, match=rf"feature_map is {feature_map}; .* has 32 maps, so 0 to 31"):
+        occlusion_map(model, picture(32, 32), 0, window=5, feature_map=feature_map)
+
+
 def test_our_network_says_which_size_it_takes():
     model = CNN(ModelParams(filters=4, fc_units=8), 32, ("a", "b")).eval()
     with pytest.raises(ValueError, match=r"image has 40 x 50 pixels; this network takes 32 x 32"):
