@@ -6,6 +6,7 @@ Zeiler & Fergus 2014, "Visualizing and Understanding Convolutional Networks", se
 from __future__ import annotations
 
 import copy
+import threading
 import warnings
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -19,6 +20,8 @@ from graybox.network.inference import to_float
 from graybox.occlusion.incremental.receptive import receptive_fields
 
 Method = Literal["guided", "deconvnet"]
+# What is ignored of warnings is one list for all threads: one that leaves would give another its warning back.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def _pixels(model: CNN, images: np.ndarray) -> Tensor:
@@ -78,7 +81,7 @@ def project(model: CNN, image: np.ndarray, feature_map: int, method: Method = "g
     methods = {"guided": GuidedBackprop, "deconvnet": Deconvolution}
     if method not in methods:
         raise ValueError(f"method is {method!r}; allowed: {', '.join(get_args(Method))}")
-    with torch.inference_mode(False), torch.enable_grad(), warnings.catch_warnings():
+    with torch.inference_mode(False), torch.enable_grad(), _ONE_AT_A_TIME, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Setting backward hooks on ReLU activations")
         pixels = _pixels(model, image[None]).requires_grad_()
         # Of a copy, as captum hangs hooks on it, which another thread's answers must not meet.

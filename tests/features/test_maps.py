@@ -1,6 +1,8 @@
 """Projections against an independent implementation; peaks and patches against brute force and poked pixels."""
 
 import copy
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -85,6 +87,15 @@ def test_a_projection_leaves_the_network_as_it_was_and_works_in_inference_mode(n
     for name, values in network.state_dict().items():
         torch.testing.assert_close(values, before[name], rtol=0, atol=0)
     torch.testing.assert_close(network(pixels), scores, rtol=0, atol=0)
+
+
+def test_projections_in_several_threads_are_the_same_and_say_nothing(network, image):
+    expected = [feature_maps.project(network, image, number) for number in range(4)] * 8
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda number: feature_maps.project(network, image, number % 4), range(32)))
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_a_projection_shows_nothing_where_the_map_sees_nothing(network, image):
