@@ -21,8 +21,16 @@ def record(path: Path, weights: Sequence[Path], seconds: float, device: str) -> 
         device: as from `training.describe`.
     """
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in weights)).hexdigest()
-    if path.exists() and json.loads(path.read_text())["weights_sha256"] == digest:
+    if _digest_in(path) == digest:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     timing = {"seconds": round(seconds, 1), "device": device, "weights_sha256": digest}
     path.write_text(json.dumps(timing, indent=1) + "\n")
+
+
+def _digest_in(path: Path) -> str | None:
+    """Of which weights the file tells; None if there is none, or it is what an interrupted run left of one."""
+    try:
+        return str(json.loads(path.read_text())["weights_sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -218,6 +218,9 @@ def test_the_same_weights_keep_their_first_time_and_others_do_not(tmp_path):
     weights.write_bytes(b"two")
     timing.record(path, [weights], 99, "CPU")
     assert json.loads(path.read_text())["seconds"] == 99
+    path.write_text("")  # an interrupted run's
+    timing.record(path, [weights], 98, "CPU")
+    assert json.loads(path.read_text())["seconds"] == 98
 
 
 def test_learning_curves_of_all_variants_in_one_table(tmp_path):
