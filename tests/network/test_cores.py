@@ -15,13 +15,17 @@ def test_what_comes_back_is_in_order_and_threads_are_as_before(threads):
     try:
         seen = []
 
+        together = threading.Barrier(threads, timeout=30)  # nobody goes on before so many are at work
+
         def work(number: int) -> tuple[int, int]:
+            together.wait()
             seen.append(threading.get_ident())
             return number, torch.get_num_threads()
 
-        assert list(cores.each(work, range(20), "cpu")) == [(number, 1) for number in range(20)]
+        count = 6 * threads
+        assert list(cores.each(work, range(count), "cpu")) == [(number, 1) for number in range(count)]
         assert torch.get_num_threads() == threads
-        assert len(set(seen)) <= threads
+        assert len(set(seen)) == threads
     finally:
         torch.set_num_threads(before)
 
