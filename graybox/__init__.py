@@ -12,7 +12,8 @@ All that a notebook needs is here; `docs/api.md` has an example of each. Nothing
     graybox.plot_map(found, test.images[0], test.class_names).savefig("map.png")
     print(graybox.judge(graybox.intervene(fitted.model, test)).sentence())
 
-Nothing is loaded before it is used: `import graybox` alone takes no time.
+Nothing is loaded before it is used: `import graybox` alone takes no time. Behind it are ten rooms, each with a
+paragraph on what it is for; docs/design.md shows how they depend on one another.
 """
 
 from importlib import import_module as _import_module
