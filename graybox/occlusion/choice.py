@@ -11,10 +11,10 @@ from graybox.errors import UserError
 def choose_images(images: ImageSet, predicted: np.ndarray, wanted: int | list[str]) -> np.ndarray:
     """Rows of the test images to occlude: those whose files are listed, or a number spread over the classes.
 
-    A number takes the first correctly classified image of each class: a misclassified one has little of the true
-    class's probability to lose, so its map would say little. Only a class without a (further) correct image gives
-    a misclassified one. With more images than classes each class gives its second, and so on; with fewer, evenly
-    spaced classes are taken.
+    A number takes the first correctly classified image of each class; a misclassified image has little of the true
+    class's probability to lose, so its map shows little. A class without (further) correct images gives misclassified
+    ones. With more images than classes each class gives a second one, and so on; with fewer, evenly spaced classes are
+    taken.
 
     Args:
         images: the test split, N images. `predicted`: int [N], the network's answers.

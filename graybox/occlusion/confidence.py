@@ -1,4 +1,4 @@
-"""The confidence map: what the network says for each place of the window."""
+"""The confidence map: the network's answer for each position of the window."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class OcclusionMap:
-    """What the network says for each centre of the gray window.
+    """The network's answer for each centre of the occluder window.
 
     Attributes:
         confidence: float32 [h, w], the true class's probability (0..1) with the window centred at
@@ -38,18 +38,18 @@ class OcclusionMap:
 
     @property
     def drop(self) -> NDArray[np.float32]:
-        """float32 [h, w]: how much of the true class's probability the window takes away (negative: it gives some)."""
+        """float32 [h, w]: by how much the window lowers the true class's probability (negative: it raises it)."""
         drop: NDArray[np.float32] = self.unoccluded[self.label] - self.confidence
         return drop
 
     @property
     def lowest(self) -> tuple[int, int]:
-        """Row and column, in pixels, of the window centre that leaves the true class the least."""
+        """Row and column, in pixels, of the window centre with the lowest probability of the true class."""
         row, column = np.unravel_index(self.confidence.argmin(), self.confidence.shape)
         return int(self.rows[row]), int(self.columns[column])
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What is worth keeping, by name."""
+        """The attributes as arrays, by name; without those that are None."""
         return {name: np.asarray(value) for name, value in vars(self).items() if value is not None}
 
     def summary(self, class_names: Sequence[str]) -> dict[str, object]:

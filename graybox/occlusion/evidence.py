@@ -1,7 +1,7 @@
-"""What a confidence map says about the object: where the drop lies, how concentrated it is, and whether there is one.
+"""What a confidence map shows about the object: whether there is a drop, where it lies, and how concentrated it is.
 
-The pointing game is Zhang et al. 2018's, "Top-down neural attention by excitation backprop", section 4.1: does the
-map's highest point lie on the object?
+The pointing game asks whether a map's highest point lies on the object (Zhang et al. 2018, "Top-down neural attention
+by excitation backprop", section 4.1).
 """
 
 from __future__ import annotations
@@ -20,26 +20,27 @@ if TYPE_CHECKING:
     from graybox.occlusion.confidence import OcclusionMap
 
 FLAT = 0.05
-"""A map whose largest drop of the true class's probability is below this is flat: noise, judged no further."""
+"""A map is flat if its largest drop of the true class's probability is below this: noise, not evaluated further."""
 
 
 @dataclass(frozen=True)
 class MapEvidence:
     """One confidence map in figures.
 
-    "Drop" is what the window takes from the true class's probability; where it gives some, the drop counts as 0.
+    "Drop" is by how much the window lowers the true class's probability; it counts as 0 where the window raises it.
 
     Attributes:
-        largest_drop: 0..1; 0 where no window takes anything.
-        flat: whether the largest drop is below FLAT. The figures below but `box_share` and `centre_in_box` are then
-            missing.
-        concentration: the smallest share of the windows (0..0.5) that together hold half of the total drop: 0.5 = it
-            is spread evenly, near 0 = it is all in one place. NaN = missing.
-        drop_in_box: the share of the total drop that windows hold whose centres lie in the object box, 0..1. NaN =
-            missing, also where there is no box.
+        largest_drop: 0..1; 0 if no window lowers the probability.
+        flat: whether the largest drop is below FLAT. If so, all figures below are missing, except `box_share` and
+            `centre_in_box`.
+        concentration: the smallest share of the windows (0..0.5) that together make half of the total drop: 0.5 =
+            spread evenly, near 0 = all in one place. NaN = missing.
+        drop_in_box: the share of the total drop made by windows whose centres lie in the object box, 0..1. NaN =
+            missing, also without a box.
         box_share: the share of the window centres that lie in the box, 0..1; NaN = there is no box.
-        peak_in_box: whether the largest drop's window has its centre in the box (the pointing game); None = missing.
-        centre_in_box: whether the window in the middle of the image has; None = there is no box.
+        peak_in_box: whether the window with the largest drop has its centre in the box (the pointing game); None =
+            missing.
+        centre_in_box: the same for the window in the middle of the image; None = there is no box.
     """
 
     largest_drop: float
@@ -52,11 +53,11 @@ class MapEvidence:
 
 
 def map_evidence(found: OcclusionMap, box: np.ndarray | Sequence[float] | None) -> MapEvidence:
-    """Judge one map.
+    """Measure one map.
 
     Args:
         found: the map.
-        box: the object's, x0, y0, x1, y1 in pixels, half-open; None or NaN = there is none.
+        box: the object box, x0, y0, x1, y1 in pixels, half-open; None or NaN = no box.
     """
     drop = np.maximum(found.drop, 0).astype(np.float64)
     largest = float(drop.max())
@@ -85,17 +86,18 @@ def centres_inside(rows: np.ndarray, columns: np.ndarray, box: np.ndarray | Sequ
 
 @dataclass(frozen=True)
 class MapFigures:
-    """Several maps together.
+    """The figures of several maps together.
 
     Attributes:
-        count: how many. `flat`: the share of flat ones; the rest is about the others.
-        concentration: its median, 0..0.5; NaN without a map that is not flat. `largest_drop`: its median over all maps.
-        pointed: how many maps have both a box and a drop; the figures below are about these, NaN where there are none.
+        count: how many maps. `flat`: the share of flat ones.
+        concentration: the median over the maps that are not flat, 0..0.5; NaN if there are none.
+        largest_drop: the median over all maps.
+        pointed: how many maps have a box and are not flat. The figures below are over these, NaN if there are none.
         drop_in_box, box_share: means.
-        pointing: the share of largest drops in the box. `centre`: the share of image centres in the box, of the same
-            images, so what a map that knew nothing but where objects tend to be would reach.
-        advantage: pointing less centre, with a paired bootstrap interval.
-        p_value: McNemar's exact test of pointing against centre (two-sided).
+        pointing: the share of largest drops in the box.
+        centre: the share of image centres in the box, for the same images: the baseline of always pointing there.
+        advantage: pointing minus centre, with a paired bootstrap interval.
+        p_value: of pointing against centre, by McNemar's exact test (two-sided; it compares yes/no outcomes in pairs).
     """
 
     count: int
@@ -112,7 +114,7 @@ class MapFigures:
 
 
 def summarize(evidence: Sequence[MapEvidence], *, resamples: int = 2000, seed: int = 0) -> MapFigures:
-    """The maps of several images in a few figures; `resamples` and `seed` are the bootstrap's."""
+    """Summarize the maps of several images; `resamples` and `seed` are for the bootstrap."""
     sharp = [one for one in evidence if not one.flat]
     pointed = [one for one in sharp if one.peak_in_box is not None]
     hits = np.array([[one.peak_in_box, one.centre_in_box] for one in pointed], float).reshape(-1, 2)

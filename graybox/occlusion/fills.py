@@ -1,4 +1,4 @@
-"""What an occluder shows in place of what it hides. Gray is what the study prescribes; the others check it."""
+"""What the occluder window shows. Gray is the study's fill; the others check it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ FILLS: tuple[str, ...] = get_args(Fill)
 
 
 def fill_picture(image: NDArray[np.uint8], fill: Fill = "gray", gray: float = 0.5) -> NDArray[np.float32]:
-    """What shows where `image` is hidden.
+    """The picture that replaces the hidden part of `image`.
 
     Args:
         image: uint8 [H, W, 3].
-        fill: "gray": one gray level, as Zeiler & Fergus 2014 have it; "mean": the image's mean colour; "blur": the
-            image itself, blurred until a sixteenth of its width is the standard deviation; "noise": pixels drawn from
-            the image's own, so that its colours stay and nothing else does (the same draw for every image of a size).
+        fill: "gray": one gray level (Zeiler & Fergus 2014); "mean": the image's mean colour; "blur": the image itself,
+            blurred with a standard deviation of a sixteenth of its longer side; "noise": the image's own pixels in
+            random order, so that only its colours remain (the same order for every image of a size).
         gray: the gray level, 0..1.
 
     Returns:
@@ -36,7 +36,7 @@ def fill_picture(image: NDArray[np.uint8], fill: Fill = "gray", gray: float = 0.
         from torchvision.transforms.v2.functional import gaussian_blur  # takes over a second, and only this needs it
 
         sigma = max(height, width) / 16
-        # As far as the kernel may reach without leaving the picture's reflection.
+        # The kernel must not reach beyond the picture's reflection.
         reach = min(round(3 * sigma), min(height, width) - 1)
         blurred: Tensor = gaussian_blur(torch.from_numpy(pixels).permute(2, 0, 1), [2 * reach + 1] * 2, [sigma] * 2)
         return blurred.permute(1, 2, 0).numpy()

@@ -1,4 +1,4 @@
-"""Confidence maps: what a gray window does to a network's answer, by where the window lies.
+"""Confidence maps: how a gray window changes a network's answer, by the position of the window.
 
 Zeiler & Fergus 2014, "Visualizing and Understanding Convolutional Networks", section 4.2 and figure 7.
 """
@@ -27,7 +27,7 @@ Engine = Literal["auto", "plain", "incremental"]
 
 
 def window_bounds(centre: Tensor, window: int, size: int) -> tuple[Tensor, Tensor]:
-    """First pixel and one past the last of a window around `centre`, clipped at the image's border."""
+    """The first pixel, and one past the last, of a window around `centre`, clipped at the image's border."""
     half = window // 2
     return (centre - half).clamp(min=0), (centre + half + 1).clamp(max=size)
 
@@ -56,11 +56,11 @@ def occluded(image: Tensor, centres: Tensor, window: int, fill: Tensor) -> Tenso
 
 @dataclass(frozen=True)
 class WindowScores:
-    """The network's whole answer for each centre of the gray window.
+    """The class scores for each centre of the occluder window.
 
     Attributes:
         scores: float32 [h, w, classes], class scores (logits) with the window centred at (rows[i], columns[j]).
-        activation: float32 [h, w], the sum over the asked map of the last conv layer, after pooling and ReLU; or None.
+        activation: float32 [h, w], the sum over one map of the last conv layer, after pooling and ReLU; or None.
         rows, columns: the window centres in pixels.
         unoccluded: float32 [classes], the class scores for the image as it is.
         unoccluded_activation: the map's sum for the image as it is, or None.
@@ -97,7 +97,7 @@ def window_scores(
 
     Args:
         model, image, window, stride, fill, feature_map, engine, batch_size, on_windows: as for `occlusion_map`.
-        label: a class that the network must have, checked before the windows are computed; None = any network will do.
+        label: a class that the network must have, checked before the windows are computed; None = no check.
 
     Raises:
         TypeError, ValueError: as for `occlusion_map`.
@@ -143,7 +143,7 @@ def _precision(model: nn.Module) -> torch.dtype:
 def _answer_as_is(
     model: nn.Module, pixels: Tensor, feature_map: int | None, label: int | None
 ) -> tuple[Tensor, Tensor | None]:
-    """Class scores [classes] of the image as it is, and the sum over the map; or what is wrong with what was asked."""
+    """Class scores [classes] of the image as it is, and the sum over the map. Raises if an argument does not fit."""
     try:
         scores, activation = _answer(model, pixels[None], feature_map)
     except RuntimeError as error:
@@ -162,7 +162,7 @@ def _answer_as_is(
 
 @dataclass
 class _Precision:
-    """What PyTorch's backends were told before the first of several threads asked for full float32."""
+    """The settings of PyTorch's backends before the first of several threads asked for full float32."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     users: int = 0
@@ -174,7 +174,7 @@ _PRECISION = _Precision()
 
 @contextmanager
 def _full_float32() -> Iterator[None]:
-    """A context in which float32 is float32: a GPU's convolutions would round their inputs to 10 bits (TF32)."""
+    """A context with full float32: by default a GPU's convolutions round their inputs to 10 bits (TF32)."""
     convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]  # made when PyTorch is imported
     backends = convolutions, torch.backends.cuda.matmul
     with _PRECISION.lock:

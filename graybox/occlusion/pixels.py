@@ -1,4 +1,4 @@
-"""What a caller hands in as an image or a fill, checked and brought into one form."""
+"""Check a caller's image or fill and convert it to one form."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor
 
 
 def rgb_array(image: np.ndarray | Image.Image) -> np.ndarray:
-    """uint8 [H, W, 3] of an image as it is handed in; nothing is turned, cut or resized.
+    """The image as uint8 [H, W, 3]; nothing is rotated, cropped or resized.
 
     Args:
-        image: uint8 [H, W, 3], RGB; or a PIL image of 8 bits a channel, whose transparent pixels show white.
+        image: uint8 [H, W, 3], RGB; or a PIL image of 8 bits a channel; transparent pixels become white.
 
     Raises:
         TypeError: it is neither, or its values are not uint8.
-        ValueError: its shape is another, or it has no pixel.
+        ValueError: its shape or mode is not allowed, or it has no pixels.
     """
     if isinstance(image, Image.Image):
         if image.mode[0] in "IF":
@@ -36,13 +36,13 @@ def rgb_array(image: np.ndarray | Image.Image) -> np.ndarray:
 
 
 def fill_tensor(fill: float | np.ndarray, like: Tensor) -> Tensor:
-    """What shows through the window, of a shape that broadcasts to [3, H, W], on the device and of the type of `like`.
+    """The fill as a tensor that broadcasts to [3, H, W], with the device and the type of `like`.
 
     Args:
         fill: one gray level, or a float picture [H, W, 3], in 0..1. `like`: the image, float [3, H, W].
 
     Raises:
-        ValueError: its shape is another, or a value is outside 0..1.
+        ValueError: its shape is not allowed, or a value is outside 0..1.
     """
     shown = torch.as_tensor(np.array(fill), dtype=like.dtype, device=like.device)
     if shown.ndim:

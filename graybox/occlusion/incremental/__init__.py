@@ -1,1 +1,1 @@
-"""The engine that computes only what the window changes; `graybox.occlusion.maps` is the door to it."""
+"""The engine that computes only what the window changes; use it through `graybox.occlusion.maps`."""

@@ -1,10 +1,10 @@
-"""What a difference in a conv layer's inputs does to its outputs: the arithmetic of the incremental engine.
+"""How a difference in a conv layer's inputs changes its outputs: the arithmetic of the incremental engine.
 
-A convolution is a sum, so a changed image's is the unchanged one plus the convolution of the difference. Pooling and
-ReLU are not, so the unchanged sums are added before them and the unchanged results taken off after them.
+A convolution is linear: the result for a changed image is the unchanged result plus the convolution of the difference.
+Pooling and ReLU are not linear, so add the unchanged sums before them and subtract the unchanged results after them.
 
-Maps are [H, W, C] and patches [R, C, h, w, channels] here, R x C being the positions of the gray window: channels lie
-side by side in memory, as PyTorch's convolutions want them on a CPU (`channels_last`) and as is best for copying.
+Maps are [H, W, C] and patches [R, C, h, w, channels], for R x C positions of the window. Channels come last in memory
+(`channels_last`): PyTorch's convolutions on a CPU are then fastest, and so is copying.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class ConvLayer:
 
     Attributes:
         weight: float [out, in, K, K]. `bias`: float [out].
-        conv, pool: where their kernels lie; no pooling is one of a single pixel.
+        conv, pool: the geometry of their kernels; without pooling, a kernel of a single pixel.
     """
 
     weight: Tensor
@@ -34,14 +34,14 @@ class ConvLayer:
     pool: Slide
 
     def whole(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, in, H, W] -> what the convolution gives, and what the layer gives."""
+        """[B, in, H, W] -> the output of the convolution, and of the layer."""
         summed = F.conv2d(x, self.weight, self.bias, self.conv.stride, self.conv.padding)
         pooled = F.max_pool2d(summed, self.pool.kernel, self.pool.stride) if self.pool != Slide(1) else summed
         return summed, pooled.relu()
 
 
 def fold(model: CNN) -> list[ConvLayer]:
-    """The model's conv layers, batch norms and shortcuts folded into the convolutions in float64, then rounded once."""
+    """The model's conv layers; batch norms and shortcuts are folded into them in float64, then rounded once."""
     convolutions: list[nn.Module] = []
     for module in model.features:
         if isinstance(module, (nn.Conv2d, Residual)):
@@ -86,7 +86,7 @@ class Unoccluded:
 
 
 def largest(values: Tensor, kernel: int, stride: int, dim: int) -> Tensor:
-    """Max pooling along one dimension. For the few values of a patch faster than PyTorch's, which notes where."""
+    """Max pooling along one dimension; on small patches faster than PyTorch's, which also records the places."""
     if kernel == stride == 1:
         return values
     last = values.shape[dim] - kernel
@@ -98,7 +98,7 @@ def largest(values: Tensor, kernel: int, stride: int, dim: int) -> Tensor:
 
 
 def convolve_difference(layer: ConvLayer, patch: Tensor, rows: Spans, columns: Spans) -> tuple[Tensor, Spans, Spans]:
-    """What a difference in the inputs adds to the convolution: [R, C, h, w, in] -> [R, C, h', w', out]."""
+    """The convolution of a difference in the inputs: [R, C, h, w, in] -> [R, C, h', w', out]."""
     conv = layer.conv
     to_rows, to_columns = rows.through(conv), columns.through(conv)
     if not to_rows.size or not to_columns.size:  # with a stride above the kernel's size some pixels are never seen
@@ -118,7 +118,7 @@ def convolve_difference(layer: ConvLayer, patch: Tensor, rows: Spans, columns: S
 def rectify_difference(
     layer: ConvLayer, known: Unoccluded, added: Tensor, rows: Spans, columns: Spans
 ) -> tuple[Tensor, Spans, Spans]:
-    """Pooling and ReLU of the unoccluded sums plus what was added to them, less the unoccluded result."""
+    """Pooling and ReLU of the unoccluded sums plus `added`, minus the unoccluded result."""
     to_rows, to_columns = rows.through(layer.pool), columns.through(layer.pool)
     if not to_rows.size or not to_columns.size:
         return _nothing(added, to_rows, to_columns, len(layer.bias)), to_rows, to_columns
@@ -131,7 +131,7 @@ def rectify_difference(
     found.clamp_min_(0).sub_(known.after.windows(to_rows, to_columns))
     inside = [torch.from_numpy(span.inside(size)) for span, size in zip((to_rows, to_columns), known.after.size)]
     if not all(places.all() for places in inside):
-        # Past the map's border there is nothing that could change.
+        # Nothing can change beyond the map's border.
         found *= (inside[0][:, None, :, None, None] & inside[1][None, :, None, :, None]).to(found.device)
     return found, to_rows, to_columns
 
@@ -141,7 +141,7 @@ def _nothing(like: Tensor, rows: Spans, columns: Spans, channels: int) -> Tensor
 
 
 def _common(one: Spans, other: Spans) -> tuple[slice, slice]:
-    """Where two spans overlap, counted from the first of the one and from the first of the other."""
+    """Where two spans overlap, as positions in the one and in the other."""
     first = max(one.first, other.first)
     size = max(0, min(one.first + one.size, other.first + other.size) - first)
     return slice(first - one.first, first - one.first + size), slice(first - other.first, first - other.first + size)

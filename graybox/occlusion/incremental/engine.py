@@ -1,12 +1,12 @@
-"""The incremental engine: of every layer, compute only what the gray window changes.
+"""The incremental engine: compute only what the window changes in every layer.
 
-What the window changes is a small patch of each layer's map. The patch is carried from layer to layer as a difference
-from the unoccluded map (module `difference`); what is left at the end is added to the unoccluded features, or rather to
-what the first fully connected layer makes of them.
+The window changes a small patch of each layer's map. The patch is carried from layer to layer as a difference from the
+unoccluded map (module `difference`). At the end it is added to the unoccluded features, or to the first fully
+connected layer's output for them.
 
-Window positions whose patches lie alike on every layer's grid of strides are computed together: the unoccluded values
-around them are then evenly spaced in memory, a view that nobody has to copy. Whether all of this pays, and through how
-many layers, `graybox.occlusion.incremental.plan` predicts.
+Window positions whose patches have the same offset on every layer's stride grid are computed together: the unoccluded
+values around them are then evenly spaced in memory and need no copy. `graybox.occlusion.incremental.plan` predicts
+whether this saves time, and through how many layers.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class Patches:
     """How the last features change, for a grid of window positions.
 
     Attributes:
-        values: float [R, C, h, w, channels], the difference from the unoccluded features, in a patch large enough for
-            every position; a smaller one is followed by zeros. What lies past the border is zero.
-        rows, columns: R and C numbers, where in the map each patch begins; it may begin before it or end after it.
+        values: float [R, C, h, w, channels], the difference from the unoccluded features. All patches have the size of
+            the largest; smaller ones are padded with zeros. Values beyond the map's border are zero.
+        rows, columns: R and C numbers, where in the map each patch begins; it may cross the map's border.
     """
 
     values: Tensor
@@ -73,7 +73,7 @@ def _runs(numbers: Sequence[int]) -> list[tuple[slice, int]]:
 
 
 class Carrier:
-    """Carries the window's difference through the first conv layers of a network, for one image.
+    """Carry the window's difference through the first conv layers of a network, for one image.
 
     Args:
         model: in evaluation mode, in float32.
@@ -82,7 +82,7 @@ class Carrier:
         job: where the windows lie. `depth`: conv layers to carry their difference through, at least 1.
 
     Attributes:
-        features: float [1, channels, H', W'], what the unoccluded image has after these layers.
+        features: float [1, channels, H', W'], the unoccluded image's features after these layers.
         later: the layers that follow.
     """
 
@@ -100,7 +100,7 @@ class Carrier:
         self.features = x
 
     def _frames(self, centres: range, size: int) -> list[tuple[int, int]]:
-        """How far patches reach over the border of each layer's sums and results; the outermost windows' the most."""
+        """How far patches of the outermost windows reach over the border of each layer's sums and results."""
         reach = [(0, 0)] * len(self.layers)
         for centre in (centres[0], centres[-1]):
             first, end, length = centre - self._job.window // 2, centre + self._job.window // 2 + 1, size
@@ -134,7 +134,7 @@ class Carrier:
         return Patches(values, *([first for first, _ in axis] for axis in changed))
 
     def _carry(self, rows: range, columns: range) -> Iterator[tuple[tuple[slice, slice], Tensor]]:
-        """The changes of the features for positions that lie alike: which of the positions, and their patches."""
+        """The changes of the features for positions with the same offset: which positions, and their patches."""
         down, across = (Spans.of_windows(centres, self._job.window) for centres in (rows, columns))
         patch = self._difference.windows(down, across)
         for layer, known in zip(self.layers[:-1], self._known):
@@ -144,7 +144,7 @@ class Carrier:
                 return
         layer, known = self.layers[-1], self._known[-1]
         added, down, across = convolve_difference(layer, patch, down, across)
-        # No convolution follows, so the positions need not lie alike on the last pooling's grid: one part at a time.
+        # No convolution follows, so the offsets on the last pooling's grid may differ: do one offset at a time.
         paces = [layer.pool.stride // math.gcd(layer.pool.stride, spans.step) for spans in (down, across)]
         for r, c in itertools.product(range(min(paces[0], down.count)), range(min(paces[1], across.count))):
             at = slice(r, None, paces[0]), slice(c, None, paces[1])

@@ -1,7 +1,7 @@
-"""Which activations a window of the image can change, layer by layer: interval arithmetic, and the work it predicts.
+"""Which activations a window can change, layer by layer: interval arithmetic, and the work that it predicts.
 
-The changed activations of a layer form a rectangle, so everything here is about one axis (rows or columns) at a time:
-an interval [first, end) of pixels, then of the activations that see them.
+The changed activations of a layer form a rectangle, so everything here treats one axis (rows or columns) at a time: an
+interval [first, end) of pixels, then of the activations that see them.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from graybox.network.sizes import conv_stride, layer_sizes, pools_after
 
 @dataclass(frozen=True)
 class Slide:
-    """A kernel that slides along one axis, of a convolution or a pooling.
+    """The kernel of a convolution or a pooling along one axis.
 
-    Output o sees the inputs from o * stride - padding on, `kernel` of them.
+    Output o sees `kernel` inputs, from o * stride - padding on.
     """
 
     kernel: int
@@ -30,19 +30,19 @@ class Slide:
         return (inputs + 2 * self.padding - self.kernel) // self.stride + 1
 
     def touched(self, first: int, end: int) -> tuple[int, int]:
-        """The outputs that see any of the inputs [first, end), as an interval that knows of no border."""
+        """The outputs that see any of the inputs [first, end), as an interval that ignores the border."""
         if end <= first:
             return first, first
         first = -((self.kernel - 1 - self.padding - first) // self.stride)  # the division rounds up
         return first, max(first, (end - 1 + self.padding) // self.stride + 1)
 
     def seen(self, first: int, end: int) -> tuple[int, int]:
-        """The inputs that the outputs [first, end) see, as an interval that knows of no border."""
+        """The inputs that the outputs [first, end) see, as an interval that ignores the border."""
         return first * self.stride - self.padding, (end - 1) * self.stride - self.padding + self.kernel
 
 
 def slides(params: ModelParams) -> list[tuple[Slide, Slide]]:
-    """For each conv layer the convolution and the pooling; no pooling is one of a single pixel."""
+    """The convolution and the pooling of each conv layer; without pooling, a kernel of a single pixel."""
     pool, kernel = Slide(params.max_pool or 1, params.pool_stride or params.max_pool or 1), params.kernel_size
     return [
         (Slide(kernel, conv_stride(params, number), kernel // 2), pool if pools_after(params, number) else Slide(1))
@@ -58,7 +58,7 @@ def receptive_fields(params: ModelParams, image_size: int) -> list[tuple[int, in
         lengths.append(slide.outputs(lengths[-1]))
     fields = [(place, place + 1) for place in range(lengths[-1])]
     for slide, length in zip(reversed(passes), reversed(lengths[:-1])):
-        # Clipped in each layer: behind the border lies padding, which sees no pixel.
+        # Clip in each layer: padding beyond the border sees no pixel.
         seen = (slide.seen(*field) for field in fields)
         fields = [(max(first, 0), min(end, length)) for first, end in seen]
     return fields
@@ -93,14 +93,14 @@ class Spans:
         return Spans(self.first + start * self.step, self.size, self.step * pace, len(range(start, self.count, pace)))
 
     def inside(self, length: int) -> np.ndarray:
-        """bool [count, size]: which of their places lie on an axis of so many."""
+        """bool [count, size]: which of their places lie on an axis of this length."""
         places = self.first + self.step * np.arange(self.count)[:, None] + np.arange(self.size)
         return (places >= 0) & (places < length)
 
 
 @dataclass(frozen=True)
 class Extents:
-    """What one conv layer's changes measure along one axis, summed over the windows' positions on that axis.
+    """The size of one conv layer's changes along one axis, summed over the windows' positions on that axis.
 
     Attributes:
         taps: pairs of a changed input and an output of the convolution that sees it.
@@ -116,7 +116,7 @@ class Extents:
 def extents(params: ModelParams, size: int, centres: range, window: int, border: bool = True) -> list[Extents]:
     """The changes of each conv layer along an axis of `size` pixels.
 
-    With `border` they are clipped exactly, in each layer; without, they are as if every map went on for ever.
+    With `border` they are clipped in each layer; without, every map is treated as endless.
     """
 
     def clipped(interval: tuple[int, int], length: int) -> tuple[int, int]:
@@ -144,11 +144,11 @@ class LayerWork:
     """Multiply-accumulates of one layer for all positions of the window together.
 
     Attributes:
-        name: as `graybox.network.cnn.layer_sizes` has it.
+        name: as in `graybox.network.sizes.layer_sizes`.
         full: of the whole layer, for every position.
-        recomputed: of the outputs that may change, each computed anew from all of its inputs.
-        changed: of the inputs that may change, each with the outputs that see it. The least of the three: a sum
-            over all inputs is the unoccluded sum plus what the changed inputs add.
+        recomputed: of the outputs that may change, each computed from all of its inputs.
+        changed: of the inputs that may change, each with the outputs that see it. The smallest of the three, as an
+            output is its unoccluded value plus what the changed inputs add.
     """
 
     name: str
@@ -158,7 +158,7 @@ class LayerWork:
 
 
 def window_work(params: ModelParams, image_size: int, classes: int, window: int, stride: int = 1) -> list[LayerWork]:
-    """What a gray window costs at every position of an image_size x image_size image, by formula.
+    """The multiply-accumulates of a window at every position of an image_size x image_size image, by formula.
 
     Args:
         window: N of the N x N window, odd, in pixels; clipped at the image's border, as are its effects in each layer.
