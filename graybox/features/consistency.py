@@ -1,4 +1,4 @@
-"""How alike the changes are that one cause makes in several images: arrays in, numbers and a sentence out."""
+"""How similar the changes in several images are: arrays in, numbers and a sentence out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SUMMARY_COLUMNS = ["layer", "kind", "region", "classes", "distance", "random", *
 
 
 def distances(signs: np.ndarray) -> tuple[float, float, float]:
-    """How unlike the changes in several images are (Zeiler & Fergus 2014, section 4.3).
+    """How different the changes in several images are (Zeiler & Fergus 2014, section 4.3).
 
     Args:
         signs: int [images, features], each -1, 0 or 1: the sign of each feature's change.
@@ -37,7 +37,7 @@ def distances(signs: np.ndarray) -> tuple[float, float, float]:
 
 
 def summarize(measures: pd.DataFrame) -> pd.DataFrame:
-    """Means over the classes, and how far each part is from random regions.
+    """Means over the classes, and each part's difference from random regions.
 
     Args:
         measures: columns class, boxes ("own" or "exchanged"), region, draw, layer, distance, distance_of_changed,
@@ -46,7 +46,7 @@ def summarize(measures: pd.DataFrame) -> pd.DataFrame:
     Returns:
         A row per layer, kind ("all features", "changed features") and region ("all parts", their mean, first), with
         columns classes (how many), distance, random, difference (random - distance: positive where hiding the part is
-        the more consistent), exchanged (the same difference with the boxes exchanged), excess (difference - exchanged),
+        more consistent), exchanged (the same difference with the boxes exchanged), excess (difference - exchanged),
         the 95% intervals of these three over the classes, as difference_low, difference_high and so on (t; NaN for a
         single class), changed and random_changed.
     """
@@ -84,10 +84,10 @@ def interval(values: pd.Series) -> tuple[float, float]:
 
 
 def reading(summary: pd.DataFrame) -> str:
-    """What a summary of `summarize` allows one to say of the parts together, in one sentence.
+    """What the table from `summarize` shows about all parts together, in one sentence.
 
-    It rests on the changed features and on whole 95% intervals. Hiding the same part is called more consistent only
-    where it is so by more than with the boxes exchanged, which keep the places in the image and lose the parts.
+    It uses the changed features and the 95% intervals. Hiding the same part counts as more consistent only if the
+    difference exceeds that with the boxes exchanged: there the places in the image are the same, but not the parts.
     """
     said: dict[str, list[str]] = {}
     together = summary[(summary["region"] == ALL_PARTS) & (summary["kind"] == KINDS["distance_of_changed"])]

@@ -19,26 +19,27 @@ from graybox.features.consistency import EXCHANGED, OWN, RANDOM, distances, read
 from graybox.network.cnn import CNN
 from graybox.occlusion.fills import Fill, fill_picture
 
-# Parts of the object box, each a third of its width and height: small as the paper's eyes and noses, all of one size,
-# and none chosen by hand. Where each lies in the room that it has: 0 is at the top or left, 1 at the bottom or right.
+# Parts of the object box, each a third of its width and height: small like the paper's eyes and noses, all of one size,
+# and none chosen by hand. The numbers are the vertical and horizontal place in the box: 0 = top or left, 1 = bottom or
+# right.
 PARTS = {
     "top left": (0, 0), "top": (0, 0.5), "top right": (0, 1),
     "left": (0.5, 0), "centre": (0.5, 0.5), "right": (0.5, 1),
     "bottom left": (1, 0), "bottom": (1, 0.5), "bottom right": (1, 1),
 }  # fmt: skip
-ROUNDING = 1e-5  # of a layer's largest feature: below it, a change is taken for none
-LEAST_IMAGES = 5  # of a class: as many as the paper has
-LEAST_SIDE = 3  # pixels of a box, so that a third of it is a pixel
+ROUNDING = 1e-5  # of a layer's largest feature: a smaller change counts as none
+LEAST_IMAGES = 5  # of a class, as in the paper
+LEAST_SIDE = 3  # pixels of a box, so that a third of it is at least one pixel
 LAST_CONV, LAST_MAPS = "last conv layer", "last conv layer's map totals"
 LAST_FC, SCORES = "last hidden fc layer", "class scores"
 
-# Of the kind of network that the function knows.
+# The network is Any, as each such function accepts its own kind.
 Features = Callable[[Any, Tensor], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
 class Correspondence:
-    """How consistently hiding the same part changes the features, against hiding random parts.
+    """How consistently hiding the same part changes the features, compared with hiding random parts.
 
     Attributes:
         measures: a row per class, boxes ("own" or "exchanged"), region, draw and layer. Region is one of PARTS, with
@@ -46,7 +47,7 @@ class Correspondence:
             the same change) to 1: `distance` over all features, as in the paper, and `distance_of_changed` over those
             that change in at least one image of the pair. `changed` is the mean share of features that change, 0..1.
         summary: means over the classes and their intervals, as `graybox.features.consistency.summarize` gives them.
-        sentence: what the figures allow one to say.
+        sentence: what the figures show, in words.
     """
 
     measures: pd.DataFrame
@@ -59,8 +60,8 @@ def layer_features(model: CNN, pixels: Tensor) -> dict[str, Tensor]:
     """The features that are compared, by layer, float [B, features], on the CPU.
 
     The paper's layers 5 and 7 are the last conv layer (after pooling and ReLU) and the last hidden fully connected
-    one (after ReLU); a network that has no hidden one gives its class scores. The last conv layer's features also
-    depend on where in the image something changes; each map's total does not, and so says which maps change alone.
+    one (after ReLU). A network without a hidden one gives its class scores. The features of the last conv layer also
+    depend on where in the image something changes; the total of each map does not, and only shows which maps change.
 
     Args:
         pixels: float [B, 3, H, W] in 0..1.
@@ -88,27 +89,29 @@ def measure(
     """Hide the same part of the object in several images of a class and compare how the features change.
 
     For image i the change is eps_i = x_i - x~_i, the features of the original minus those of the occluded image. The
-    paper's Delta is H(sign(eps_i), sign(eps_j)) over all pairs i != j of a class's images, H the Hamming distance;
-    here its mean, H divided by the number of features. Low means: hiding this part does the same thing in each image.
-    It is held against regions of the same size at random places of the same objects ("random parts of the object").
+    paper's Delta is the sum of H(sign(eps_i), sign(eps_j)) over all pairs i != j of a class's images, with H the
+    Hamming distance. Here it is the mean of H divided by the number of features. A low value means that hiding this
+    part has the same effect in each image. The comparison is with regions of the same size at random places of the
+    same objects ("random parts of the object").
 
-    Two things make a low Delta for no good reason, and on small networks they are most of it:
+    Two effects lower Delta without correspondence, and on small networks they are most of it:
 
-    - Most features are 0 before and after (ReLU), so most signs agree because nothing happened, and a part that
-      matters little scores well. `distance_of_changed` therefore counts only what changes in one image of the pair.
-    - A conv layer's features lie at places, and the same part of a box lies at much the same place in the image, where
-      an untrained network's features change together as well. So everything is measured a second time with the boxes
-      exchanged between the class's images: the same places, but other parts of the objects. What exchanged boxes give
-      is not correspondence; where all objects lie alike, they take away all of it.
+    - Most features are 0 before and after (ReLU), so most signs agree because nothing changed, and an unimportant part
+      gets a low Delta. So `distance_of_changed` counts only the features that change in at least one image of the pair.
+    - A conv layer's features belong to places, and the same part of a box is at about the same place in each image.
+      There even an untrained network's features change together. So everything is measured again with the boxes
+      exchanged between the class's images: the same places, but other parts of the objects. The effect with exchanged
+      boxes is not correspondence. If all objects have the same box, it equals the whole effect.
 
-    Neither makes one part's difference its own alone: random regions touch now what matters and now what doesn't, so
-    that any part hidden again and again is somewhat more consistent. Compare the parts with one another, too.
+    One caveat remains: random regions hit important and unimportant places, so any fixed part is somewhat more
+    consistent than they are. Compare the parts with each other, too.
 
     Args:
         model: in evaluation mode.
         images: the test split, N images. `predicted`: int [N], the network's answers.
-        images_per_class: images of each class at most, drawn from the correctly classified ones whose object box lies
-            in the image and is at least 3 pixels wide and high; a class with fewer than 5 (or than this) is left out.
+        images_per_class: how many images of each class at most, drawn from the correctly classified ones whose object
+            box lies in the image and is at least 3 pixels wide and high. A class with fewer than 5 (or than this) is
+            left out.
         random_draws: random regions for each image.
         fill: what hides a region, as for `graybox.occlusion.fills.fill_picture`. `gray`: the gray level, 0..1.
         seed: of the images drawn and of the random regions.
@@ -139,11 +142,11 @@ def measure(
 
 
 def correct_with_box(images: ImageSet, predicted: np.ndarray) -> np.ndarray:
-    """Rows of the correctly classified images with an object box whose thirds are parts of the object.
+    """Rows of the correctly classified images with a usable object box: large enough, and inside the image.
 
-    A box that leaves the image is not one: the thirds of what is seen are no longer those of the object.
+    If a box leaves the image, the thirds of its visible part are not the thirds of the object.
     """
-    x0, y0, x1, y1 = images.boxes.T  # of a missing box NaN, which no comparison lets pass
+    x0, y0, x1, y1 = images.boxes.T  # NaN without a box: every comparison is then false
     height, width = images.images.shape[1:3]
     inside = (x0 > -0.5) & (y0 > -0.5) & (x1 < width + 0.5) & (y1 < height + 0.5)
     large = (x1 - x0 >= LEAST_SIDE) & (y1 - y0 >= LEAST_SIDE)
@@ -151,11 +154,11 @@ def correct_with_box(images: ImageSet, predicted: np.ndarray) -> np.ndarray:
 
 
 def part_box(box: np.ndarray, place_y: float, place_x: float) -> tuple[int, int, int, int]:
-    """A region a third as wide and high as the object box, within it; of one size wherever it lies.
+    """A region inside the object box, a third as wide and high; its size does not depend on its place.
 
     Args:
         box: x0, y0, x1, y1 in pixels, half-open.
-        place_y, place_x: 0..1, where in the room that it has: 0 at the top or left, 1 at the bottom or right.
+        place_y, place_x: 0..1, where it lies in the box: 0 at the top or left, 1 at the bottom or right.
 
     Returns:
         x0, y0, x1, y1 in whole pixels, half-open.
@@ -180,7 +183,7 @@ def _change_signs(layers: dict[str, Tensor]) -> dict[str, np.ndarray]:
     signs = {}
     for layer, values in layers.items():
         change = values[:1] - values[1:]
-        # A feature that sees no hidden pixel may still differ in its last bits, by the order in which sums are taken.
+        # A feature that sees no hidden pixel may still differ in its last bits, as the order of summation varies.
         change[change.abs() <= ROUNDING * values.abs().max()] = 0
         signs[layer] = change.sign().to(torch.int8).numpy()
     return signs

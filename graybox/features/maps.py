@@ -1,4 +1,4 @@
-"""What a map of the last conv layer answers to: the map projected to the pixels, and the patches that excite it most.
+"""What a map of the last conv layer responds to: its projection to the pixels, and the patches that excite it most.
 
 Zeiler & Fergus 2014, "Visualizing and Understanding Convolutional Networks", sections 2.1 and 4.1, figures 2 and 7(c).
 """
@@ -25,7 +25,7 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 def _pixels(model: CNN, images: np.ndarray) -> Tensor:
-    # A copy, as PyTorch can't wrap what is memory-mapped read-only.
+    # Copy, as PyTorch can't wrap a read-only memory map.
     return to_float(torch.from_numpy(np.array(images)).to(model.mean.device))
 
 
@@ -38,8 +38,8 @@ def last_maps(model: CNN, image: np.ndarray) -> np.ndarray:
 def strongest_map(maps: np.ndarray) -> int:
     """The map of the last conv layer with the largest total activation, after pooling and ReLU.
 
-    The one whose total `graybox.occlusion.maps.window_scores` records as the window slides (Zeiler & Fergus 2014,
-    figure 7(b): "the layer 5 map with the strongest activation in the unoccluded image").
+    `graybox.occlusion.maps.window_scores` records its total for each window (Zeiler & Fergus 2014, figure 7(b): "the
+    layer 5 map with the strongest activation in the unoccluded image").
 
     Args:
         maps: float [maps, h, w], of the unoccluded image; from `last_maps`.
@@ -59,24 +59,24 @@ class _MapEnergy(nn.Module):
 
 
 def project(model: CNN, image: np.ndarray, feature_map: int, method: Method = "guided") -> np.ndarray:
-    """What in the image a map of the last conv layer answers to: the map, all others set to zero, sent back down.
+    """Project one map of the last conv layer to the pixels: what in the image it responds to.
 
-    Both methods start from the map's activations and go back through the convolutions transposed and to the places
-    that each pooling took its maxima from. On the way back through a ReLU the deconvnet keeps what is positive of the
-    signal; guided backpropagation keeps it only where the ReLU let the activation pass as well.
+    Both methods set all other maps to zero and send the map's activations back, through the transposed convolutions and
+    to the places of each pooling's maxima. At a ReLU the deconvnet keeps the positive part of the signal; guided
+    backpropagation keeps it only where the activation was positive too.
 
     Args:
-        model: in evaluation mode; it is left as it was.
+        model: in evaluation mode; left unchanged.
         image: uint8 [H, W, 3].
         feature_map: which map of the last conv layer.
         method: "guided": guided backpropagation (Springenberg et al. 2015, "Striving for Simplicity: The All
             Convolutional Net", section 3.4); "deconvnet": Zeiler & Fergus 2014, section 2.1. Batch normalisation,
-            which neither paper has, is taken as the linear map that it is in evaluation.
+            which neither paper has, is treated as a linear map, as in evaluation.
 
     Returns:
-        float32 [H, W, 3], signed, of no particular unit: only its pattern means something. Zero where the map is.
+        float32 [H, W, 3], signed, without a unit: only the pattern has a meaning. All zero if the map is.
     """
-    from captum.attr import Deconvolution, GuidedBackprop  # which all else here does not need
+    from captum.attr import Deconvolution, GuidedBackprop  # only this function needs it
 
     methods = {"guided": GuidedBackprop, "deconvnet": Deconvolution}
     if method not in methods:
@@ -84,14 +84,14 @@ def project(model: CNN, image: np.ndarray, feature_map: int, method: Method = "g
     with torch.inference_mode(False), torch.enable_grad(), _ONE_AT_A_TIME, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Setting backward hooks on ReLU activations")
         pixels = _pixels(model, image[None]).requires_grad_()
-        # Of a copy, as captum hangs hooks on it, which another thread's answers must not meet.
+        # Use a copy: captum adds hooks, and another thread may use the model.
         found: Tensor = methods[method](_MapEnergy(copy.deepcopy(model), feature_map)).attribute(pixels)
     return found[0].detach().permute(1, 2, 0).float().cpu().numpy()
 
 
 @dataclass(frozen=True)
 class Peaks:
-    """For each image and each map of the last conv layer the largest activation, and where it is.
+    """The largest activation of each map of the last conv layer in each image, and its place.
 
     Attributes:
         activation: float32 [N, maps], after pooling and ReLU; 0 where the map is silent.
@@ -107,12 +107,12 @@ class Peaks:
 
 @dataclass(frozen=True)
 class Patch:
-    """The part of an image that a map of the last conv layer answers to most.
+    """The part of an image that excites a map of the last conv layer most.
 
     Attributes:
         image: its row in the images that were searched.
         activation: the map's largest value there.
-        box: x0, y0, x1, y1 in pixels, half-open: all that this activation sees, clipped at the border.
+        box: x0, y0, x1, y1 in pixels, half-open: the activation's receptive field, clipped at the border.
     """
 
     image: int
@@ -146,7 +146,7 @@ def top_patches(peaks: Peaks, feature_map: int, count: int, exclude: int | None 
     Args:
         feature_map: which map of the last conv layer.
         count: how many at most; there are fewer where the map is silent in the other images.
-        exclude: the row of an image to leave out, such as the one that the patches are to be compared with.
+        exclude: the row of an image to leave out, such as the one to compare the patches with.
     """
     activation = peaks.activation[:, feature_map]
     order = [row for row in np.argsort(-activation, kind="stable") if activation[row] > 0 and row != exclude]

@@ -10,7 +10,7 @@ from graybox.schema import Section
 
 
 class CorrespondenceParams(Section):
-    """The section `correspondence`: does hiding the same part do the same thing in every image of a class?"""
+    """The section `correspondence`: does hiding the same part have the same effect in every image of a class?"""
 
     key: ClassVar[str] = "correspondence"
 
@@ -18,4 +18,4 @@ class CorrespondenceParams(Section):
         20, description="at most so many correctly classified test images; classes with fewer than 5 are left out"
     )
     random_draws: Annotated[int, Field(ge=1)] = Field(10, description="random parts of each object to compare with")
-    seed: Annotated[int, Field(ge=0)] = Field(0, description="of which images, and of where the random parts lie")
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="for the choice of images and of the random parts")

@@ -1,5 +1,5 @@
-"""Every picture of the study.
+"""Every figure of the study.
 
-Each module draws one subject: results go in, a matplotlib figure comes out, and nothing is computed that another room
-could compute. `album` says which picture is made of which files; `style` has the colours and how a picture is saved.
+Each module draws one subject from results: a matplotlib figure comes out, and the results are computed in other rooms.
+`album` says which figure needs which files; `style` has the colours and saves figures.
 """

@@ -1,6 +1,6 @@
-"""Which picture is made of which results: what the stage `figures` draws, subject by subject.
+"""The figures of the stage `figures`, subject by subject, and the results that each is drawn from.
 
-Every function reads what other stages left below `root` and gives pictures by the name of their file in plots/figures/.
+Every function reads other stages' results below `root` and yields figures with their file names in plots/figures/.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from graybox.reliance import experiment
 from graybox.statistics import scores, tables
 from graybox.study import comparison, variants
 
-# A file's name, what to draw or what it holds, and the dots per inch.
+# A file's name, its figure or its bytes, and the dots per inch.
 Drawn = Iterator[tuple[str, Figure | bytes, int]]
 
 
 def draw(root: Path | str = ".") -> None:
-    """Draw everything into `root`/plots/figures, which is made anew; a subject on each core at a time."""
+    """Draw everything into `root`/plots/figures, which is emptied first; each core draws a subject at a time."""
     root = Path(root)
-    shutil.rmtree(root / "plots/figures", ignore_errors=True)  # another run's pictures must not stay
+    shutil.rmtree(root / "plots/figures", ignore_errors=True)  # another run's figures must not stay
     with ProcessPoolExecutor() as pool:
         for _ in pool.map(_draw, SUBJECTS, [root] * len(SUBJECTS)):
-            pass  # an error in one comes through here
+            pass  # raises an error of any subject
 
 
 def _draw(subject: Callable[[Path], Drawn], root: Path) -> None:
@@ -83,7 +83,7 @@ def _mistakes(root: Path) -> Drawn:
     pairs = mistakes.confused_pairs_chart(test, predicted, sure, report["confused_pairs"])
     yield "confused_pairs.png", pairs, 110
     for _, finding in reasons.iterrows():
-        # The last one's page is there even if it is empty, as a folder of plots without a picture can't be shown.
+        # Always draw the last reason's page, even empty: DVC can't show a folder of plots without a picture.
         if finding["named"] or finding["reason"] == reasons["reason"].iloc[-1]:
             rows = wrong[wrong["reason"] == finding["reason"]]
             said = mistakes.headline(finding, len(wrong))
@@ -100,7 +100,7 @@ def _reliance(root: Path) -> Drawn:
 
 def _occlusion(root: Path) -> Drawn:
     found = experiment.load(root / "data/occlusion.npz")
-    digits = max(2, len(str(len(found) - 1)))  # the order of the names is that of report/occlusion.csv
+    digits = max(2, len(str(len(found) - 1)))  # names sort in the order of report/occlusion.csv
     for number, one in enumerate(found):
         yield f"occlusion/{number:0{digits}d}.png", panels.occlusion_panel(one), 90
     yield "occlusion_windows.png", panels.windows_chart(found), 90
@@ -108,4 +108,4 @@ def _occlusion(root: Path) -> Drawn:
 
 
 SUBJECTS: tuple[Callable[[Path], Drawn], ...] = (_occlusion, _mistakes, _study, _data, _reliance)
-"""The one with the most work first."""
+"""The slowest first."""

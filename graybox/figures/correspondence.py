@@ -10,7 +10,7 @@ COLOURS = {"difference": "#1b6ca8", "exchanged": "0.6"}
 
 
 def correspondence_chart(summary: pd.DataFrame) -> Figure:
-    """How much more consistently hiding each part changes the features than hiding random parts does, by layer.
+    """How much more consistently hiding each part changes the features than hiding random parts, by layer.
 
     Args:
         summary: what `consistency.summarize` gives; without rows, the figure says that nothing was measured.
@@ -36,12 +36,14 @@ def correspondence_chart(summary: pd.DataFrame) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.grid(axis="x", color="0.92")
         axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle("Does hiding the same part of an object do the same thing in every image of a class?", fontsize=13)
+    figure.suptitle(
+        "Does hiding the same part of an object have the same effect in every image of a class?", fontsize=13
+    )
     figure.supxlabel(
-        "sign distance of the changed features with random parts hidden, less that with this part hidden "
-        "(right of 0: this part is the more consistent)\n"
+        "sign distance of the changed features with random parts hidden, minus that with this part hidden "
+        "(right of 0: this part is more consistent)\n"
         "dot and bar: mean over the classes and its 95% interval    gray: the same with the object boxes exchanged "
-        "between images; only what goes beyond it is the part's",
+        "between images; only the excess over it is due to the part",
         fontsize=9,
     )
     return figure

@@ -1,4 +1,4 @@
-"""What the images are: a contact sheet with their boxes, and how many there are of each class."""
+"""The images: a contact sheet with their boxes, and the number of images of each class."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ MOST_CLASSES_SHOWN = 25
 
 
 def contact_sheet(images: ImageSet, each: int = 8) -> Figure:
-    """A row of images for each class with their object boxes; of many classes, evenly spread ones.
+    """A row of images for each class with their object boxes; if there are many classes, evenly spread ones.
 
     Args:
-        images: the training split. `each`: at most so many images of a class, the first ones.
+        images: the training split. `each`: how many images of a class at most, the first ones.
     """
     count = len(images.class_names)
     labels = np.unique(np.linspace(0, count - 1, min(count, MOST_CLASSES_SHOWN)).round().astype(int))
@@ -40,10 +40,10 @@ def contact_sheet(images: ImageSet, each: int = 8) -> Figure:
 
 
 def counts_chart(summary: Mapping[str, Any]) -> Figure:
-    """Images of each class by split, and the other facts beside them.
+    """Images of each class by split, and other facts beside them.
 
     Args:
-        summary: what `graybox.data.summary.write` wrote.
+        summary: from `graybox.data.summary.write`.
     """
     counts = pd.DataFrame.from_dict(summary["images_per_class"], orient="index")
     figure = Figure(figsize=(11, 3.8), layout="constrained")
@@ -71,7 +71,7 @@ def counts_chart(summary: Mapping[str, Any]) -> Figure:
 
 
 def facts(summary: Mapping[str, Any]) -> dict[str, str]:
-    """What else there is to say of the images, in words, by name."""
+    """Other facts about the images, in words, by name."""
 
     def listed(counts: Mapping[str, int]) -> str:
         return ", ".join(f"{count:,} {reason}" for reason, count in counts.items() if count) or "none"

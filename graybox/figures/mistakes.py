@@ -1,4 +1,4 @@
-"""Mistakes as pictures: the confusion matrix, calibration, how frequent each reason is, a page for each, pairs."""
+"""Figures of the mistakes: confusion matrix, calibration, the frequency of each reason, a page for each, pairs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RIGHT = "#1b7837"
 
 
 def reasons_chart(reasons: pd.DataFrame) -> Figure:
-    """How often each reason's evidence is found among the mistakes and among the correctly classified images.
+    """How often each reason's evidence occurs among the mistakes and among the correctly classified images.
 
     Args:
         reasons: the table from `graybox.mistakes.reasons.explain`.
@@ -46,7 +46,7 @@ def reasons_chart(reasons: pd.DataFrame) -> Figure:
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_title("What the mistakes have in common (95% intervals)", fontsize=12, loc="left")
-    # Of the whole figure: below the axes, which long findings make narrow, it would be cut off.
+    # A label of the figure, not of the axes: long findings make the axes narrow and would cut it off.
     figure.supxlabel(
         "share of the misclassified images (orange) and of the correctly classified ones (blue) with it", size=10
     )
@@ -59,7 +59,7 @@ def reasons_chart(reasons: pd.DataFrame) -> Figure:
 def reason_page(
     test: ImageSet, train: ImageSet, mistakes: pd.DataFrame, neighbours: np.ndarray, headline: str, most: int
 ) -> Figure:
-    """The mistakes of one reason: each with its box, the figures behind it, and its nearest training images.
+    """The mistakes with one reason: each with its box, its figures, and its nearest training images.
 
     Args:
         mistakes: rows from `graybox.mistakes.reasons.explain`. `most`: how many to show at most, from the first on.
@@ -93,7 +93,7 @@ def reason_page(
 
 
 def headline(finding: pd.Series, total: int) -> str:
-    """What to write above a reason's page: how frequent it is, and beside it the nearest training images' key."""
+    """The text above a reason's page: how frequent the reason is, and the key of the nearest training images."""
     said = f"{finding['title']}: the reason of {finding['named']} of {total} mistakes."
     if finding["compared_with"] == CORRECT:
         said += (
@@ -106,11 +106,11 @@ def headline(finding: pd.Series, total: int) -> str:
 def confused_pairs_chart(
     test: ImageSet, predicted: np.ndarray, sure: np.ndarray, pairs: pd.DataFrame, most: int = 5, each: int = 4
 ) -> Figure:
-    """The most confused pairs, side by side: a as a, a taken for b, b taken for a, b as b; the surest answers first.
+    """The most confused pairs: a as a, a taken for b, b taken for a, b as b; the most confident answers first.
 
     Args:
         predicted: int [N]. `sure`: float [N], the predicted class's probability.
-        pairs: from `mistakes.confused_pairs`. `most`: at most so many of them. `each`: images of each kind.
+        pairs: from `confusions.confused_pairs`. `most`: how many of them at most. `each`: images of each kind.
     """
     pairs, side, gap = pairs.head(most), 0.68, 0.26
     group = each * (side + 0.04)
@@ -133,7 +133,7 @@ def confused_pairs_chart(
 
 
 def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
-    """How often each class (row) is called each other (column), as a share of the row.
+    """How often each class (row) is predicted as each class (column), as a share of the row.
 
     Args:
         matrix: int [classes, classes], numbers of images.
@@ -157,19 +157,17 @@ def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
 
 
 def reliability_diagram(bins: pd.DataFrame, error: float) -> Figure:
-    """How often the network is right, by how sure it says it is; and how often it is how sure.
+    """Accuracy by confidence (the predicted class's probability), and the number of images by confidence.
 
     Args:
         bins: columns low, high, count, confidence, accuracy (0..1; NaN where a bin is empty), from
-            `mistakes.calibration`. `error`: the expected calibration error, 0..1.
+            `confusions.calibration`. `error`: the expected calibration error, 0..1.
     """
     figure = Figure(figsize=(5.6, 5.2), layout="constrained")
     axes, counts = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3.2, 1]})
     width, middle = bins["high"] - bins["low"], (bins["low"] + bins["high"]) / 2
-    axes.bar(middle, bins["accuracy"], width=0.94 * width, color=VARIANT, alpha=0.85, label="how often it is right")
-    axes.plot(
-        bins["confidence"], bins["confidence"], "o--", color=BASELINE, markersize=4, label="how sure it says it is"
-    )
+    axes.bar(middle, bins["accuracy"], width=0.94 * width, color=VARIANT, alpha=0.85, label="accuracy")
+    axes.plot(bins["confidence"], bins["confidence"], "o--", color=BASELINE, markersize=4, label="confidence")
     axes.set(
         ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02), title=f"Calibration: expected error {100 * error:.1f} points"
     )
@@ -210,7 +208,7 @@ def mistakes_gallery(images: ImageSet, wrong: pd.DataFrame, columns: int = 6) ->
 
 
 def _page(width: float, height: float) -> tuple[Figure, Axes]:
-    """A figure, and axes in inches over the whole of it, from its upper left corner: hundreds of axes take seconds."""
+    """A figure with one pair of axes, in inches from the upper left corner: hundreds of axes would take seconds."""
     figure = Figure(figsize=(width, height))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()

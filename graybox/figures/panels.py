@@ -1,4 +1,4 @@
-"""Pictures of the occlusion experiment: a panel for each image, and what the choice of N changes."""
+"""Figures of the occlusion experiment: a panel for each image, and the effect of N."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image
 
 from graybox.figures.style import colours, draw_box, short
 
-if TYPE_CHECKING:  # a picture needs no network, only what one said
+if TYPE_CHECKING:  # a figure needs no network, only results
     from matplotlib.typing import ColorType
 
     from graybox.occlusion.confidence import OcclusionMap
@@ -25,11 +25,11 @@ MOST_CLASSES_NAMED = 7
 
 
 def occlusion_panel(experiment: Experiment) -> Figure:
-    """Everything that the experiment shows of one image, with what there is to say about it underneath.
+    """All results of the experiment on one image, with the commentary underneath.
 
-    Above: the image with its box; the true class's probability by window centre; how much the window takes from it,
-    laid over the image; and the most probable class. Below: the strongest feature map's total activation by window
-    centre; that map in the unoccluded image; what it answers to, projected to the pixels; and what else excites it.
+    First row: the image with its box; the true class's probability by window centre; the drop of that probability,
+    laid over the image; and the most probable class. Second row: the strongest feature map's total activation by window
+    centre; that map in the unoccluded image; its projection to the pixels; and patches that excite it most.
     """
     found, image, box = experiment.main, experiment.image, experiment.box
     figure = Figure(figsize=(15, 8.3), layout="constrained")
@@ -83,7 +83,7 @@ def occlusion_panel(experiment: Experiment) -> Figure:
 def map_figure(
     found: OcclusionMap, image: np.ndarray | Image.Image, class_names: Sequence[str] | None = None
 ) -> Figure:
-    """One confidence map beside its image: the image, the true class's probability, and what the window takes from it.
+    """One confidence map beside its image: the image, the true class's probability, and how the window changes it.
 
     Args:
         found: the map of this image. `image`: uint8 [H, W, 3], or a PIL image.
@@ -106,7 +106,7 @@ def map_figure(
 
 
 def windows_chart(experiments: Sequence[Experiment]) -> Figure:
-    """What the choice of N changes: a column per image, its probability map for each window size."""
+    """The effect of N: a column per image with its probability map for each window size."""
     sizes = list(experiments[0].maps)
     figure = Figure(figsize=(1.6 * len(experiments) + 1.2, 1.85 * (len(sizes) + 1) + 0.6), layout="constrained")
     grid = figure.subplots(len(sizes) + 1, len(experiments), squeeze=False)
@@ -135,14 +135,14 @@ def windows_chart(experiments: Sequence[Experiment]) -> Figure:
 
 
 def map_extent(found: OcclusionMap) -> tuple[float, float, float, float]:
-    """Where the map lies on the image: each value in the middle of the pixels that it stands for."""
+    """The map's extent on the image: each value at its window centre."""
     half = (found.rows[1] - found.rows[0]) / 2 if len(found.rows) > 1 else 0.5
     return found.columns[0] - half, found.columns[-1] + half, found.rows[-1] + half, found.rows[0] - half
 
 
 def contrast(projection: np.ndarray) -> np.ndarray:
-    """A signed picture [H, W, 3] for the eye: 0 is middle gray, the largest values white and black; float 0..1."""
-    # The few largest values would leave the rest gray.
+    """A signed picture [H, W, 3] made visible: 0 is middle gray, the largest values white and black; float 0..1."""
+    # Scaled by the few largest values, the rest would look gray.
     scale = np.percentile(np.abs(projection), 99.5) or 1
     return np.clip(projection / (2 * scale) + 0.5, 0, 1)
 

@@ -1,4 +1,4 @@
-"""The verdict as a picture: what is left of the accuracy with either hidden, and what each image's answer rests on."""
+"""The figure of the verdict: the accuracy with object or context hidden, and the verdicts on single images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INTERVENTIONS = {
 def reliance_chart(found: Mapping[str, Any]) -> Figure:
     """Accuracy under each intervention with its interval, and the shares of images by verdict; the sentence above.
 
-    Without object boxes only the sentence is left.
+    Without object boxes there is only the sentence.
 
     Args:
         found: the "sentence", and the figures of `verdict.Reliance.metrics`.

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib import colormaps
 from PIL import Image
 
-if TYPE_CHECKING:  # a picture needs no network, only what one said
+if TYPE_CHECKING:  # a figure needs no network, only results
     from graybox.reliance.experiment import Experiment
 
 WIDTH, GAP = 1100, 4
@@ -21,7 +21,7 @@ def sliding_strip(experiments: Sequence[Experiment], frames: int = 96) -> bytes:
 
     Args:
         experiments: of images of one size, with main maps of one grid of window centres.
-        frames: how many pictures, about; the last stays for two seconds.
+        frames: about how many; the last stays for two seconds.
     """
     first = experiments[0].main
     columns = len(first.columns)
@@ -35,7 +35,7 @@ def sliding_strip(experiments: Sequence[Experiment], frames: int = 96) -> bytes:
         row, column = first.rows[(end - 1) // columns], first.columns[(end - 1) % columns]
         pairs = [_pair(one, row, column, end, zoom) for one in experiments]
         pictures.append(Image.fromarray(np.concatenate(pairs, axis=1)))
-    # One palette for all frames, so that what stands still does not flicker; the first and last have all colours.
+    # One palette for all frames, so that nothing flickers; the first and last frame have all colours.
     palette = Image.fromarray(np.concatenate([pictures[0], pictures[-1]])).quantize(256)
     pictures = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
     file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""The study as pictures: accuracy against each parameter and against costs, and the learning curves."""
+"""Figures of the study: accuracy against each parameter and against costs, and the learning curves."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def accuracy_by_parameter(levels: Mapping[str, pd.DataFrame], by_seed: Mapping[s
 
     Args:
         levels: for each parameter, rows with level, is_baseline, test_accuracy, test_low, test_high and
-            validation_accuracy (0..1); what `comparison.factor_levels` gives.
+            validation_accuracy (0..1); from `comparison.factor_levels`.
         by_seed: for each variant float [seeds], its networks' test accuracies; drawn where there are several.
     """
     figure = Figure(figsize=(11, 6.4), layout="constrained")
@@ -75,12 +75,12 @@ def learning_curves(curves: pd.DataFrame) -> Figure:
 
 
 def costs(table: pd.DataFrame, fronts: Mapping[str, pd.Series], overfitting: pd.Series) -> Figure:
-    """Test accuracy against what a variant costs, with the Pareto fronts; and how far training is ahead of validation.
+    """Test accuracy against costs with the Pareto fronts (no variant is cheaper and better), and the overfitting.
 
     Args:
         table: columns variant, test_accuracy, test_low, test_high (0..1), and the costs.
         fronts: "macs" and "train_seconds" -> which rows of `table` are on the front, bool.
-        overfitting: by variant, training less validation accuracy, -1..1.
+        overfitting: by variant, training minus validation accuracy, -1..1.
     """
     figure = Figure(figsize=(14, 5.2), layout="constrained")
     *scatters, gaps = figure.subplots(1, 3)
@@ -100,21 +100,21 @@ def costs(table: pd.DataFrame, fronts: Mapping[str, pd.Series], overfitting: pd.
     gaps.barh(range(len(order)), order, color=VARIANT, alpha=0.85, height=0.65)
     gaps.set_yticks(range(len(order)), order.index, fontsize=8)
     gaps.axvline(0, color="0.3", linewidth=0.8)
-    gaps.set(title="overfitting: training less validation accuracy", xlabel="points")
+    gaps.set(title="overfitting: training minus validation accuracy", xlabel="points")
     gaps.xaxis.set_major_formatter(lambda share, place: percent_tick(share, place).rstrip("%"))
     for axes in (*scatters, gaps):
         axes.grid(color="0.93")
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
     figure.supxlabel("orange: no other variant is both cheaper and better (Pareto front)", fontsize=9)
-    figure.draw_without_rendering()  # from here on it is known where the points lie
+    figure.draw_without_rendering()  # this fixes the places of the points
     for axes, cost in zip(scatters, fronts):
         _name_points(axes, table[cost], table["test_accuracy"], table["variant"])
     return figure
 
 
 def _name_points(axes: Axes, x: pd.Series, y: pd.Series, names: pd.Series) -> None:
-    """Write each point's name beside it: where it covers neither a point nor another name, or as few as can be."""
+    """Write each point's name beside it, at the place where it covers the fewest points and names."""
     points = axes.transData.transform(np.column_stack([x, y]))
     taken = [Bbox.from_bounds(across - 4, up - 4, 8, 8) for across, up in points]
     beside = [(6, 4, "left"), (6, -9, "left"), (-6, 4, "right"), (-6, -9, "right")]

@@ -1,4 +1,4 @@
-"""What the pictures share: colours, boxes, names that fit, and files whose bytes depend on the figure alone."""
+"""What the figures share: colours, boxes, short names, and files whose bytes depend only on the figure."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ BASELINE, VARIANT, BOX = "#d95f02", "#1b6ca8", "#e7298a"
 
 
 def save(figure: Figure, path: Path | str, dpi: int = 110) -> None:
-    """Write a PNG whose bytes depend on the figure alone."""
+    """Write a PNG whose bytes depend only on the figure."""
     figure.savefig(path, dpi=dpi, metadata={"Software": None})
 
 
 def percent_tick(share: float, _: int | None) -> str:
-    """A tick's label; as many decimals as it needs, for ticks may be 2.5 points apart."""
+    """A tick's label with as many decimals as needed: ticks may be 2.5 points apart."""
     return f"{100 * share:.4g}%"
 
 

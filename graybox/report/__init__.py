@@ -1,4 +1,4 @@
-"""The page for a reader: tables, sentences and pictures of the other rooms in one HTML file.
+"""The report: tables, sentences and figures of the other rooms in one HTML file.
 
 `page` fills the template page.html. Nothing is computed here.
 """

@@ -1,4 +1,4 @@
-"""The report a reader gets: one HTML page that needs no other file."""
+"""The report: one HTML page that needs no other file."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def render(
 
     Args:
         data: number of images by split ("train", "validation", "test"), the "class_names", and the source's "note".
-        table: what `comparison.table` gave. `devices`: what the variants were trained on.
+        table: from `comparison.table`. `devices`: those that the variants were trained on.
         best: the selected variant, what it was selected on, and its accuracies.
         pairs: the most confused pairs of classes. `mistakes`: the misclassified test images.
         reasons: how frequent each reason is, from `graybox.mistakes.reasons.explain`.
-        reason_pages: the picture of some reasons' mistakes, by the reason's name.
+        reason_pages: a picture of the mistakes with a reason, by the reason's name; not every reason has one.
         occlusion: a row per occluded image, in the order of `panels`.
         reliance: the verdict's figures and "sentence". `correspondence`: its "sentence".
-        findings: what the table shows in words: sentences on the "parameters" and on "combined", and the "method".
+        findings: the table in words: sentences on the "parameters" and on "combined", and the "method".
         pictures: those of plots/figures, by name.
     """
     environment = jinja2.Environment(
@@ -94,11 +94,11 @@ def _html_table(frame: pd.DataFrame, emphasised: pd.Series) -> str:
 
 
 def _plain_table(frame: pd.DataFrame) -> str:
-    return frame.to_html(index=False, border=0)  # escapes what is not HTML
+    return frame.to_html(index=False, border=0)  # it escapes HTML in the cells
 
 
 def _embedded(picture: Path | Figure) -> str:
-    """A picture as a data: URL, so that the page can be sent on its own."""
+    """A picture as a data: URL, so that the page needs no other file."""
     kind = "png"
     if isinstance(picture, Figure):
         buffer = io.BytesIO()
