@@ -280,7 +280,7 @@ def occlusion_map(
             changes, for an unchanged float32 `CNN`; the two agree to about 1e-6. "auto" takes the one that is
             predicted to need less time.
         batch_size: windows that the plain engine computes at a time; None = what suits the device.
-        on_windows: called with a number of windows whenever so many more are done, for a progress bar.
+        on_windows: called with the number of newly finished windows, for a progress bar.
 
     Returns:
         An object with `confidence`, float32 [rows, columns], the true class's probability (0..1) for each centre.

@@ -43,7 +43,7 @@ def examine(
         interventions: the image's row of `graybox.reliance.rule.per_image`, if there is one.
         search: images, uint8 [N, H, W, 3], and their peaks, to search for the map's top patches; None = no search.
         exclude: the image's own row among those.
-        on_windows: called with a number of windows whenever so many more are done, for a progress bar.
+        on_windows: called with the number of newly finished windows, for a progress bar.
     """
     box = np.full(4, np.nan, np.float32) if box is None else np.asarray(box, np.float32)
     features = feature_maps.last_maps(model, image)

@@ -266,7 +266,7 @@ def window_scores(
         fill: float32, of a shape that broadcasts to [3, H, W]; what the window shows in its place, 0..1.
         feature_map: a map of the last conv layer to sum over, or None.
         depth: conv layers to carry differences through; None = as many as costs the least.
-        on_windows: called with a number of windows whenever so many more are done.
+        on_windows: called with the number of newly finished windows.
 
     Returns:
         Class scores, float32 [R, C, classes], and the sums over the feature map (after pooling and ReLU), float32
