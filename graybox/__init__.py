@@ -1,6 +1,6 @@
-"""Graybox: what does a small CNN learn, and does it look at the object or at what surrounds it?
+"""Graybox: what does a small CNN learn, and does it rest on the object or on its surroundings (the context)?
 
-All that a notebook needs is here; `docs/api.md` has an example of each. Nothing needs params.yaml or DVC:
+A notebook needs only the names below; `docs/api.md` has an example of each. They need neither params.yaml nor DVC:
 
     import graybox
 
@@ -8,12 +8,12 @@ All that a notebook needs is here; `docs/api.md` has an example of each. Nothing
     layers = graybox.ModelParams(conv_layers=3, filters=8, fc_units=32)
     fitted = graybox.fit(layers, graybox.TrainParams(epochs=6, batch_size=16), train, test, device="cpu")
     found = graybox.occlusion_map(fitted.model, test.images[0], test.labels[0], window=11, stride=4)
-    print(found.confidence.shape, found.lowest)  # the window centre that takes the most, in pixels
+    print(found.confidence.shape, found.lowest)  # the window centre with the lowest confidence, in pixels
     graybox.plot_map(found, test.images[0], test.class_names).savefig("map.png")
     print(graybox.judge(graybox.intervene(fitted.model, test)).sentence())
 
-Nothing is loaded before it is used: `import graybox` alone takes no time. Behind it are ten rooms, each with a
-paragraph on what it is for; docs/design.md shows how they depend on one another.
+Modules are loaded when they are first used, so `import graybox` alone is fast. The package has ten rooms; each begins
+with a paragraph on its purpose, and docs/design.md shows which room uses which.
 """
 
 from importlib import import_module as _import_module
@@ -45,7 +45,7 @@ __all__ = [
     "load_model", "map_evidence", "occlusion_map", "plot_map", "prepare_folder", "probabilities", "save_model",
 ]  # fmt: skip
 
-# Where each of these is, and what it is called there if that is another name.
+# The module of each name, and its name there if it differs.
 _PLACES = {
     "data.images": {"ImageSet": "", "load_images": "load"},
     "data.prepare_folder": {"Splits": "", "prepare_folder": ""},
@@ -66,11 +66,11 @@ _PLACES = {
 
 
 def __getattr__(name: str) -> Any:
-    """One of `__all__`, from its module, which is loaded when first asked for (PEP 562)."""
+    """A name of `__all__`; its module is loaded on first use (PEP 562)."""
     for module, names in _PLACES.items():
         if name in names:
             found = getattr(_import_module(f"graybox.{module}"), names[name] or name)
-            globals()[name] = found  # so that it is looked up once
+            globals()[name] = found  # look it up only once
             return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

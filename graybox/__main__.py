@@ -23,20 +23,24 @@ def main(*arguments: str) -> None:
     commands = parser.add_subparsers(required=True, metavar="command")
     command = commands.add_parser(
         "occlude",
-        help="slide the gray window over an image of yours",
-        description="Slide the window over an image and draw the same panel as the study does for test images.",
+        help="slide the gray window over your own image",
+        description="Slide the occluder window over an image and draw the same panel as for the study's test images.",
     )
-    command.add_argument("image", type=Path, help="any picture; its largest square in the middle is used")
+    command.add_argument("image", type=Path, help="any picture; its largest central square is used")
     command.add_argument(
-        "--class", dest="label", metavar="NAME", help="the true class; the model's own answer if left out"
+        "--class", dest="label", metavar="NAME", help="the true class; default: the model's most probable class"
     )
-    command.add_argument("--window", type=int, help="N of the N x N window, odd; else occlusion.window of params.yaml")
+    command.add_argument(
+        "--window", type=int, help="N of the N x N window, odd; default: occlusion.window of params.yaml"
+    )
     command.add_argument("--box", type=float, nargs=4, metavar=("X0", "Y0", "X1", "Y1"),
                          help="the object box in pixels of the picture, to judge object against context")  # fmt: skip
     command.add_argument("--model", type=Path, default=Path("models/best.safetensors"))
-    command.add_argument("--output", type=Path, help="where the panel goes; else beside you, as photo-occlusion.png")
+    command.add_argument(
+        "--output", type=Path, help="PNG file for the panel; default: IMAGE-occlusion.png in the current folder"
+    )
     command.set_defaults(run=occlude)
-    command = commands.add_parser("parameters", help="print docs/parameters.md: every parameter and what it is")
+    command = commands.add_parser("parameters", help="print docs/parameters.md, the description of every parameter")
     command.set_defaults(run=lambda options: print(_reference(), end=""))
     options = parser.parse_args(arguments)
     options.run(options)
@@ -49,8 +53,8 @@ def _reference() -> str:
 
 
 def occlude(options: argparse.Namespace) -> None:
-    """Draw one image's panel, and say what it shows."""
-    # Here and not above: `--help` should not take seconds.
+    """Draw one image's panel, and print what it shows."""
+    # Imported here, so that `--help` does not take seconds.
     from graybox import run, schema
     from graybox.data import images
     from graybox.features import maps
@@ -62,14 +66,14 @@ def occlude(options: argparse.Namespace) -> None:
     params = schema.load(OcclusionParams)
     output = options.output or Path(f"{options.image.stem}-occlusion.png")
     if output.suffix.lower() != ".png" or not output.parent.is_dir():
-        raise UserError(f"--output is {output}; allowed: a .png file in a folder that is there")
+        raise UserError(f"--output is {output}; allowed: a .png file in a folder that exists")
     network = cnn.load(options.model, run.device())
     size = network.image_size
     picture, box = _square(options.image, options.box, size)
     if options.box and np.isnan(box).any():
         raise UserError(
-            f"--box is {' '.join(f'{edge:g}' for edge in options.box)}, of which nothing is in the picture's middle "
-            f"square; allowed: left, top, right and bottom in pixels, with left < right and top < bottom"
+            f"--box is {' '.join(f'{edge:g}' for edge in options.box)}, which has no pixels in the picture's "
+            f"central square; allowed: left, top, right and bottom in pixels, with left < right and top < bottom"
         )
     window = params.window if options.window is None else options.window
     if not (window % 2 == 1 and 1 <= window <= size):
@@ -91,7 +95,7 @@ def occlude(options: argparse.Namespace) -> None:
 
 
 def _square(path: Path, box: list[float] | None, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The picture as the model wants it, and the box in its pixels; the same steps as for a data set."""
+    """The picture and its box, prepared for the model with the same steps as a data set's images."""
     from graybox.data.sources import decode
 
     try:

@@ -1,4 +1,4 @@
-"""The one exception that means "the user can fix this"."""
+"""UserError, the exception for mistakes that the user can fix, and how commands report it."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from contextlib import contextmanager
 
 
 class UserError(Exception):
-    """A mistake in the parameters or the data: one sentence that names it and says what is allowed."""
+    """A mistake in the parameters or the data. The message is one sentence: what is wrong, and what is allowed."""
 
 
 class ParameterError(UserError):
-    """A mistake in the value of a parameter; the sentence begins with the parameter's name, as `sources.folder.path`.
+    """A mistake in a parameter's value. The message begins with the parameter's name, such as `sources.folder.path`.
 
-    The library does not know where the value was written down; a stage does, and says so with `within`.
+    The library does not know which file the value came from; a stage does, and adds it with `within`.
     """
 
 
 @contextmanager
 def within(where: str, kind: type[UserError] = UserError) -> Iterator[None]:
-    """A context that begins an error's sentence with where the mistake stands, such as "params.yaml: "."""
+    """A context that puts the place of the mistake before an error's message, such as "params.yaml: "."""
     try:
         yield
     except kind as error:
@@ -29,9 +29,9 @@ def within(where: str, kind: type[UserError] = UserError) -> Iterator[None]:
 
 
 def run(main: Callable[..., None], *arguments: str) -> None:
-    """Call a stage's `main` with the command line's arguments; a UserError ends it with one line and exit code 1.
+    """Call a stage's `main` with the command line's arguments.
 
-    So does another number of arguments than `main` takes.
+    A UserError, a wrong number of arguments or a missing library ends the program with one line and exit code 1.
     """
     given, signature = arguments or tuple(sys.argv[1:]), inspect.signature(main)
     try:

@@ -1,4 +1,4 @@
-"""docs/parameters.md: every parameter of params.yaml with its default, what is allowed and what it is for."""
+"""Write docs/parameters.md: every parameter of params.yaml with its default, allowed values and description."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from graybox.settings import Params
 
 HEAD = """# Parameters
 
-What can be set in `params.yaml`, and for one run with `dvc exp run -S section.key=value`. What the file leaves out has
-the default. Written by `python -m graybox parameters > docs/parameters.md`.
+All parameters of `params.yaml`. To change one for a single run: `dvc exp run -S section.key=value`. A parameter that
+the file leaves out has its default. This page is written by `python -m graybox parameters > docs/parameters.md`.
 """
 VARIANTS = """
 ## variants
 
-What each variant changes of `model` and `train`, by the variant's name: `conv-3: {model: {conv_layers: 3}}`. The one
-without changes is the baseline. A name is a letter, then letters, digits, - and _.
+The variants by name, each with its changes to `model` and `train`: `conv-3: {model: {conv_layers: 3}}`. The variant
+without changes is the baseline. A name starts with a letter; letters, digits, - and _ follow.
 """
 
 
@@ -55,7 +55,7 @@ def _default(field: Any) -> str:
 def _allowed(section: type[Section], key: str) -> str:
     """The field's JSON schema in words."""
     schema = section.model_json_schema()["properties"][key]
-    if not {"anyOf", "enum", "type"} & schema.keys():  # a validator of our own stands in its place
+    if not {"anyOf", "enum", "type"} & schema.keys():  # the field has our own validator instead
         kind: Any = section.model_fields[key].annotation
         schema = TypeAdapter(kind).json_schema()
     limits = _limits(section.model_fields[key])
@@ -63,7 +63,7 @@ def _allowed(section: type[Section], key: str) -> str:
 
 
 def _limits(field: Any) -> dict[str, float]:
-    """The bounds of a number whose JSON schema has lost them behind a validator."""
+    """The bounds of a number; a validator hides them from its JSON schema."""
     names = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
     optional = [one for part in get_args(field.annotation) for one in getattr(part, "__metadata__", ())]
     constraints = [*field.metadata, *optional]

@@ -1,7 +1,7 @@
-"""What the rooms' parameter schemas share, and how one section of params.yaml is read.
+"""The base of all parameter schemas, and how to read one section of params.yaml.
 
 Each room owns the schema of its own section (`graybox.network.params`, `graybox.occlusion.params`, ...), so that a new
-parameter touches one room. A bad value is one sentence that names the key, the value and what is allowed.
+parameter touches one room only. The message for a bad value is one sentence: the key, the value and what is allowed.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ def _no_bool(value: Any) -> Any:
     return value
 
 
-# Lax, because YAML 1.1 reads `1e-3` (no dot) as text; but not so lax as to take `true` for 1.
+# Not strict, because YAML 1.1 reads `1e-3` (no dot) as text; but `true` does not pass as 1.
 Real = Annotated[float, BeforeValidator(_no_bool), Field(strict=False, allow_inf_nan=False)]
 Fraction = Annotated[Real, Field(ge=0, le=1)]
-# What pydantic says of a value, in the words of somebody who writes params.yaml; rooms add their patterns.
+# Pydantic's phrases -> plainer ones for the author of params.yaml; rooms add their own patterns.
 PLAINER = {
     "Input should be": "should be",
     "a valid integer": "an integer",
@@ -34,15 +34,15 @@ PLAINER = {
 }
 
 
-# Keys that stood elsewhere in earlier versions.
+# Keys that had another place in earlier versions.
 MOVED = {"train.device": "run.device"}
 
 
 class Section(BaseModel):
-    """A group of parameters: unknown keys and values of another type are refused, and it never changes.
+    """A group of parameters. It is frozen and refuses unknown keys and values of another type.
 
     Attributes:
-        key: the section of params.yaml that has these parameters, such as "occlusion"; "" for a part of one.
+        key: the name of the section in params.yaml, such as "occlusion"; "" for a part of a section.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -53,15 +53,15 @@ S = TypeVar("S", bound=Section)
 
 
 def read(path: Path | str = "params.yaml") -> dict[str, Any]:
-    """A YAML file of named sections, as plain values.
+    """Read a YAML file of named sections, as plain values.
 
     Raises:
         UserError: the file is missing, is not YAML, or is not a mapping.
     """
-    import yaml  # which parameters made in Python do without
+    import yaml  # not needed for parameters made in Python
 
     try:
-        # The C parser, where this PyYAML has it: params.yaml is read by every stage.
+        # The fast C parser, if this PyYAML has it, because every stage reads params.yaml.
         raw = yaml.load(Path(path).read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except OSError as error:
         raise UserError(f"{path}: can't be read ({error.strerror})") from error
@@ -73,7 +73,7 @@ def read(path: Path | str = "params.yaml") -> dict[str, Any]:
 
 
 def load(section: type[S], path: Path | str = "params.yaml") -> S:
-    """One section of params.yaml; what it does not say is the default.
+    """Load one section of params.yaml; a missing key has its default.
 
     Raises:
         UserError: the file can't be read, a key is unknown, or a value is not allowed.
@@ -87,10 +87,10 @@ def validated(section: type[S], values: Any, where: str = "") -> S:
     """`section` with these values.
 
     Args:
-        where: the key that they stand under, for the message.
+        where: the key above them, for the message.
 
     Raises:
-        UserError: a key is unknown, or a value is not allowed; one sentence.
+        UserError: a key is unknown, or a value is not allowed.
     """
     try:
         return section.model_validate(values)
@@ -99,7 +99,7 @@ def validated(section: type[S], values: Any, where: str = "") -> S:
 
 
 def _fail(section: type[Section], error: Any, where: str) -> NoReturn:
-    """Say pydantic's first complaint in one sentence."""
+    """Raise a UserError with pydantic's first error in one sentence."""
     location = [str(part) for part in error["loc"]]
     key = ".".join([where] * bool(where) + location)
     if key in MOVED:
@@ -128,5 +128,5 @@ def _subsection(section: type[Section], key: str) -> type[Section]:
 
 
 def shown(value: Any) -> str:
-    """A value as params.yaml would have it."""
+    """A value as params.yaml would write it."""
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)

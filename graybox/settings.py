@@ -1,6 +1,6 @@
-"""The whole of params.yaml, put together from the rooms' schemas and checked as a whole.
+"""The whole of params.yaml, composed of the rooms' schemas and checked as a whole.
 
-Stages read their own sections; this is for what must know all: the stage `settings`, the report, the command line.
+Most stages read only their own sections. The stage `settings`, the report and `graybox.reference` need all of it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TAKEN = {"data": "metrics/data.json is about the images", COMBINED: "stage combi
 
 
 class Params(Section):
-    """The whole of params.yaml; `variants` as it stands there, `recipes` as it is meant."""
+    """The whole of params.yaml. `variants` is as written there; `recipes` has each variant's full parameters."""
 
     model_config = ConfigDict(ignored_types=(cached_property,))
 
@@ -66,7 +66,7 @@ class Params(Section):
 
 
 def load(path: Path | str = "params.yaml") -> Params:
-    """Read and check a params.yaml, every variant included.
+    """Read and check a params.yaml, including every variant.
 
     Raises:
         UserError: the file is missing or not YAML, a key is unknown, or a value is not allowed.
@@ -75,7 +75,7 @@ def load(path: Path | str = "params.yaml") -> Params:
     with within("params.yaml: "):
         params = schema.validated(Params, values)
         _check_variants(params.variants)
-        _ = params.recipes  # raises where an override can't be
+        _ = params.recipes  # raises if an override is not allowed
     windows = {"window": params.occlusion.window}
     windows |= {f"other_windows.{place}": window for place, window in enumerate(params.occlusion.other_windows)}
     for key, window in windows.items():

@@ -1,4 +1,4 @@
-"""Put each parameter's best level together, by validation accuracy alone: the settings of the variant `combined`."""
+"""Combine each parameter's best level, by validation accuracy alone, into the settings of the variant `combined`."""
 
 import json
 from pathlib import Path

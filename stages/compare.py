@@ -1,4 +1,4 @@
-"""Put the variants side by side: the study's table, what it shows, and all learning curves in one file."""
+"""Compare the variants: the study's table, what it shows, and all learning curves in one file."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ from graybox.study.params import SelectParams
 def main() -> None:
     study = variants.load("data/settings", "data/combined.yaml")
     choice = json.loads(Path("report/combined.json").read_text())
-    # The folders may hold more than params.yaml asks for: a removed variant's files stay until they are deleted.
+    # Read only the variants of params.yaml: the folders may still have files of removed variants.
     metrics = {name: json.loads(Path(f"metrics/{name}.json").read_text()) for name in study}
     timings = {name: json.loads(Path(f"models/timing/{name}.json").read_text()) for name in study}
     labels = images.load("data/prepared", "test").labels

@@ -1,4 +1,4 @@
-"""Hide the same part of the object in several images of a class: do the network's features change in the same way?"""
+"""Hide the same part of the object in several images of a class: do the network's features change the same way?"""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Bring what the chosen source needs: a download, a copied archive, or a note of where its folder is."""
+"""Get the chosen source's files: download them, copy the archive, or record where the folder is."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from graybox.data import params, sources
 
 def main() -> None:
     data, source = params.load()
-    # What is unfinished lies outside data/raw, which is emptied before each run.
+    # Keep unfinished downloads outside data/raw, because DVC empties it before each run.
     with errors.within("params.yaml: ", errors.ParameterError):
         facts = sources.download(data.source, source, Path("data/raw"), partial=Path("data/downloads"))
     size = f": {facts['bytes'] / 1e6:,.1f} MB" if "bytes" in facts else ""

@@ -1,4 +1,4 @@
-"""Score one variant on the test and validation images, and keep its probabilities for the stages that follow.
+"""Score one variant on the test and validation images, and save its probabilities for later stages.
 
 Usage: python -m stages.evaluate VARIANT
 """
@@ -19,7 +19,7 @@ def main(variant: str) -> None:
     views, device = schema.load(EvaluateParams).model_dump(), run.device()
     files = {int(file.stem.split("-")[1]): file for file in Path(f"models/variants/{variant}").glob("*.safetensors")}
     if not files:
-        raise errors.UserError(f"models/variants/{variant}: there are no weights; allowed: a variant that was trained")
+        raise errors.UserError(f"models/variants/{variant}: there are no weights; allowed: a trained variant")
     networks = {seed: cnn.load(files[seed], device) for seed in sorted(files)}
     by_seed: dict[int, dict[str, float]] = {seed: {} for seed in networks}
     answers = {}
@@ -33,7 +33,7 @@ def main(variant: str) -> None:
     row["parameters"] = network.parameter_count
     row["macs"] = network.multiply_accumulates
 
-    # Stage combine depends on the folder of the others: in there it would depend on what it leads to.
+    # Stage combine reads data/predictions, and `combined` is made from its result: in that folder it would be a cycle.
     predictions = Path("data/combined.npz" if variant == "combined" else f"data/predictions/{variant}.npz")
     for folder in (predictions.parent, Path("metrics")):
         folder.mkdir(parents=True, exist_ok=True)

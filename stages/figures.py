@@ -1,4 +1,4 @@
-"""Draw every picture of the study from what the other stages left; nothing is computed anew."""
+"""Draw all figures of the study from the files of the other stages; nothing is recomputed."""
 
 from pathlib import Path
 
@@ -10,8 +10,7 @@ from graybox.figures import album
 
 def main() -> None:
     album.draw()
-    # What draws the charts of `dvc plots show`, so that its page opens without a network; DVC's own templates are
-    # written for Vega-Lite 5.
+    # The JavaScript library of `dvc plots show`, so that its page works offline. DVC's templates use Vega-Lite 5.
     bundle = vl_convert.javascript_bundle(vl_version="5.21")  # type: ignore[call-arg]  # its stub lacks a default
     Path("plots/vega.js").write_text(bundle, encoding="utf-8")
 

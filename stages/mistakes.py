@@ -1,4 +1,4 @@
-"""Explain what the best model gets wrong: evidence, reasons, confused pairs, and how far it can be trusted."""
+"""Explain the best model's mistakes: evidence, reasons, confused pairs of classes, and calibration."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Slide the gray window over test images and record the true class's probability at every pixel."""
+"""Slide the gray window over test images and record the true class's probability for every window centre."""
 
 from functools import partial
 

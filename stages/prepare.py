@@ -1,4 +1,4 @@
-"""Decode, resize and split the images: one memory-mapped uint8 array, and a table of what each image is."""
+"""Decode, resize and split the images: write one memory-mapped uint8 array, and a table that describes each image."""
 
 import json
 from pathlib import Path

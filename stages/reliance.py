@@ -1,4 +1,4 @@
-"""Object or context: hide either in every test image, and say what the best model rests on."""
+"""Object or context: hide each in turn in every test image, and judge which one the best model rests on."""
 
 import json
 from pathlib import Path
@@ -45,7 +45,7 @@ def main() -> None:
     if window.fill != "gray":
         sentence += " The rule's thresholds were chosen with gray; with another fill it is right less often."
     Path("report/reliance.json").write_text(json.dumps({"sentence": sentence, **figures}, indent=1) + "\n")
-    # The few that belong beside the scores in `dvc metrics show`.
+    # Only these figures go beside the scores in `dvc metrics show`.
     row = {k: figures[k] for k in ("verdict", "object_alone", "context_alone", "control_kept") if k in figures}
     Path("report/verdict.json").write_text(json.dumps(row, indent=1) + "\n")
     print(sentence)

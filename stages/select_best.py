@@ -1,6 +1,6 @@
-"""Take the best variant's model: by test accuracy, as the study asks, or by validation accuracy (select.split).
+"""Select the best variant by test accuracy (the study's rule) or by validation accuracy (select.split).
 
-Of several seeds' networks it is the one that is best on validation.
+With several seeds, take the variant's network with the best validation accuracy.
 """
 
 import json

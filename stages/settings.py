@@ -1,4 +1,4 @@
-"""Check every parameter before any work, and write out what each variant's network is made of."""
+"""Check every parameter before any work, and write each variant's full parameters to a file."""
 
 import shutil
 from pathlib import Path
@@ -15,7 +15,7 @@ def main() -> None:
     folder = Path("data/settings")
     shutil.rmtree(folder, ignore_errors=True)  # a removed variant's file must not stay
     params.recipes.save(folder)
-    # Always the same: the stages before training wait for this file, and no change of a good parameter concerns them.
+    # Always the same text: stages before training wait for this file, but must not rerun when a parameter changes.
     (folder / "checked.txt").write_text("The parameters are usable.\n")
     print(f"{len(params.recipes)} variants, {params.data.source}: the parameters are usable")
 

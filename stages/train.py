@@ -1,4 +1,4 @@
-"""Train one variant, once for each seed: weights, learning curves, and what training a network cost.
+"""Train one variant, once for each seed: write its weights, learning curves and training time.
 
 Usage: python -m stages.train VARIANT
 """
@@ -18,7 +18,7 @@ def main(variant: str) -> None:
     recipe = params.load("data/combined.yaml" if variant == "combined" else f"data/settings/{variant}.yaml")
     train, validation = (images.load("data/prepared", split) for split in ("train", "validation"))
     weights, curves = Path(f"models/variants/{variant}"), Path(f"plots/curves/{variant}.csv")
-    shutil.rmtree(weights, ignore_errors=True)  # DVC empties it itself; run by hand, another seed's file must not stay
+    shutil.rmtree(weights, ignore_errors=True)  # DVC does this too; in a run by hand old seeds' files must not stay
     weights.mkdir(parents=True)
     curves.parent.mkdir(parents=True, exist_ok=True)
 
@@ -26,7 +26,7 @@ def main(variant: str) -> None:
     for seed in recipe.train.all_seeds:
 
         def log(epoch: training.Epoch, seed: int = seed) -> None:
-            epochs.append({"seed": seed, **vars(epoch)})  # written after each epoch, for whoever watches
+            epochs.append({"seed": seed, **vars(epoch)})  # write after each epoch, so that training can be watched
             with curves.open("w", newline="") as file:
                 table = csv.DictWriter(file, epochs[0].keys(), lineterminator="\n")
                 table.writeheader()

@@ -1,4 +1,4 @@
-"""Images that are there twice: a copy of a test image among the training images would be answered by heart."""
+"""Find duplicate images: a network could memorise a test image that is also among the training images."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from graybox.data.images import SPLITS
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Which rows of a table are copies, pixel for pixel, of others.
+    """Which rows of a table are exact copies of other rows, pixel for pixel.
 
     Attributes:
-        dropped: row -> the row that it is a copy of, which lies in a later split.
-        counts: "in train and test" (and "in train and validation", "in validation and test") -> how many images
-            were dropped, each from the split named first; "within train" (and so on) -> how many of the images
-            kept there are further copies of another one there. Only what there is.
+        dropped: row -> the row that it copies, which lies in a later split.
+        counts: "in train and test" (and "in train and validation", "in validation and test") -> number of images
+            dropped, each from the split named first; "within train" (and so on) -> number of images kept in the split
+            that copy another image of the same split. Zero counts are left out.
     """
 
     dropped: dict[int, int]
@@ -26,9 +26,9 @@ class Duplicates:
 
 
 def find(table: pd.DataFrame, digests: list[bytes]) -> Duplicates:
-    """Find the copies that train and validation have of later splits' images, and those within a split.
+    """Find copies of a later split's images in train and validation, and copies within a split.
 
-    A copy is dropped from the side of training: from train rather than validation, and never from test.
+    A copy between splits is dropped from the earlier split (train, validation, test), so never from test.
 
     Args:
         table: N rows with the column split.

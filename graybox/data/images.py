@@ -1,4 +1,4 @@
-"""ImageSet: the images, labels, boxes and names that every stage works on, saved so that they can be memory-mapped."""
+"""ImageSet: the images, labels, boxes and names that every stage uses, stored for memory-mapping."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ImageSet:
         images: uint8 [N, H, W, 3], RGB.
         labels: int64 [N], each in 0..len(class_names) - 1.
         class_names: one readable name for each label.
-        files: N names, as the source calls the images.
+        files: N file names, as in the source.
         boxes: float32 [N, 4], the object boxes as x0, y0, x1, y1 in pixels of `images`, half-open;
             a row of NaN where an image has no box.
     """
@@ -49,19 +49,19 @@ class ImageSet:
         boxes: np.ndarray | None = None,
         files: Sequence[str] | None = None,
     ) -> ImageSet:
-        """Images that are in memory already; nothing is copied that has the right type.
+        """Make an ImageSet of arrays in memory; an array with the right type is not copied.
 
         Args:
             images: uint8 [N, H, W, 3], RGB, N of at least 1.
             labels: N integers, each in 0..len(class_names) - 1.
             class_names: one readable name for each label, at least 2.
-            boxes: [N, 4], the object boxes as x0, y0, x1, y1 in pixels, half-open, a row of NaN for none; None = none
-                is known.
+            boxes: [N, 4], the object boxes as x0, y0, x1, y1 in pixels, half-open; a row of NaN for an image without
+                a box. None = no image has a box.
             files: N names of the images; None = their numbers.
 
         Raises:
-            TypeError: the images are not uint8, or the labels no integers.
-            ValueError: a shape is another, numbers disagree, or a label has no name.
+            TypeError: the images are not uint8, or the labels are not integers.
+            ValueError: a shape is wrong, the lengths differ, or a label has no class name.
         """
         images, labels = np.asanyarray(images), np.asarray(labels)
         if images.dtype != np.uint8:
@@ -96,23 +96,23 @@ class ImageSet:
 
     @property
     def has_box(self) -> np.ndarray:
-        """bool [N]: whether the image's object box is known."""
+        """bool [N]: which images have a known object box."""
         known: np.ndarray = ~np.isnan(self.boxes).any(axis=1)
         return known
 
 
 def new_images(folder: Path, count: int, size: int) -> np.memmap:
-    """A writable, memory-mapped uint8 [count, size, size, 3] array in `folder`, to be filled and then `save_table`d."""
+    """A new memory-mapped uint8 [count, size, size, 3] array in `folder`. Fill it, then call `save_table`."""
     folder.mkdir(parents=True, exist_ok=True)
     return np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=(count, size, size, 3))
 
 
 def save_table(folder: Path, table: pd.DataFrame, class_names: list[str]) -> None:
-    """Write what the images are, beside images.npy.
+    """Write table.csv and classes.json beside images.npy.
 
     Args:
-        table: columns split, row (in images.npy), label, class, file, x0, y0, x1, y1; each split's rows follow
-            one another, so that a split is one slice of images.npy.
+        table: columns split, row (in images.npy), label, class, file, x0, y0, x1, y1. The rows of a split must be
+            contiguous, so that a split is one slice of images.npy.
         class_names: one readable name for each label.
     """
     table.to_csv(folder / "table.csv", index=False, lineterminator="\n")
@@ -120,20 +120,20 @@ def save_table(folder: Path, table: pd.DataFrame, class_names: list[str]) -> Non
 
 
 def load(folder: Path | str, split: str) -> ImageSet:
-    """One split of a prepared folder; its images stay memory-mapped, so that only what is used is read.
+    """Load one split of a prepared folder; its images stay memory-mapped, so only the used ones are read.
 
     Args:
-        folder: as `graybox.prepare_folder` or the stage `prepare` wrote it.
+        folder: a folder that `graybox.prepare_folder` or the stage `prepare` wrote.
         split: "train", "validation" or "test".
 
     Raises:
-        ValueError: there is no split of that name.
+        ValueError: `split` has another name.
         UserError: the folder holds no prepared images, or none of that split.
     """
     folder = Path(folder)
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}; allowed: {', '.join(SPLITS)}")
-    # Not by pandas, which takes half a second to load: every stage reads this table.
+    # Without pandas, which takes half a second to load, because every stage reads this table.
     try:
         with (folder / "table.csv").open(encoding="utf-8", newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["split"] == split]

@@ -25,21 +25,19 @@ class DataParams(Section):
 
     source: SourceName = Field("scenes", description="scenes (generated, no download) or another key of `sources`")
     validation_fraction: Annotated[Real, Field(gt=0, lt=1)] = Field(
-        0.15, description="share of each class's training images that is held out to watch training"
+        0.15, description="share of each class's training images held out for validation"
     )
     test_fraction: Annotated[Real, Field(gt=0, lt=1)] = Field(
-        0.2, description="share of each class's images, where the source has no test split of its own"
+        0.2, description="share of each class's images used for testing, if the source has no test split"
     )
-    classes: int | list[str] | None = Field(
-        None, description="null = all; a number = the first so many; or a list of names"
-    )
+    classes: int | list[str] | None = Field(None, description="null = all; n = the first n; or a list of names")
     images_per_class: Annotated[int, Field(ge=3)] | None = Field(
-        None, description="null = all; a number = at most so many in each split, for a quick look"
+        None, description="null = all; n = at most n in each split, for a quick look"
     )
     max_unreadable: Annotated[int, Field(ge=0)] = Field(
         20, description="stop if more image files than this can't be decoded"
     )
-    seed: Annotated[int, Field(ge=0)] = Field(0, description="of the splits and of the generated world")
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="random seed of the splits and of the generated scenes")
 
     @field_validator("classes", mode="plain")
     @classmethod
@@ -56,16 +54,18 @@ class ScenesParams(Section):
 
     image_size: Annotated[int, Field(ge=32, le=160)] = Field(48, description="pixels; the images are square")
     classes: Annotated[int, Field(ge=2, le=10)] = Field(10, description="2 to 10")
-    train_per_class: Annotated[int, Field(ge=2)] = Field(140, description="validation comes out of these")
+    train_per_class: Annotated[int, Field(ge=2)] = Field(
+        140, description="training images of each class; validation images are taken from these"
+    )
     test_per_class: Annotated[int, Field(ge=1)] = Field(100, description="test images of each class")
     object_signal: Fraction = Field(
-        1.0, description="probability that the object drawn is the label's own, else a random one"
+        1.0, description="probability that the picture shows the object of its class, else a random one"
     )
     context_bias: Fraction = Field(
-        0.0, description="probability that the background is the label's own, else a random one"
+        0.0, description="probability that the picture shows the background of its class, else a random one"
     )
     object_size: list[Annotated[Real, Field(ge=0.05, le=1)]] = Field(
-        [0.6, 0.85], description="the object's longer side as a fraction of the picture's: from, to"
+        [0.6, 0.85], description="the object's longer side as a share of the picture's side: from, to"
     )
 
     @field_validator("object_size")
@@ -81,13 +81,13 @@ class MiniImagenetParams(Section):
 
     image_size: ImageSize = Field(84, description="pixels; the images are square")
     path: str | None = Field(
-        None, description="null = from the Hugging Face hub; or a folder with the classic CSV files or pickles in it"
+        None, description="null = from the Hugging Face hub; or a folder with the classic CSV files or pickles"
     )
     repository: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] = Field(
-        "timm/mini-imagenet", description="the hub's name for it"
+        "timm/mini-imagenet", description="the data set's name on the hub"
     )
     revision: Annotated[str, Field(pattern=COMMIT)] = Field(
-        "bd8779f9d33c061ea6e75fdd3bce4e43dd679060", description="the commit there"
+        "bd8779f9d33c061ea6e75fdd3bce4e43dd679060", description="the data set's commit on the hub"
     )
     boxes: str | None = Field(None, description=BOXES)
 
@@ -98,16 +98,18 @@ class TinyImagenetParams(Section):
     image_size: ImageSize = Field(64, description="pixels; the images are square")
     archive: str = Field(
         "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
-        description="a URL, or a path of the zip or the unpacked folder",
+        description="the URL or path of the zip, or the path of the unpacked folder",
     )
-    sha256: Annotated[str, Field(pattern=DIGEST)] | None = Field(None, description="of the archive; null = not checked")
+    sha256: Annotated[str, Field(pattern=DIGEST)] | None = Field(
+        None, description="the archive's SHA-256; null = not checked"
+    )
 
 
 class TorchvisionParams(Section):
     """A data set that torchvision downloads."""
 
     image_size: ImageSize = Field(32, description="pixels; the images are square")
-    path: str | None = Field(None, description="null = download; or a folder in which torchvision finds the files")
+    path: str | None = Field(None, description="null = download; or a folder with the files as torchvision stores them")
 
 
 class FolderParams(Section):
@@ -115,13 +117,13 @@ class FolderParams(Section):
 
     image_size: ImageSize = Field(64, description="pixels; the images are square")
     path: str | None = Field(
-        None, description="a folder, zip or tar of class-named folders, with or without train/val/test on top"
+        None, description="a folder, zip or tar of class-named folders, with or without train/val/test above them"
     )
     boxes: str | None = Field(None, description=f"{BOXES} (file, x0, y0, x1, y1)")
 
 
 class SourcesParams(Section):
-    """The section `sources`: each source's own parameters, of which only the chosen one's matter."""
+    """The section `sources`: each source's own parameters. Only those of the chosen source are used."""
 
     key: ClassVar[str] = "sources"
 

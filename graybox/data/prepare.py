@@ -35,12 +35,12 @@ class Prepared:
     """What `prepare` wrote.
 
     Attributes:
-        table: columns split, row, label, class, file, x0, y0, x1, y1, as images.save_table has it.
+        table: columns split, row, label, class, file, x0, y0, x1, y1, as for images.save_table.
         size: height and width of the images, in pixels.
-        carved: the splits that came out of the source's training images, as it has none of its own.
-        unreadable: files that can't be decoded -> why.
-        ignored: why files of the source were passed over -> how many.
-        duplicates: "in train and test", "within train" and so on -> how many; see duplicates.Duplicates.counts.
+        carved: the splits that the source lacks; they were taken from its training images.
+        unreadable: file that can't be decoded -> why.
+        ignored: why files of the source were skipped -> number of files.
+        duplicates: "in train and test", "within train" and so on -> number; see duplicates.Duplicates.counts.
     """
 
     table: pd.DataFrame
@@ -75,19 +75,19 @@ def prepare(
     workers: int | None = None,
     start_method: str | None = None,
 ) -> Prepared:
-    """Write a catalogue's chosen images to `folder`, as images.load reads them, and what there is to say of them.
+    """Write a catalogue's chosen images to `folder`, in the format that images.load reads.
 
-    Beside the images lie unreadable.txt (files that can't be decoded, and why), duplicates.txt (files left out
-    because a later split has the same pixels, and which) and summary.json (see summary.write).
+    It also writes unreadable.txt (files that can't be decoded, and why), duplicates.txt (files left out because a
+    later split has the same pixels) and summary.json (see summary.write).
 
     Args:
-        size: height and width that the images are to have, in pixels.
-        workers: processes that decode; 1 = this one; None = one for each core that this process may use.
-        start_method: of the workers, "fork" or "spawn"; None = the platform's own.
+        size: height and width of the prepared images, in pixels.
+        workers: number of processes that decode; 1 = this process; None = one per core that this process may use.
+        start_method: how workers start, "fork" or "spawn"; None = the platform's default.
 
     Raises:
-        UserError: the classes or images that `data` asks for aren't there, more than data.max_unreadable
-            files can't be decoded, duplicates leave a class nothing in a split, or the disk is full.
+        UserError: the source lacks classes or images that `data` asks for, more than data.max_unreadable files can't be
+            decoded, a class has no images left in a split without duplicates, or the disk is full.
     """
     classes = choose_classes(catalogue, data.classes)
     chosen = choose(catalogue, classes, data)
@@ -157,10 +157,10 @@ def _prepare(
 
 
 def choose_classes(catalogue: Catalogue, wanted: int | list[str] | None) -> list[int]:
-    """The catalogue's labels of the wanted classes (data.classes); their order gives them their new labels.
+    """The catalogue's labels of the wanted classes (data.classes); the position in this list is the new label.
 
     Raises:
-        UserError: there are fewer classes, or none of a name.
+        UserError: the source has fewer classes, or lacks a named one.
     """
     have = len(catalogue.class_names)
     if have < 2:
@@ -184,24 +184,24 @@ def choose_classes(catalogue: Catalogue, wanted: int | list[str] | None) -> list
 
 
 def carved(catalogue: Catalogue) -> tuple[str, ...]:
-    """The splits that the source doesn't have, and that are made out of its training images."""
+    """The splits that the source lacks; they are taken from its training images."""
     return tuple(split for split in ("validation", "test") if split not in catalogue.splits)
 
 
 def choose(catalogue: Catalogue, classes: list[int], data: DataParams) -> pd.DataFrame:
-    """Split the images of some classes, at random but always the same way for the same seed.
+    """Split the images of some classes at random; the same seed gives the same splits.
 
-    Each class is split on its own, so that the splits have the classes in the same proportions, and choosing
-    other classes changes nothing for those that stay. data.images_per_class limits what is taken from each of
-    the source's own splits, before others are carved out of it: a source without splits gives so many of each
-    class in all.
+    Each class is split on its own. So all splits have the same class proportions, and another choice of classes does
+    not change the split of a class. data.images_per_class limits the images per class in each of the source's own
+    splits, before the missing splits are taken from them: from a source without splits it takes that many images of
+    each class in total.
 
     Args:
         classes: labels of the catalogue.
 
     Returns:
-        Columns split, label (its place in `classes`), class, file and index (in the catalogue): train, then
-        validation, then test, by label and index within each.
+        Columns split, label (position in `classes`), class, file and index (in the catalogue); sorted by split (train,
+        validation, test), label and index.
 
     Raises:
         UserError: a class has no image in one of the splits.
@@ -232,7 +232,7 @@ def choose(catalogue: Catalogue, classes: list[int], data: DataParams) -> pd.Dat
 
 
 def _carve(pool: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
-    """A fraction of a shuffled pool, at least one, and the rest."""
+    """Split a shuffled pool: a fraction of it, at least one image, and the rest."""
     count = max(1, round(fraction * len(pool)))
     return pool[:count], pool[count:]
 
@@ -249,12 +249,12 @@ def _check_every_class(rows: pd.DataFrame, class_names: list[str], condition: st
 
 
 class _Decoded(NamedTuple):
-    """What a worker tells of an image that it has written.
+    """A worker's facts about an image that it has written.
 
     Attributes:
         box: float32 [4], in pixels of the prepared image.
         digest: a hash of the prepared pixels.
-        colour_sum: int64 [3], of the prepared pixels' red, green and blue.
+        colour_sum: int64 [3], the sums of the prepared pixels' red, green and blue.
         original_size: width and height as stored.
     """
 
@@ -267,12 +267,12 @@ class _Decoded(NamedTuple):
 def _decode(
     load: Load, indexes: list[int], folder: Path, workers: int | None, start_method: str | None
 ) -> Generator[tuple[int, _Decoded | str]]:
-    """Fill images.npy, by worker processes that write into it themselves, so that no pixels are sent around.
+    """Fill images.npy. Worker processes write into the file themselves, so no pixels are sent between processes.
 
-    Pictures are loaded in the catalogue's order, not by class: a source of large files can read them forwards.
+    Pictures are loaded in the catalogue's order, not by class, so that a source of large files is read forwards.
 
     Yields:
-        Row, and what there is to tell of its image, or why it can't be decoded.
+        The row, and the facts about its image, or why it can't be decoded.
     """
     order = np.argsort(indexes, kind="stable").tolist()
     rows = [order[first : first + CHUNK] for first in range(0, len(order), CHUNK)]
@@ -298,7 +298,7 @@ def _decode(
 def _decode_here(
     load: Load, folder: Path, rows: list[list[int]], chunks: list[list[int]]
 ) -> Generator[tuple[int, _Decoded | str]]:
-    """`_decode` without a worker: a notebook or a script on a platform that spawns has no module to start one from."""
+    """`_decode` without workers: a notebook, or a script on a platform that spawns, can't always start workers."""
     global _load, _images
     with warnings.catch_warnings():
         _start_worker(load, folder)
@@ -313,16 +313,16 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-# What a worker process keeps for all its chunks.
+# What a worker process keeps between its chunks.
 _load: Load
 _images: np.ndarray
 
 
 def _start_worker(load: Load, folder: Path) -> None:
-    """Set what a worker process needs."""
+    """Set up a worker process."""
     global _load, _images
     _load, _images = load, np.load(folder / "images.npy", mmap_mode="r+")
-    # Such as the ones about broken EXIF blocks, which would tear up the progress bar.
+    # Pillow warns about broken EXIF blocks, for example, which would break the progress bar.
     warnings.filterwarnings("ignore", module="PIL")
 
 
@@ -330,7 +330,7 @@ def _decode_chunk(rows: list[int], indexes: list[int]) -> list[_Decoded | str]:
     """Decode the catalogue's pictures `indexes` into `rows`.
 
     Returns:
-        What there is to tell of each, or why it can't be decoded.
+        For each picture its facts, or why it can't be decoded.
     """
     outcomes: list[_Decoded | str] = []
     size = _images.shape[1]
@@ -343,7 +343,7 @@ def _decode_chunk(rows: list[int], indexes: list[int]) -> list[_Decoded | str]:
             outcomes.append(str(error))
             continue
         _images[row] = pixels
-        # Whole rows first: that sums neighbours in memory, and takes a tenth of the time.
+        # Sum over whole rows first: this adds neighbours in memory and takes a tenth of the time.
         colour_sum = pixels.reshape(size, -1).sum(axis=0, dtype=np.uint32).reshape(size, 3).sum(axis=0, dtype=np.int64)
         digest = hashlib.sha256(np.ascontiguousarray(pixels).data).digest()
         outcomes.append(_Decoded(box, digest, colour_sum, original_size))

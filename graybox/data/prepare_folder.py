@@ -1,4 +1,4 @@
-"""From a folder of class-named folders to the three splits, in one call."""
+"""Prepare a folder of class-named folders in one call: it gives the three splits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from graybox.schema import validated
 
 
 class Splits(NamedTuple):
-    """The images to train on, to watch training by, and to judge by."""
+    """The training, validation and test images."""
 
     train: ImageSet
     validation: ImageSet
@@ -38,27 +38,27 @@ def prepare_folder(
 ) -> Splits:
     """Decode, crop to squares, resize and split the images of class-named folders.
 
-    Training images with the very pixels of a validation or test image are left out. Beside the prepared images `into`
-    gets summary.json (numbers), unreadable.txt and duplicates.txt (what was left out, and why).
-    `graybox.load_images(into, "test")` reads a split again.
+    Training images with exactly the pixels of a validation or test image are left out. Besides the prepared images,
+    `into` gets summary.json (counts), unreadable.txt and duplicates.txt (which files were left out, and why).
+    `graybox.load_images(into, "test")` loads a split again.
 
     Args:
         path: a folder, zip or tar with cat/1.jpg, dog/2.jpg, ..., or the same inside train/, val/ and test/.
-        into: the folder for the prepared images; what it holds from an earlier call is replaced.
-        image_size: height and width that the images are to have, 8 to 1024 pixels.
+        into: the folder for the prepared images; those of an earlier call are replaced.
+        image_size: height and width of the prepared images, 8 to 1024 pixels.
         boxes: object boxes: a CSV file (file, x0, y0, x1, y1, in pixels, half-open), or a folder, zip or tar of PASCAL
-            VOC's XML files; None = none are known.
-        classes: None = all; a number = the first so many; or a list of names.
-        images_per_class: None = all; a number of at least 3 = at most so many in each split.
-        validation_fraction, test_fraction: shares of each class, 0..1, where `path` has no such split of its own.
-        max_unreadable: how many files may be unreadable; more are an error.
-        seed: of the splits.
-        workers: processes that decode; 1 = this one; None = one for each core (in a script only under
+            VOC's XML files; None = no boxes.
+        classes: None = all; n = the first n; or a list of names.
+        images_per_class: None = all; n (at least 3) = at most n in each split.
+        validation_fraction, test_fraction: share of each class, 0..1, for a split that `path` lacks.
+        max_unreadable: largest allowed number of unreadable files.
+        seed: random seed of the splits.
+        workers: number of processes that decode; 1 = this process; None = one per core (in a script only under
             `if __name__ == "__main__":`).
 
     Raises:
-        UserError: an argument is not allowed, the folder is not laid out so, a class has too few images, too many
-            files can't be decoded, or the disk is full.
+        UserError: an argument is not allowed, the folder has another layout, a class has too few images, too many files
+            can't be decoded, or the disk is full.
     """
     options = validated(
         FolderParams, {"image_size": image_size, "path": str(path), "boxes": None if boxes is None else str(boxes)}
@@ -74,7 +74,7 @@ def prepare_folder(
     into = Path(into)
     try:
         into.mkdir(parents=True, exist_ok=True)
-        # Who still holds what an earlier call gave keeps its pixels.
+        # A new file instead of a rewritten one: images that an earlier call returned keep their pixels.
         (into / "images.npy").unlink(missing_ok=True)
         with tempfile.TemporaryDirectory(dir=into) as scratch:
             raw = Path(scratch)

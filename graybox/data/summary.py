@@ -1,4 +1,4 @@
-"""summary.json: what a prepared folder holds, in numbers."""
+"""summary.json: the counts and sizes of a prepared folder."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def write(
         image_size: their height and width, in pixels.
         images_per_split: {"train": n, "validation": n, "test": n}.
         images_per_class: {class name: {"train": n, "validation": n, "test": n}}, in the order of the labels.
-        with_box: {"train": n, "validation": n, "test": n}, images whose object box is known.
+        with_box: {"train": n, "validation": n, "test": n}, number of images with a known object box.
         unreadable: number of files that can't be decoded.
-        ignored: {reason: n}, files of the source that were passed over.
+        ignored: {reason: n}, number of skipped files of the source.
         duplicates: {"in train and test": n, ..., "within test": n, ...}; see duplicates.Duplicates.counts.
         mean_colour: {"red": x, "green": x, "blue": x}, each 0..1, over all images.
-        original_size: {"smallest": [width, height], "median": ..., "largest": ...}, in pixels of the images as
-            stored, in the order of their area; the median is one of the images' own (the lower of the middle two).
+        original_size: {"smallest": [width, height], "median": ..., "largest": ...}, by area, in pixels of the images
+            as stored; the median is the size of a real image (the lower of the middle two).
 
     Args:
-        table: N rows, as images.save_table has it.
+        table: N rows, as for images.save_table.
         size: height and width of the images, in pixels.
         colour_sums: int64 [N, 3], the sum of each image's red, green and blue, 0..255 each.
         original_sizes: int64 [N, 2], width and height of each image as stored.
@@ -74,7 +74,7 @@ def write(
 
 
 def metrics(summary: Mapping[str, Any]) -> dict[str, int]:
-    """The few figures of a summary that belong into a row of `dvc metrics show`."""
+    """The figures of a summary that `dvc metrics show` lists."""
     row = {"classes": len(summary["images_per_class"])}
     row |= {f"{split}_images": count for split, count in summary["images_per_split"].items()}
     return row | {"duplicates": sum(summary["duplicates"].values()), "unreadable": summary["unreadable"]}

@@ -175,7 +175,7 @@ def test_it_runs_as_a_command_of_its_own(folder):
         (["photo.png", "--class", "dog"], "--class is 'dog'.*allowed: a, b, c, d"),
         (["photo.png", "--window", "4"], "--window is 4; allowed: odd"),
         (["photo.png", "--window", "0"], "--window is 0; allowed: odd"),
-        (["photo.png", "--box", "40", "30", "20", "5"], "--box is 40 30 20 5, of which nothing is in the picture's"),
+        (["photo.png", "--box", "40", "30", "20", "5"], "--box is 40 30 20 5, which has no pixels in the picture's"),
         (["photo.png", "--box", "0", "0", "9", "40"], "--box is 0 0 9 40"),  # the middle square begins at 10
         (["photo.png", "--output", "nowhere/x.png"], "--output is nowhere/x.png; allowed: a .png file in a folder"),
         (["photo.png", "--output", "x.tiff"], "--output is x.tiff; allowed: a .png file"),
