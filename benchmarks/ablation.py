@@ -1,10 +1,11 @@
-"""What each addition of good practice is worth: one network, trained with each addition alone, on the same images.
+"""What each good practice is worth: one network, trained with each addition alone, on the same images.
 
 Usage: python -m benchmarks.ablation --prepared data/prepared [--epochs 16] [--only cutout mixup ...] [--keep ablation]
 
-The network is small and pools with overlap (NETWORK below); everything else is as in params.yaml. Each is compared with
-the first, which changes nothing, on the validation and test images together: what is chosen here is a default for other
-images, not a model for these. With --keep DIR the answers are kept, and what is there already is not trained again.
+The network is small and its max pooling overlaps (NETWORK below); everything else is as in params.yaml. Each change is
+compared with the first row, which changes nothing, on the validation and test images together. Both may be used,
+because this benchmark chooses defaults for other images, not a model for these. --keep DIR saves the answers; networks
+that are already there are not trained again.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def answers(name: str, change: dict, epochs: int, parts: dict, keep: Path | None
 
 
 def row(name: str, found: dict[str, np.ndarray], base: dict[str, np.ndarray], parts: dict) -> dict[str, str]:
-    """One line of the table: its accuracies, and the paired difference from the first on all images held out."""
+    """One line of the table: accuracies, and the paired difference from the first row on all held-out images."""
 
     def right(of: dict[str, np.ndarray], flip: bool) -> np.ndarray:
         splits = ("validation", "test")

@@ -1,13 +1,13 @@
-"""Accuracy at the same wall-clock: a network of params.yaml, and torchvision's resnet18 trained from scratch.
+"""Accuracy after the same training time: a network of params.yaml, and torchvision's resnet18 trained from scratch.
 
 Usage: python -m benchmarks.accuracy [--prepared data/prepared] [--params params.yaml] [--variant baseline]
                                      [--rates [0.05 0.1]]
 
-First ours is trained as params.yaml says. Then a resnet18 gets exactly the seconds that ours took, by a usual recipe:
-SGD with Nesterov momentum 0.9, batches of 128, weight decay 0.0005, label smoothing 0.1, shifted crops (4 pixels) and
-flips, the rate up to its peak over the first twentieth and down along a cosine to 0, by the clock. It has the same
-images in memory, the same batched augmentation, precision and memory format, so that no loader slows it down, and is
-trained anew for each of the rates. All are tested with and without the mean over the image and its mirror image.
+First our network is trained as in params.yaml. Then a resnet18 is trained for exactly as many seconds, with a usual
+recipe: SGD with Nesterov momentum 0.9, batches of 128, weight decay 0.0005, label smoothing 0.1, shifted crops (4
+pixels) and flips. Its learning rate rises to the peak in the first twentieth of the time, then falls to 0 along a
+cosine. It uses the same images in memory, batched augmentation, precision and memory format, so that no loader slows it
+down. It is trained once for each of `--rates`. All are tested with and without averaging over the mirror image.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Normalised(nn.Module):
 
 
 def resnet18(train: ImageSet, schedule: TrainParams, peak: float, seconds: float) -> tuple[nn.Module, float]:
-    """A resnet18 trained for so many seconds, and how many epochs that was."""
+    """A resnet18 trained for `seconds` seconds, and the number of epochs that it reached."""
     device = inference.pick_device("auto")
     precision = inference.pick_precision(schedule.precision, device)
     torch.manual_seed(schedule.seed)
@@ -75,7 +75,7 @@ def accuracy(network: nn.Module, part: ImageSet, flip: bool) -> float:
 
 
 def row(name: str, network: nn.Module, parts: dict[str, ImageSet], seconds: float, epochs: float) -> dict:
-    """One line of the table; it is printed at once, as the next takes minutes."""
+    """One line of the table; it is printed at once, because the next one takes minutes."""
     found = {"network": name, "seconds": round(seconds), "epochs": round(epochs, 1)}
     for split in ("validation", "test"):
         for flip in (False, True):

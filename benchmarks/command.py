@@ -1,4 +1,4 @@
-"""What the benchmarks' command lines share: a user's mistake ends with one sentence and exit code 1."""
+"""Shared by the benchmarks' command lines: a user's mistake ends the program with one sentence and exit code 1."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def positive(text: str) -> int:
 
 
 def prepared(folder: Path | str) -> dict[str, ImageSet]:
-    """The splits of a folder that the stage prepare made.
+    """Load the splits of a folder that the stage prepare wrote.
 
     Raises:
-        UserError: there is none.
+        UserError: the folder has no prepared images.
     """
     if not Path(folder, "table.csv").is_file():
         raise UserError(f"{folder}: no prepared images are there; run `dvc repro prepare`, or name another folder")

@@ -1,12 +1,12 @@
-"""Preparing speed on this machine: ours, and the usual way in one process.
+"""Speed of preparing images on this machine: Graybox, and the usual way in one process.
 
 Usage: python -m benchmarks.data [--images 1200] [--size 84] [--photos tiny-imagenet.zip] [--rounds 3]
 
-Both read the same photo-like JPEGs of 500 x 375 pixels: photographs of a zip in Tiny ImageNet's layout, or else
-generated scenes, enlarged, with noise on top, at quality 90. Ours is `prepare` of graybox.data with a worker for each
-core, and once with a single one; the usual way is Pillow's open, then torchvision's Resize and CenterCrop. Each is
-timed `rounds` times, in turns; the median counts, and of the CPU time, the workers' included, the least, as whatever
-else runs only adds to it. The memory is that of ours, from before torchvision is loaded.
+Both read the same JPEGs of 500 x 375 pixels (quality 90): photographs from a zip in Tiny ImageNet's layout, or else
+enlarged generated scenes with added noise. Ours is `prepare` of graybox.data, with one worker per core and with a
+single worker. The usual way is Pillow's open, then torchvision's Resize and CenterCrop. They are timed in turns,
+`rounds` times each. For the speed the median counts. For the CPU time (workers included) the minimum counts, because
+other programs can only add to it. The memory is ours, measured before torchvision is loaded.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CLASSES, WIDTH, HEIGHT = 10, 500, 375
 
 
 def originals(count: int, photos: Path | None) -> list[Image.Image]:
-    """Pictures to be enlarged."""
+    """The pictures to enlarge."""
     if photos:
         if not photos.is_file():
             raise UserError(f"--photos {photos}: there is no such file")
@@ -68,7 +68,7 @@ def usual(paths: list[Path], size: int) -> np.ndarray:
 
 
 def timed(work: Callable[[], object]) -> tuple[float, float]:
-    """Seconds by the clock, and of CPU time of this process and of the workers that it has waited for."""
+    """Wall-clock seconds, and CPU seconds of this process and of its finished workers."""
     clock, before = time.perf_counter(), os.times()
     work()
     after = os.times()

@@ -1,4 +1,4 @@
-"""Networks about which it is known what they follow: worlds that teach it, and redrawn pictures that measure it."""
+"""Networks with a known truth: worlds that teach what to follow, and redrawn pictures that measure what is followed."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ WORLDS = {
     MIXED: {"object_signal": 1.0, "context_bias": 0.8},
     CANNOT_TELL: {"object_signal": 1.0, "context_bias": 0.0},
 }
-"""The worlds that should make each kind of network; the last one's stays untrained."""
+"""The worlds that should make each kind of network; the network of the last one stays untrained."""
 CUE_DROPOUT = 0.35
-"""In the world that teaches both, so many training pictures have a neutral background, and so many a neutral object:
-otherwise the background, which is the easier to learn, is all that is learnt."""
+"""In the world that teaches both: the share of training pictures with a neutral background, and the same share with a
+neutral object. Without them the network learns only the background, which is easier."""
 
 # The truth's rule, on shares of the accuracy above chance.
 UNUSED, USED, ENOUGH = 0.15, 0.50, 0.70
@@ -39,7 +39,7 @@ EPOCHS = 8
 
 @dataclass(frozen=True)
 class Size:
-    """How much of everything: pictures of each class, maps, and a factor on the epochs."""
+    """The size of a run: pictures per class, number of maps, and a factor on the epochs."""
 
     train: int = 187
     validation: int = 33
@@ -54,12 +54,12 @@ QUICK = Size(train=8, validation=2, test=6, truth=3, maps=2, epochs_factor=0.125
 
 @dataclass(frozen=True)
 class Truth:
-    """What a network follows, measured on redrawn pictures: shares of its accuracy above chance that stay.
+    """What a network follows, measured on redrawn pictures: the share of its accuracy above chance that remains.
 
     Attributes:
-        accuracy: on the pictures as they are.
-        object_decides: what stays with another class's background. `context_decides`: with another class's object.
-        object_suffices: what stays with a neutral background. `context_suffices`: with a neutral object.
+        accuracy: on the unchanged pictures.
+        object_decides: the share with another class's background. `context_decides`: with another class's object.
+        object_suffices: the share with a neutral background. `context_suffices`: with a neutral object.
     """
 
     accuracy: float
@@ -70,8 +70,8 @@ class Truth:
 
     @property
     def verdict(self) -> str:
-        """Object (context): it decides, and the other one neither decides nor suffices. Both: either suffices,
-        whichever decides where they disagree. Mixed: anything else."""
+        """Object (or context): it decides, and the other neither decides nor suffices. Both: each alone suffices,
+        whichever decides when they disagree. Mixed: anything else."""
         if skill(self.accuracy, 1 / CLASSES) < LEAST_SKILL:
             return CANNOT_TELL
         if max(self.context_decides, self.context_suffices) < UNUSED and self.object_decides >= USED:
@@ -85,7 +85,7 @@ def world_of(kind: str, seed: int) -> World:
     """The world that should make such a network.
 
     Raises:
-        ValueError: it is none of WORLDS, nor "bias" and a number.
+        ValueError: `kind` is neither in WORLDS nor "bias" and a number.
     """
     if kind in WORLDS:
         return World(seed=seed, **WORLDS[kind])
@@ -134,7 +134,7 @@ def network(kind: str, seed: int, size: Size) -> CNN:
 
 
 def truth(model: CNN, kind: str, seed: int, size: Size) -> Truth:
-    """Redraw test pictures of the network's world and see which answers stay."""
+    """Redraw test pictures of the network's world and measure which answers stay the same."""
     world, chance = world_of(kind, seed), 1 / CLASSES
 
     def another(i: int) -> int:

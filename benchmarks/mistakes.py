@@ -1,4 +1,4 @@
-"""Are the right reasons found? Faults are planted in scenes, and the study's networks explain what they get wrong.
+"""Are the right reasons found? Plant known faults in scenes, and let the study explain its networks' mistakes.
 
 Usage, after `dvc repro` with the default parameters: python -m benchmarks.mistakes [--planted 100]
 """
@@ -42,7 +42,7 @@ def altered(plain: ImageSet, change: Callable[[np.ndarray], np.ndarray]) -> Imag
 
 
 def faults(of: World, count: int) -> dict[str, ImageSet]:
-    """Pictures with a fault each, by the reason that should be found ("" = none is planted)."""
+    """Pictures with one fault each, by the reason that should be found ("" = no fault planted)."""
     plain, draws = pictures(of, count), np.random.default_rng(0)
     wrong = (plain.labels + draws.integers(1, CLASSES, count)) % CLASSES
     return {
@@ -100,7 +100,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _redrawn(best: cnn.CNN, of: World, test: ImageSet, evidence) -> None:
-    """Is the context to blame? The same test pictures on a plain ground, hiding nothing, tell."""
+    """Is the context the reason? Check with the same test pictures on a plain ground, without hiding anything."""
     plain = [draw(of, "test", int(file.split("/")[-1][:-4]), label, background=NEUTRAL).image
              for file, label in zip(test.files, test.labels)]  # fmt: skip
     right = inference.probabilities(best, np.stack(plain)).argmax(axis=1) == test.labels

@@ -3,14 +3,14 @@
 Usage: python -m benchmarks.occlusion [--device cpu] [--threads 2] [--rounds 3] [--windows 256] [--pixels 64 84 128]
                                       [--sides 9 11 13 15]
 
-An untrained network of four conv layers of 32, 64, 128 and 256 filters (3 x 3, batch norm, 2 x 2 max pooling) and two
-fully connected ones looks at one random image of 64, 84 and 128 pixels, under gray windows of 9, 11, 13 and 15 pixels;
-all in float32, and all with the network in the memory format in which it is the fastest (channels_last).
+The network is untrained: four conv layers of 32, 64, 128 and 256 filters (3 x 3, batch norm, 2 x 2 max pooling) and two
+fully connected layers. It sees a random image of 64, 84 and 128 pixels, under gray windows of 9, 11, 13 and 15 pixels.
+Everything is float32, in the fastest memory format of the network (channels_last).
 
-Our incremental engine computes the whole map, a window at each pixel. To the others each window costs the same, so
-they get about `--windows` of them, evenly spread; what counts is milliseconds per window. They take turns, `--rounds`
-times after a warm-up; the median counts. Captum is given the perturbations_per_eval, of 1, 16, 64 and 256, that is the
-fastest for the image size with the 11-pixel window; MONAI the n_batch of 16 and 64.
+Our incremental engine computes the whole map, a window at each pixel. For the other engines each window costs the same,
+so they compute only about `--windows` evenly spread windows. The figure is milliseconds per window. The engines take
+turns, `--rounds` times after a warm-up; the median counts. Captum uses the fastest perturbations_per_eval of 1, 16, 64
+and 256 (for the image size, with the 11-pixel window), MONAI the faster n_batch of 16 and 64.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ from graybox.occlusion.incremental.receptive import window_work
 PIXELS, SIDES, CLASSES, GRAY = (64, 84, 128), (9, 11, 13, 15), 10, 0.5
 NETWORK = ModelParams()
 MARKS = {(84, 11): 6, (128, 11): 10}
-"""How many times as fast as Captum the incremental engine should be, by pixels and window."""
+"""The speed-up over Captum that the incremental engine should reach, by image size and window."""
 
 Contender = Callable[[], int]
 """Computes windows and says how many."""
 
 
 class Counting(nn.Module):
-    """The network's probabilities; counts the images that it is given."""
+    """The network's probabilities; it counts the images that it gets."""
 
     def __init__(self, network: CNN) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ def milliseconds(run: Contender, device: torch.device) -> float:
 
 
 def race(contenders: dict[str, Contender], rounds: int, device: torch.device) -> dict[str, float]:
-    """Median milliseconds per window of each, taking turns after a warm-up."""
+    """Median milliseconds per window of each engine; they take turns after a warm-up."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(rounds + 1):
         for name, run in contenders.items():
@@ -169,7 +169,7 @@ def network_for(size: int, device: torch.device) -> tuple[CNN, np.ndarray]:
 
 
 def best_batch(other: str, network: CNN, image: np.ndarray, stride: int, device: torch.device) -> int:
-    """With how many windows at once a contender is the fastest: the best of two runs each."""
+    """The fastest batch size (windows at once) of an engine: the best of two runs each."""
     make, sizes = OTHERS[other]
     contenders = {size: make(network, image, 11, size, stride) for size in sizes}
     taken: dict[int, float] = dict.fromkeys(contenders, math.inf)
@@ -180,7 +180,7 @@ def best_batch(other: str, network: CNN, image: np.ndarray, stride: int, device:
 
 
 def table(options: argparse.Namespace, device: torch.device) -> dict[tuple[int, int], float]:
-    """Print a row for each image and window size; give how many times Captum's time ours is."""
+    """Print a row for each image and window size; return the speed-ups over Captum."""
     others = [name for name in OTHERS if installed(name)]
     print("            milliseconds per window" + " " * (4 + 20 * len(others))
           + "million multiply-accumulates per window      billion")  # fmt: skip
@@ -212,7 +212,7 @@ def table(options: argparse.Namespace, device: torch.device) -> dict[tuple[int, 
 
 
 def ten_images(device: torch.device) -> float:
-    """Seconds for the maps of ten 48-pixel images at every pixel, N = 11, with the engine that is chosen for them."""
+    """Seconds for the maps of ten 48-pixel images at every pixel, N = 11, with the automatically chosen engine."""
     network, image = network_for(48, device)
     started = time.perf_counter()
     for number in range(10):
@@ -241,7 +241,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"{machine(device)}, PyTorch {torch.__version__}, float32")
     for other in OTHERS:
         if not installed(other):
-            print(f"{other} is not installed; to have it in the table: pip install {other.lower()}")
+            print(f"{other} is not installed; to add it to the table: pip install {other.lower()}")
     with full_float32():
         speedups = table(options, device)
     if not speedups.keys() >= MARKS.keys():

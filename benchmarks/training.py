@@ -1,10 +1,10 @@
-"""Training speed on this machine: ours, the usual PyTorch way, and the network alone, which is the ceiling.
+"""Training speed on this machine: Graybox, the usual PyTorch way, and the network alone, which is the upper limit.
 
 Usage: python -m benchmarks.training [--prepared data/prepared] [--params params.yaml] [--images 2048] [--rounds 3]
 
 All three train the baseline of params.yaml on the same prepared images. The usual way is torchvision's ImageFolder with
-transforms, a DataLoader with a worker for each core, float32. The network alone repeats one resident batch at our
-precision. Each is timed `rounds` times, in turns, after a warm-up; the median counts.
+transforms and a DataLoader with one worker per core, in float32. The network alone repeats one batch that stays on the
+device, in our precision. They are timed in turns, `rounds` times each after a warm-up; the median counts.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def usual(
 
 
 def write_files(train: ImageSet, folder: Path) -> None:
-    """The images as JPEG files in a folder per class, as they usually lie on a disk."""
+    """Write the images as JPEG files, one folder per class, as data sets are usually stored."""
     for row, label in enumerate(train.labels):
         place = folder / f"{label:03d}"
         place.mkdir(exist_ok=True)

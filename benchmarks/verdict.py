@@ -1,20 +1,19 @@
-"""How often the verdict is right: networks whose truth is measured without hiding anything, and what gray says of them.
+"""How often is the verdict right? Compare it with the truth, which redrawn pictures measure without hiding anything.
 
 Usage: python -m benchmarks.verdict [--seeds 100 101 102] [--fills gray mean blur noise] [--maps 40] [--quick]
        python -m benchmarks.verdict --worlds "bias 0.5" "bias 0.9" "bias 1" --seeds 100 --fills gray
 
-For each seed five networks of params.yaml's baseline are made: four trained in worlds of the generated scenes that
-teach them to use the object, the context, both, or a mixture, and one untrained. Each is judged on test pictures of its
-own world. The truth comes from drawing the same pictures with another class's object, another class's background, a
-neutral object or a neutral background, and seeing which answers stay (`Truth`). A test's 1,000 pictures make the
-verdict, 300 of them the truth, `--maps` of them confidence maps (window 11, a centre at every third pixel).
+For each seed the benchmark makes five networks of params.yaml's baseline: four are trained in worlds of generated
+scenes that teach them to use the object, the context, both, or a mixture; one is untrained. Each is judged on test
+pictures of its own world. The truth is measured on the same pictures, drawn again with another class's object, another
+class's background, a neutral object or a neutral background: which answers stay the same (`Truth`)? The verdict uses
+1,000 test pictures, the truth 300 of them, the confidence maps `--maps` of them (window 11, a centre at every third
+pixel).
 
-A world "bias 0.5" shows the label's own object always, and its own background with that probability (else any): the
-ground between the kinds of network.
+A world "bias 0.5" always shows the object of the class, and the background of the class with probability 0.5 (else any
+background). Such worlds lie between the kinds of network.
 
-All of it takes about 25 minutes on two cores.
-
-`--quick` is a trial of the machinery: hardly any training, few pictures.
+The whole run takes about 25 minutes on two cores. `--quick` only tests that it runs: little training, few pictures.
 """
 
 from __future__ import annotations
@@ -47,10 +46,10 @@ WINDOW, MAP_STRIDE = 11, 3
 
 
 def off_centre(test: ImageSet, predicted: np.ndarray) -> np.ndarray:
-    """Rows of correctly classified images: all whose middle is not in the object box, and as many whose middle is.
+    """Rows of correctly classified images: all with the object box off the middle, and as many with the middle inside.
 
-    Of the test images as they come hardly any has its middle outside the box, so that pointing at the middle is hard to
-    beat for any map; of these it is right half the time.
+    In most test images the middle lies inside the box, so a map can hardly beat pointing at the middle. In these images
+    pointing at the middle is right half the time.
     """
     middle = np.array([centres_inside(*np.full((2, 1), test.size // 2), box).item() for box in test.boxes])
     correct = predicted == test.labels
@@ -95,7 +94,7 @@ def examine(kind: str, seed: int, fills: list[str], size: Size) -> Judged:
 
 
 def table(found: list[Judged], fill: str) -> Iterator[str]:
-    """A line for each network: what it is, what the fill says of it, and by what figures."""
+    """A line for each network: its truth, the verdict with this fill, and the figures behind both."""
     yield (
         f"\n{fill}\n"
         f"{'world':12s} seed  {'truth':12s} {'verdict':12s} right stable   as is  no object  no context  control"
@@ -162,7 +161,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--fills", nargs="+", choices=FILLS, default=list(FILLS))
     parser.add_argument("--maps", type=int, default=Size.maps, help="confidence maps for each network and fill")
     parser.add_argument("--jobs", type=positive, default=os.cpu_count(), help="networks at a time, a thread each")
-    parser.add_argument("--quick", action="store_true", help="hardly any training and pictures: only to see it run")
+    parser.add_argument(
+        "--quick", action="store_true", help="very little training, few pictures: only test that it runs"
+    )
     options = parser.parse_args(arguments)
     size = QUICK if options.quick else Size(maps=options.maps)
     for kind in options.worlds:

@@ -1,16 +1,16 @@
-"""What a GPU does: correctness, waits, training, evaluation and occlusion, in one command of at most 8 minutes.
+"""Check and time Graybox on a GPU: correctness, waits, training, evaluation and occlusion, in at most 8 minutes.
 
 Usage: python -m benchmarks.gpu [--output benchmarks/results] [--photographs FILE.npz] [--minutes 7.5] [--only PART ...]
        python -m benchmarks.gpu --quick [--device cpu]
 
-The images are drawn, so nothing has to be prepared. The results are in gpu.json and gpu.md of the output folder. Both
-are written again after every row, so nothing measured is lost when a part fails or its time is up. Each part has its
-own time. All speeds are medians after a warm-up, and wait until the GPU has done its work.
+The images are generated, so nothing has to be prepared. The results are in gpu.json and gpu.md of the output folder.
+Both are rewritten after every row, so no result is lost if a part fails or runs out of time. Each part has its own time
+limit. All speeds are medians after a warm-up, and include waiting for the GPU to finish.
 
-With `--photographs` the accuracy against time is that of photographs: uint8 `images` [N, S, S, 3] and `labels` [N] in
-an .npz file; perhaps `test_images` and `test_labels` too, else every fifth image of each class is for testing.
+`--photographs` measures accuracy against time on photographs: an .npz file with uint8 `images` [N, S, S, 3] and
+`labels` [N], and optionally `test_images` and `test_labels`; else every fifth image of each class is used for testing.
 
-`--quick` only shows that it runs: hardly any images, small ones.
+`--quick` only tests that it runs: few, small images.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PARTS = {
     "accuracy": 60,
     "graphs": 40,
 }
-"""Seconds for each part, in their order. The graphs are last: an error in one can spoil what follows."""
+"""Seconds for each part, in order. The CUDA graphs are last, because an error in a graph can break later parts."""
 
 
 def machine(device: torch.device) -> dict[str, object]:
@@ -52,7 +52,7 @@ def machine(device: torch.device) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class Size:
-    """How much of everything.
+    """The size of a run.
 
     Attributes:
         small, large: pixels of the drawn scenes, and how many of each class for training and for testing.
@@ -118,7 +118,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, default=7.5, help="for everything")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1, or cpu to try the machinery")
-    parser.add_argument("--quick", action="store_true", help="hardly any images, small ones: only to see it run")
+    parser.add_argument("--quick", action="store_true", help="few, small images: only test that it runs")
     options = parser.parse_args(arguments)
     device = inference.pick_device(options.device)
     photos = material.photographs(options.photographs) if options.photographs else None

@@ -1,4 +1,4 @@
-"""Is what CUDA computes right, and does the host wait for it within an epoch?"""
+"""Does CUDA compute the right results, and does the host wait for the GPU within an epoch?"""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def learning(record: Record, device: torch.device, parts: dict[str, ImageSet], e
 def accuracy_of_fit(
     schedule: TrainParams, parts: dict[str, ImageSet], device: torch.device, fits: list[training.Fit]
 ) -> tuple[float, str]:
-    """Test accuracy, and what training took; the fit itself is added to `fits`."""
+    """Test accuracy and training time; the fit itself is added to `fits`."""
     fits.append(training.fit(ModelParams(), schedule, parts["train"], parts["validation"], device=device))
     right = inference.class_scores(fits[-1].model, parts["test"].images).argmax(1).numpy() == parts["test"].labels
     tf32 = " (convolutions in TF32, PyTorch's default)" * (device.type == "cuda" and schedule.precision == "fp32")
@@ -98,7 +98,7 @@ def compare_precisions(record: Record, network: CNN, test: ImageSet) -> None:
 
 @contextmanager
 def counted(found: Counter[str]) -> Iterator[None]:
-    """Counts, by the line of Graybox that caused it, how often the host waits for the GPU."""
+    """Counts how often the host waits for the GPU, by the line of Graybox that causes the wait."""
     root = Path(graybox.__file__).parent.parent
 
     def note(message: Warning | str, *_, **__) -> None:
@@ -120,7 +120,7 @@ def counted(found: Counter[str]) -> Iterator[None]:
 
 
 def waits(record: Record, device: torch.device, part: ImageSet, batch: int) -> None:
-    """The waits of a second epoch, the evaluation after it included."""
+    """The waits of a second epoch, including the evaluation after it."""
     if device.type != "cuda":
         return record.add("waits of the host in an epoch", "", None, note="only CUDA reports them")
     kinds = {"default augmentation": {}, "every augmentation": EVERY_AUGMENTATION, "muon": {"optimizer": "muon"}}

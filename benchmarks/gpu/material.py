@@ -36,7 +36,7 @@ def taken(part: ImageSet, rows: np.ndarray) -> ImageSet:
 
 
 def repeated(part: ImageSet, count: int) -> ImageSet:
-    """So many images, where only speed matters."""
+    """`count` images, for parts where only speed matters."""
     return taken(part, np.arange(count) % len(part))
 
 
@@ -49,8 +49,8 @@ def at_size(part: ImageSet, size: int) -> ImageSet:
 def photographs(path: Path | str) -> dict[str, ImageSet]:
     """The splits train and test of an .npz file.
 
-    It holds uint8 `images` [N, S, S, 3] and integer `labels` [N]; perhaps also `test_images` and `test_labels`, else
-    every fifth image of each class is for testing.
+    It holds uint8 `images` [N, S, S, 3] and integer `labels` [N], and optionally `test_images` and `test_labels`;
+    otherwise every fifth image of each class is used for testing.
     """
     try:
         with np.load(path) as file:

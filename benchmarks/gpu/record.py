@@ -1,4 +1,4 @@
-"""What was measured: rows in one JSON file and one Markdown table, written again after every row."""
+"""The results: rows in one JSON file and one Markdown table, rewritten after every row."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLUMNS = ["part", "what", "setting", "value", "unit", "note"]
 
 
 class TimeIsUp(BaseException):
-    """A part has used its time. Not an Exception, so that no library's `except Exception` takes it."""
+    """A part has used up its time. Not an Exception, so that no library's `except Exception` catches it."""
 
 
 class Record:
@@ -27,7 +27,7 @@ class Record:
         seconds: for all parts together.
 
     Attributes:
-        machine: what stands above the table.
+        machine: the text above the table.
     """
 
     def __init__(self, folder: Path, seconds: float) -> None:
@@ -61,9 +61,9 @@ class Record:
         self.save()
 
     def measure(self, what: str, setting: str, unit: str, work: Callable[..., object], *arguments: object) -> object:
-        """Add a row with the value that `work(*arguments)` gives, or that and a note; None after an error.
+        """Add a row with the result of `work(*arguments)`: a value, or a value and a note; None after an error.
 
-        On CUDA the note says how much memory was allocated at most.
+        On CUDA the note gives the peak of allocated memory.
         """
         before = 0
         if torch.cuda.is_available():
@@ -109,7 +109,7 @@ def sentence(error: Exception) -> str:
 
 @contextmanager
 def limit(seconds: float) -> Iterator[None]:
-    """A context that raises TimeIsUp after so many seconds, where the system has alarms (Linux, macOS)."""
+    """A context that raises TimeIsUp after `seconds`, if the system has alarms (Linux, macOS)."""
     if not hasattr(signal, "setitimer"):
         yield
         return
@@ -128,13 +128,13 @@ def limit(seconds: float) -> Iterator[None]:
 
 
 def wait(device: torch.device) -> None:
-    """Until the device has done all its work."""
+    """Wait until the device has finished all its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def seconds_of(work: Callable[[], object], device: torch.device, rounds: int = 3, warmups: int = 1) -> float:
-    """Median time of `work`, after runs that don't count."""
+    """Median time of `work`, after warm-up runs."""
     for _ in range(warmups):
         work()
     times = []

@@ -1,4 +1,4 @@
-"""How fast training, evaluation and occlusion are, beside what bounds them and the usual ways."""
+"""How fast training, evaluation and occlusion are, compared with their upper limits and the usual ways."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def training(
 def graphs(
     record: Record, device: torch.device, scenes: ImageSet, sizes: tuple[int, ...], batches: tuple[int, ...]
 ) -> None:
-    """Images/s of the network alone without the time that Python takes to start its kernels."""
+    """Images/s of the network alone, without Python's time to start the kernels."""
     if device.type != "cuda":
         return record.add("the network alone, as a CUDA graph", "", None, note="only on CUDA")
     for size, batch in itertools.product(sizes, batches):
@@ -103,7 +103,7 @@ def alone_rate(schedule: TrainParams, part: ImageSet, device: torch.device, grap
 
 
 def captured(step: Callable[[], None]) -> Callable[[], None]:
-    """A step as a CUDA graph, as PyTorch's notes on whole-network capture have it."""
+    """A step as a CUDA graph, as in PyTorch's notes on whole-network capture."""
     aside = torch.cuda.Stream()
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):
@@ -118,7 +118,7 @@ def captured(step: Callable[[], None]) -> Callable[[], None]:
 
 @contextmanager
 def jpegs(part: ImageSet, count: int) -> Iterator[Path]:
-    """A folder of `count` JPEG files, each image several times: in a short epoch the workers' start would count."""
+    """A folder of `count` JPEG files, each image several times: a long epoch makes the workers' start-up negligible."""
     with tempfile.TemporaryDirectory() as folder:
         write_files(part, Path(folder))
         files = sorted(Path(folder).rglob("*.jpg"))
@@ -200,7 +200,7 @@ def accuracy_against_time(
     epochs: tuple[int, ...],
     rates: dict[int, float],
 ) -> None:
-    """Test accuracy of complete trainings of several lengths. `rates`: the learning rate of each batch size."""
+    """Test accuracy of complete training runs of several lengths. `rates`: the learning rate of each batch size."""
     for length, (batch, rate) in itertools.product(epochs, rates.items()):
         schedule = TrainParams(epochs=length, batch_size=batch, learning_rate=rate)
         images = f"{len(parts['train'])} {kind}, {parts['train'].size} pixels"
