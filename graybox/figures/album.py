@@ -9,6 +9,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from matplotlib.figure import Figure
 
 from graybox import schema
 from graybox.data import images
+from graybox.errors import UserError
 from graybox.figures import correspondence, data, mistakes, panels, reliance, study, style
 from graybox.figures.strip import sliding_strip
 from graybox.mistakes.params import MistakesParams
@@ -33,8 +35,11 @@ def draw(root: Path | str = ".") -> None:
     root = Path(root)
     shutil.rmtree(root / "plots/figures", ignore_errors=True)  # another run's figures must not stay
     with ProcessPoolExecutor() as pool:
-        for _ in pool.map(_draw, SUBJECTS, [root] * len(SUBJECTS)):
-            pass  # raises an error of any subject
+        try:
+            for _ in pool.map(_draw, SUBJECTS, [root] * len(SUBJECTS)):
+                pass  # raises an error of any subject
+        except BrokenProcessPool as error:
+            raise UserError("a process that draws figures was stopped; is memory short?") from error
 
 
 def _draw(subject: Callable[[Path], Drawn], root: Path) -> None:
