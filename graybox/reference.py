@@ -12,7 +12,8 @@ from graybox.settings import Params
 HEAD = """# Parameters
 
 All parameters of `params.yaml`. To change one for a single run: `dvc exp run -S section.key=value`. A parameter that
-the file leaves out has its default. This page is written by `python -m graybox parameters > docs/parameters.md`.
+the file leaves out has its default, but what `dvc.yaml` lists under `params`, such as `evaluate` and
+`occlusion.window`, must be in the file. This page is written by `python -m graybox parameters > docs/parameters.md`.
 """
 VARIANTS = """
 ## variants
