@@ -1,4 +1,4 @@
-"""Where the study runs: parameters that change no result, so no stage depends on them."""
+"""Where the study runs. Another device rounds in another way, but no stage computes its results anew for that."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def device(path: Path | str = "params.yaml") -> torch.device:
     Raises:
         UserError: the file can't be read, or this machine lacks the device.
     """
-    from graybox.network.inference import pick_device  # loads torch, which the schema does not need
+    from graybox.network.inference import pick_device  # loads torch, which the schema alone does not need
 
     name = load(RunParams, path).device
     with within(f"{path}: run."):
