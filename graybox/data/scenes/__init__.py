@@ -1,9 +1,8 @@
-"""`scenes`: a generated data set whose truth is known.
+"""`scenes`: a generated data set with a known truth.
 
 Ten everyday objects stand on ten kinds of background. Each class has an object and a background of its own,
-and two knobs say how often a picture shows them: `object_signal` and `context_bias`. So it is known, not
-guessed, what a classifier could have learnt from; and the same picture can be drawn again with another object
-or another background.
+and two parameters set how often a picture shows them: `object_signal` and `context_bias`. So it is known what
+a classifier can learn from. The same picture can also be drawn again with another object or another background.
 """
 
 from importlib import import_module

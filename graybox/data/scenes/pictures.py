@@ -1,4 +1,4 @@
-"""Generated pictures as an ImageSet: images to try things out on, of which the truth is known."""
+"""Generated pictures as an ImageSet: images with a known truth, to try things out."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """`Catalogue` and `UnreadableError`, loaded when first asked for (PEP 562)."""
+    """`Catalogue` and `UnreadableError`, loaded on first use (PEP 562)."""
     if name in ("Catalogue", "UnreadableError"):
         return getattr(import_module("graybox.data.sources.catalogue"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -56,7 +56,7 @@ def _source(name: str) -> Source:
 
 
 def download(name: str, options: Section, raw: Path, partial: Path) -> dict[str, Any]:
-    """Bring what a source needs.
+    """Get a source's files.
 
     Args:
         name: of the source, a key of `sources` in params.yaml.
@@ -68,11 +68,11 @@ def download(name: str, options: Section, raw: Path, partial: Path) -> dict[str,
         What source.json says: "source", the name, and facts such as the archive's size and sha256.
 
     Raises:
-        UserError: what the parameters name isn't there, or isn't usable.
+        UserError: a file that the parameters name is missing or not usable.
     """
     try:
         raw.mkdir(parents=True, exist_ok=True)
-        # It is there only while what it describes is: an earlier one doesn't describe half of something new.
+        # Remove it first: an old source.json must not describe half of a new download.
         (raw / "source.json").unlink(missing_ok=True)
         facts = {"source": name, **_source(name).download(options, raw, partial)}
         unfinished = raw / "source.json.part"

@@ -1,7 +1,7 @@
-"""Archives from anywhere: the limits under which they are read, and a tar made into a zip.
+"""Read untrusted archives within limits, and convert a tar to a zip.
 
-The standard library's readers do the work. `Guard` decides which entries may be read, and `Limited` is the file that
-the readers get, which gives no more than an honest archive needs. Nothing is extracted to disk.
+The standard library's readers do the work. `Guard` decides which entries may be read. `Limited` is the file that the
+readers get; it refuses reads that are larger than a valid archive needs. Nothing is extracted to disk.
 """
 
 from __future__ import annotations
@@ -121,8 +121,8 @@ class TooFarError(Exception):
 class Limited:
     """A binary file to read, in which no single read may ask for more than a limit.
 
-    What asks for more is not a reader of files, which go in small blocks, but one that believes a broken or hostile
-    header: "the name of the next file has 600 MB".
+    File contents are read in small blocks. A larger read comes from a broken or hostile header, such as "the next
+    file's name has 600 MB".
 
     Attributes:
         last: the bytes that were read last.
@@ -250,7 +250,7 @@ def _unpacked(path: Path) -> IO[bytes]:
 
 
 def _check_end(file: Limited) -> None:
-    """Hold the archive's end against what tarfile stopped at: to tarfile, a damaged header is the end, too."""
+    """Check that the archive really ends where tarfile stopped: tarfile takes a damaged header for the end, too."""
     if len(file.last) < tarfile.BLOCKSIZE:
         raise EOFError("it breaks off")
     if any(file.last):

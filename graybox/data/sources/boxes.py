@@ -257,9 +257,9 @@ def _box(texts: list[str | None], where: str, first: int = 0) -> tuple[float, ..
 def match(files: list[str], images: list[str]) -> tuple[dict[int, str], dict[str, int]]:
     """Match names that boxes are given for to images.
 
-    A name is an image's if it ends in the same folders and file name as that image and no other: the whole path, the
-    path within the split's or the class's folder, or just the file's name. Extensions only count where they tell
-    images apart. But cat/1 is not dog/1.jpg, however alone that is: a folder that images have is meant.
+    A name belongs to an image if it ends in the same folders and file name as that image and no other: the whole path,
+    the path within the split's or the class's folder, or only the file's name. Extensions count only if they tell
+    images apart. But cat/1 never matches dog/1.jpg: a folder that any image has must match.
 
     Args:
         files: distinct names of images, with or without extension, or of XML files.

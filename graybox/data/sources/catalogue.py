@@ -1,4 +1,4 @@
-"""What every source of images yields: a catalogue of pictures that nobody has decoded yet."""
+"""What every source of images gives: a catalogue of pictures that are not decoded yet."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 
 
 class UnreadableError(Exception):
-    """One image file can't be read or decoded; whoever loads many names it, counts it and goes on."""
+    """One image file can't be read or decoded. `prepare` records it and continues."""
 
 
 # Picture number -> the image, opened but not necessarily decoded, and its object box: [4], as x0, y0, x1, y1 in pixels

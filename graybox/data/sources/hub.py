@@ -1,4 +1,4 @@
-"""mini-ImageNet from the Hugging Face hub: parquet shards, fetched one by one and held against the hub's records."""
+"""mini-ImageNet from the Hugging Face hub: parquet shards, fetched one by one and checked against the hub's records."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def _retried(
 
 
 def _reason(error: Exception) -> tuple[str, bool]:
-    """Why the hub didn't answer well, and whether that may pass."""
+    """Why the hub's answer failed, and whether another try may help."""
     if isinstance(error, LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
         error = error.__cause__  # it only says that the file isn't here either
     if isinstance(error, HfHubHTTPError) and error.response is not None:
@@ -246,7 +246,7 @@ def _reason(error: Exception) -> tuple[str, bool]:
 
 
 def _place(source: Path, target: Path) -> None:
-    """Give a file a second name, or, where the file system can't, another name: there are never two copies."""
+    """Give a file a second name (a hard link), or rename it if the file system has no links: never two copies."""
     target.unlink(missing_ok=True)
     try:
         os.link(source, target)
