@@ -81,8 +81,12 @@ def _words(schema: dict[str, Any], limits: dict[str, float]) -> str:
     if schema["type"] == "number":
         schema = schema | limits
     bounds = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"}
-    said = [f"{word} {schema[name]:g}" for name, word in bounds.items() if name in schema]
+    said = [f"{word} {_figure(schema[name])}" for name, word in bounds.items() if name in schema]
     return " ".join([kinds[schema["type"]], *said])
+
+
+def _figure(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
 def _cell(text: str | None) -> str:

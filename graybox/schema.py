@@ -23,6 +23,7 @@ def _no_bool(value: Any) -> Any:
 # Not strict, because YAML 1.1 reads `1e-3` (no dot) as text; but `true` does not pass as 1.
 Real = Annotated[float, BeforeValidator(_no_bool), Field(strict=False, allow_inf_nan=False)]
 Fraction = Annotated[Real, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 # Pydantic's phrases -> plainer ones for the author of params.yaml; rooms add their own patterns.
 PLAINER = {
     "Input should be": "should be",

@@ -72,7 +72,7 @@ def load(path: Path | str = "params.yaml") -> Params:
         UserError: the file is missing or not YAML, a key is unknown, or a value is not allowed.
     """
     values = schema.read(path)
-    with within("params.yaml: "):
+    with within(f"{path}: "):
         params = schema.validated(Params, values)
         _check_variants(params.variants)
         _ = params.recipes  # raises if an override is not allowed
@@ -81,7 +81,7 @@ def load(path: Path | str = "params.yaml") -> Params:
     for key, window in windows.items():
         if window > params.image_size:
             raise UserError(
-                f"params.yaml: occlusion.{key} is {window}; it should be at most the image size, "
+                f"{path}: occlusion.{key} is {window}; it should be at most the image size, "
                 f"sources.{params.data.source}.image_size = {params.image_size}"
             )
     return params

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from graybox import schema
-from graybox.schema import PLAINER, Fraction, Real, Section
+from graybox.schema import PLAINER, Fraction, Real, Section, Seed
 
 ImageSize = Annotated[int, Field(ge=8, le=1024)]
 SourceName = Literal["scenes", "mini_imagenet", "tiny_imagenet", "cifar10", "cifar100", "fashion_mnist", "folder"]
@@ -37,7 +37,7 @@ class DataParams(Section):
     max_unreadable: Annotated[int, Field(ge=0)] = Field(
         20, description="stop if more image files than this can't be decoded"
     )
-    seed: Annotated[int, Field(ge=0)] = Field(0, description="random seed of the splits and of the generated scenes")
+    seed: Seed = Field(0, description="random seed of the splits and of the generated scenes")
 
     @field_validator("classes", mode="plain")
     @classmethod

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from graybox.schema import Section
+from graybox.schema import Section, Seed
 
 
 class CorrespondenceParams(Section):
@@ -18,4 +18,4 @@ class CorrespondenceParams(Section):
         20, description="at most so many correctly classified test images; classes with fewer than 5 are left out"
     )
     random_draws: Annotated[int, Field(ge=1)] = Field(10, description="random parts of each object to compare with")
-    seed: Annotated[int, Field(ge=0)] = Field(0, description="for the choice of images and of the random parts")
+    seed: Seed = Field(0, description="for the choice of images and of the random parts")

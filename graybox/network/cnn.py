@@ -196,6 +196,8 @@ def load(path: Path | str, device: torch.device | str = "cpu") -> CNN:
         model = _built(network, weights) if written <= FORMAT else None
     except FileNotFoundError as error:
         raise UserError(f"{path}: there is no such file; allowed: a model that was saved (.safetensors)") from error
+    except torch.OutOfMemoryError:
+        raise  # the file is fine
     except Exception as error:
         raise UserError(f"{path}: not a readable Graybox model ({type(error).__name__}); train it again") from error
     if model is None:

@@ -154,6 +154,8 @@ def _views(images: np.ndarray | Tensor, flip: bool, shift: int) -> Iterator[np.n
     """The images themselves, then the other views of `probabilities`, one copy at a time."""
     size, width = images.shape[1], ((0, 0), (shift, shift), (shift, shift), (0, 0))
     yield images
+    if isinstance(images, Tensor):
+        images = images.cpu().numpy()
     if flip:
         yield np.asarray(images)[:, :, ::-1]
     if shift:

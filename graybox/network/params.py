@@ -10,7 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from graybox import schema
 from graybox.errors import within
-from graybox.schema import Real, Section
+from graybox.schema import Real, Section, Seed
 
 
 class ModelParams(Section):
@@ -59,11 +59,11 @@ class ModelParams(Section):
     @classmethod
     def _number_or_list(cls, value: Any, info: ValidationInfo) -> int | list[int]:
         values = value if isinstance(value, list) else [value]
-        if values and all(type(v) is int and v >= 1 for v in values):
+        if values and all(type(v) is int and 1 <= v <= 65_536 for v in values):
             checked: int | list[int] = value
             return checked
         each = {"filters": "one for each conv layer", "pool_every": "the conv layers before each pooling"}
-        raise ValueError(f"should be an integer of at least 1, or a list of them, {each[str(info.field_name)]}")
+        raise ValueError(f"should be an integer from 1 to 65536, or a list of them, {each[str(info.field_name)]}")
 
     @field_validator("kernel_size")
     @classmethod
@@ -167,7 +167,7 @@ class TrainParams(Section):
     full_size_from: Annotated[Real, Field(ge=0, le=1)] = Field(
         0.7, description="share of training after which start_size has grown to the full size"
     )
-    seed: Annotated[int, Field(ge=0)] = Field(
+    seed: Seed = Field(
         0, description="random seed of the initial weights, the order of the images and the augmentation"
     )
     seeds: Annotated[int, Field(ge=1, le=100)] = Field(
