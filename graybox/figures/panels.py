@@ -56,7 +56,7 @@ def occlusion_panel(experiment: Experiment) -> Figure:
 
     size = (-0.5, image.shape[1] - 0.5, image.shape[0] - 0.5, -0.5)
     features.imshow(image.mean(axis=2), cmap="gray", vmin=0, vmax=255)
-    features.imshow(experiment.features, cmap="magma", alpha=0.6, extent=size, interpolation="bilinear")
+    features.imshow(experiment.features, cmap="magma", vmin=0, alpha=0.6, extent=size, interpolation="bilinear")
     features.set_title("that map, unoccluded,\nover the image")
 
     projection.imshow(contrast(experiment.projection))
