@@ -77,8 +77,8 @@ def _words(schema: dict[str, Any], limits: dict[str, float]) -> str:
         return ", ".join(f"`{value}`" for value in schema["enum"])
     kinds = {"integer": "whole number", "number": "number", "boolean": "true, false", "string": "text", "null": "null"}
     if schema.get("type") == "array":
-        kind, _, bounds = _words(schema["items"], {}).partition(" from ")
-        return f"list of {kind}s" + (f" from {bounds}" if bounds else "")
+        kind, _, rest = _words(schema["items"], {}).partition(" from ")
+        return f"list of {kind}s" + (f" from {rest}" if rest else "")
     if schema["type"] == "number":
         schema = schema | limits
     bounds = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"}
