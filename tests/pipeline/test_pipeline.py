@@ -119,7 +119,7 @@ def test_the_graph_can_be_drawn(study):
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("model.filters=0", ["model.filters is 0", "at least 1"]),
+        ("model.filters=0", ["model.filters is 0", "from 1 to 65536"]),
         ("model.stride=two", ["model.stride is 'two'", "integer"]),
         ("+model.filtres=3", ["model.filtres is not a known key"]),
         ("data.source=imagenet", ["data.source is 'imagenet'", "scenes"]),
