@@ -18,7 +18,7 @@ ROOMS = (
     "statistics", "data", "network", "study", "occlusion", "features", "reliance", "mistakes", "figures", "report"
 )  # fmt: skip
 # The rooms' parameters lead to `settings`, which the report prints.
-ORDER = ("errors", "schema", *ROOMS[:-1], "run", "settings", "reference", "report", "__main__")
+ORDER = ("errors", "files", "schema", *ROOMS[:-1], "run", "settings", "reference", "report", "__main__")
 
 FILES = sorted((ROOT / "graybox").rglob("*.py"))
 USERS = [path for folder in ("stages", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
