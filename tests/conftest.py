@@ -17,11 +17,28 @@ import yaml
 from graybox import settings
 from tests.support.basics import ROOT
 from tests.support.loopback import Server, served
+from tests.support.proofs import chosen
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test marked `proof(n)` has n numbered cases: `case` gives it one at a time, `cases` all that are to run.
+
+    `pytest -m proof` runs them all, `pytest -m slow` a tenth, plain `pytest` none.
+    """
+    if mark := metafunc.definition.get_closest_marker("proof"):
+        numbers = chosen(mark.args[0], metafunc.config.getoption("markexpr"))
+        if "case" in metafunc.fixturenames:
+            metafunc.parametrize("case", numbers)
+        if "cases" in metafunc.fixturenames:
+            metafunc.parametrize("cases", [numbers], ids=[f"{len(numbers)} cases"])
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A file's tests stay on one worker, as they share what they set up; all that run DVC share one study."""
     for item in items:
+        if item.get_closest_marker("proof"):
+            item.add_marker(pytest.mark.slow)
         folder = item.path.parent.name
         item.add_marker(pytest.mark.xdist_group("pipeline" if folder == "pipeline" else str(item.path)))
 
