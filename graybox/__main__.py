@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,4 +132,6 @@ def _label(name: str | None, network: CNN, picture: np.ndarray) -> int:
 
 
 if __name__ == "__main__":
+    # Jupyter and Colab set a backend that only works in a notebook, and matplotlib would stop at its import.
+    os.environ["MPLBACKEND"] = "agg"
     errors.run(main)

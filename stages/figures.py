@@ -9,7 +9,8 @@ from graybox.figures import album
 
 
 def main() -> None:
-    album.draw()
+    if said := album.draw():
+        print(said)
     # The JavaScript library of `dvc plots show`, so that its page works offline. DVC's templates use Vega-Lite 5.
     bundle = vl_convert.javascript_bundle(vl_version="5.21")  # type: ignore[call-arg]  # its stub lacks a default
     Path("plots/vega.js").write_text(bundle, encoding="utf-8")

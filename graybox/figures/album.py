@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -21,6 +22,7 @@ from graybox.data import images
 from graybox.errors import UserError
 from graybox.figures import correspondence, data, mistakes, panels, reliance, study, style
 from graybox.figures.strip import sliding_strip
+from graybox.figures.text import UndrawableWarning, sentence
 from graybox.mistakes.params import MistakesParams
 from graybox.reliance import experiment
 from graybox.statistics import scores, tables
@@ -30,26 +32,48 @@ from graybox.study import comparison, variants
 Drawn = Iterator[tuple[str, Figure | bytes, int]]
 
 
-def draw(root: Path | str = ".") -> None:
-    """Draw everything into `root`/plots/figures, which is emptied first; each core draws a subject at a time."""
-    root = Path(root)
+def draw(root: Path | str = ".") -> str:
+    """Draw everything into `root`/plots/figures, which is emptied first; each core draws a subject at a time.
+
+    Returns:
+        A sentence on the names that no installed font can draw; empty if there is none.
+    """
+    root, undrawable = Path(root), set[str]()
     shutil.rmtree(root / "plots/figures", ignore_errors=True)  # another run's figures must not stay
     with ProcessPoolExecutor() as pool:
         try:
-            for _ in pool.map(_draw, SUBJECTS, [root] * len(SUBJECTS)):
-                pass  # raises an error of any subject
+            undrawable.update(*pool.map(_draw, SUBJECTS, [root] * len(SUBJECTS)))
         except BrokenProcessPool as error:
             raise UserError("a process that draws figures was stopped; is memory short?") from error
+    return _undrawable(root, undrawable) if undrawable else ""
 
 
-def _draw(subject: Callable[[Path], Drawn], root: Path) -> None:
-    for name, drawn, dpi in subject(root):
-        path = root / "plots/figures" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(drawn, bytes):
-            path.write_bytes(drawn)
-        else:
-            style.save(drawn, path, dpi)
+def _draw(subject: Callable[[Path], Drawn], root: Path) -> str:
+    """Draw a subject's figures; the characters that no installed font has."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UndrawableWarning)
+        for name, drawn, dpi in subject(root):
+            path = root / "plots/figures" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(drawn, bytes):
+                path.write_bytes(drawn)
+            else:
+                style.save(drawn, path, dpi)
+    said = [one.message for one in caught]
+    for one in caught:
+        if not isinstance(one.message, UndrawableWarning):
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    return "".join(message.characters for message in said if isinstance(message, UndrawableWarning))
+
+
+def _undrawable(root: Path, characters: set[str]) -> str:
+    """Say it of the classes' names; else the characters are a file's, or another name's."""
+    names = json.loads((root / "data/prepared/classes.json").read_text("utf-8"))
+    boxes = [name for name in names if characters & set(name)]
+    if not boxes:
+        return sentence("".join(sorted(characters)))
+    some = ", ".join(boxes[:5]) + (f" and {len(boxes) - 5} more" if len(boxes) > 5 else "")
+    return sentence(f"{len(boxes)} of {len(names)} class names ({some})")
 
 
 def _data(root: Path) -> Drawn:

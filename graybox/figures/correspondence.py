@@ -6,9 +6,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from graybox.figures.text import plain
+
 COLOURS = {"difference": "#1b6ca8", "exchanged": "0.6"}
 
 
+@plain
 def correspondence_chart(summary: pd.DataFrame) -> Figure:
     """How much more consistently hiding each part changes the features than hiding random parts, by layer.
 

@@ -12,10 +12,12 @@ from matplotlib.patches import Rectangle
 
 from graybox.data.images import ImageSet
 from graybox.figures.style import colours, draw_box, short
+from graybox.figures.text import plain
 
 MOST_CLASSES_SHOWN = 25
 
 
+@plain
 def contact_sheet(images: ImageSet, each: int = 8) -> Figure:
     """A row of images for each class with their object boxes; if there are many classes, evenly spread ones.
 
@@ -39,6 +41,7 @@ def contact_sheet(images: ImageSet, each: int = 8) -> Figure:
     return figure
 
 
+@plain
 def counts_chart(summary: Mapping[str, Any]) -> Figure:
     """Images of each class by split, and other facts beside them.
 

@@ -14,6 +14,7 @@ from matplotlib.ticker import PercentFormatter
 
 from graybox.data.images import ImageSet
 from graybox.figures.style import BASELINE, BOX, VARIANT, draw_box, short
+from graybox.figures.text import plain
 from graybox.mistakes.reasons_table import CORRECT
 from graybox.statistics.paired import p_words
 
@@ -22,6 +23,7 @@ NEIGHBOURS_SHOWN = 5
 RIGHT = "#1b7837"
 
 
+@plain
 def reasons_chart(reasons: pd.DataFrame) -> Figure:
     """How often each reason's evidence occurs among the mistakes and among the correctly classified images.
 
@@ -56,6 +58,7 @@ def reasons_chart(reasons: pd.DataFrame) -> Figure:
     return figure
 
 
+@plain
 def reason_page(
     test: ImageSet, train: ImageSet, mistakes: pd.DataFrame, neighbours: np.ndarray, headline: str, most: int
 ) -> Figure:
@@ -103,6 +106,7 @@ def headline(finding: pd.Series, total: int) -> str:
     return f"{said} Below each, the nearest training images: green = the true class."
 
 
+@plain
 def confused_pairs_chart(
     test: ImageSet, predicted: np.ndarray, sure: np.ndarray, pairs: pd.DataFrame, most: int = 5, each: int = 4
 ) -> Figure:
@@ -132,6 +136,7 @@ def confused_pairs_chart(
     return figure
 
 
+@plain
 def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
     """How often each class (row) is predicted as each class (column), as a share of the row.
 
@@ -156,6 +161,7 @@ def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
     return figure
 
 
+@plain
 def reliability_diagram(bins: pd.DataFrame, error: float) -> Figure:
     """Accuracy by confidence (the predicted class's probability), and the number of images by confidence.
 
@@ -183,6 +189,7 @@ def reliability_diagram(bins: pd.DataFrame, error: float) -> Figure:
     return figure
 
 
+@plain
 def mistakes_gallery(images: ImageSet, wrong: pd.DataFrame, columns: int = 6) -> Figure:
     """Misclassified images with true class, predicted class and both probabilities.
 

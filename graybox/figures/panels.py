@@ -14,6 +14,7 @@ from matplotlib.patches import Patch, Rectangle
 from PIL import Image
 
 from graybox.figures.style import colours, draw_box, short
+from graybox.figures.text import plain
 
 if TYPE_CHECKING:  # a figure needs no network, only results
     from matplotlib.typing import ColorType
@@ -24,6 +25,7 @@ if TYPE_CHECKING:  # a figure needs no network, only results
 MOST_CLASSES_NAMED = 7
 
 
+@plain
 def occlusion_panel(experiment: Experiment) -> Figure:
     """All results of the experiment on one image, with the commentary underneath.
 
@@ -80,6 +82,7 @@ def occlusion_panel(experiment: Experiment) -> Figure:
     return figure
 
 
+@plain
 def map_figure(
     found: OcclusionMap, image: np.ndarray | Image.Image, class_names: Sequence[str] | None = None
 ) -> Figure:
@@ -105,6 +108,7 @@ def map_figure(
     return figure
 
 
+@plain
 def windows_chart(experiments: Sequence[Experiment]) -> Figure:
     """The effect of N: a column per image with its probability map for each window size."""
     sizes = list(experiments[0].maps)

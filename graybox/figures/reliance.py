@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from graybox.figures.style import BASELINE, VARIANT
+from graybox.figures.text import plain
 from graybox.reliance.rule import VERDICTS
 
 INTERVENTIONS = {
@@ -20,6 +21,7 @@ INTERVENTIONS = {
 }
 
 
+@plain
 def reliance_chart(found: Mapping[str, Any]) -> Figure:
     """Accuracy under each intervention with its interval, and the shares of images by verdict; the sentence above.
 

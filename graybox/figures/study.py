@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, LogFormatter, LogLocator, MaxNLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
 from graybox.figures.style import BASELINE, VARIANT, colours, percent_tick
+from graybox.figures.text import plain
 
 
+@plain
 def accuracy_by_parameter(levels: Mapping[str, pd.DataFrame], by_seed: Mapping[str, np.ndarray]) -> Figure:
     """Test accuracy with its 95% interval against each parameter, the baseline in its own colour.
 
@@ -49,6 +51,7 @@ def accuracy_by_parameter(levels: Mapping[str, pd.DataFrame], by_seed: Mapping[s
     return figure
 
 
+@plain
 def learning_curves(curves: pd.DataFrame) -> Figure:
     """Loss and accuracy of every variant by epoch.
 
@@ -74,6 +77,7 @@ def learning_curves(curves: pd.DataFrame) -> Figure:
     return figure
 
 
+@plain
 def costs(table: pd.DataFrame, fronts: Mapping[str, pd.Series], overfitting: pd.Series) -> Figure:
     """Test accuracy against costs with the Pareto fronts (no variant is cheaper and better), and the overfitting.
 
@@ -94,7 +98,9 @@ def costs(table: pd.DataFrame, fronts: Mapping[str, pd.Series], overfitting: pd.
         axes.set(xlabel=names[cost], ylabel="test accuracy", title=f"accuracy against {names[cost]}")
         if cost == "macs":
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.xaxis.set_major_formatter(EngFormatter())
+            axes.xaxis.set_minor_formatter(NullFormatter())
         axes.yaxis.set_major_formatter(percent_tick)
     order = overfitting.iloc[::-1]
     gaps.barh(range(len(order)), order, color=VARIANT, alpha=0.85, height=0.65)
