@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from graybox.network.cnn import CNN
     from graybox.occlusion.params import OcclusionParams
 
+MODEL = Path("models/best.safetensors")
+
 
 def main(*arguments: str) -> None:
     parser = argparse.ArgumentParser(prog="python -m graybox", description=__doc__)
@@ -29,14 +31,17 @@ def main(*arguments: str) -> None:
     )
     command.add_argument("image", type=Path, help="any picture; its largest central square is used")
     command.add_argument(
-        "--class", dest="label", metavar="NAME", help="the true class; default: the model's most probable class"
+        "--class",
+        dest="label",
+        metavar="NAME",
+        help="the true class; default: not known, and the model's answer is followed",
     )
     command.add_argument(
         "--window", type=int, help="N of the N x N window, odd; default: occlusion.window of params.yaml"
     )
     command.add_argument("--box", type=float, nargs=4, metavar=("X0", "Y0", "X1", "Y1"),
                          help="the object box in pixels of the picture, to judge object against context")  # fmt: skip
-    command.add_argument("--model", type=Path, default=Path("models/best.safetensors"))
+    command.add_argument("--model", type=Path, default=MODEL, help="default: the study's best, %(default)s")
     command.add_argument(
         "--output", type=Path, help="PNG file for the panel; default: IMAGE-occlusion.png in the current folder"
     )
@@ -68,6 +73,8 @@ def occlude(options: argparse.Namespace) -> None:
     output = options.output or Path(f"{options.image.stem}-occlusion.png")
     if output.suffix.lower() != ".png" or not output.parent.is_dir():
         raise UserError(f"--output is {output}; allowed: a .png file in a folder that exists")
+    if options.model == MODEL and not MODEL.exists():
+        raise UserError(f"{MODEL}: there is no model yet; run `dvc repro` first, or name one with --model")
     network = cnn.load(options.model, run.device())
     size = network.image_size
     picture, box = _square(options.image, options.box, size)
@@ -81,14 +88,17 @@ def occlude(options: argparse.Namespace) -> None:
         raise UserError(f"--window is {window}; allowed: odd numbers from 1 to the image size, {size}")
     label = _label(options.label, network, picture)
 
-    settings = params.model_copy(update={"window": window})
+    settings = params.model_copy(update={"window": window, "other_windows": []})  # the panel shows one window
+    with errors.within("params.yaml: occlusion."):
+        settings.check_fits(size, "the model's image size")
     search = None
     if Path("data/prepared/table.csv").exists():
         test = images.load("data/prepared", "test").images
         search = (test, maps.map_peaks(network, test)) if test.shape[1] == size else None
     with tqdm(total=settings.positions(size), unit=" windows", unit_scale=True) as bar:
         found = examine.examine(
-            network, picture, label, settings, name=options.image.name, box=box, search=search, on_windows=bar.update,
+            network, picture, label, settings, name=options.image.name, labelled=options.label is not None, box=box,
+            search=search, on_windows=bar.update,
             interventions=_interventions(network, picture, label, box, settings),
         )  # fmt: skip
     style.save(panels.occlusion_panel(found), output)

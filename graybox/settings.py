@@ -18,7 +18,7 @@ from graybox.errors import UserError, within
 from graybox.features.params import CorrespondenceParams
 from graybox.mistakes.params import MistakesParams
 from graybox.network.params import ModelParams, TrainParams
-from graybox.occlusion.params import OcclusionParams
+from graybox.occlusion.params import OcclusionParams, never_hidden
 from graybox.reliance.params import RelianceParams
 from graybox.run import RunParams
 from graybox.schema import Section
@@ -76,15 +76,27 @@ def load(path: Path | str = "params.yaml") -> Params:
         params = schema.validated(Params, values)
         _check_variants(params.variants)
         _ = params.recipes  # raises if an override is not allowed
-    windows = {"window": params.occlusion.window}
-    windows |= {f"other_windows.{place}": window for place, window in enumerate(params.occlusion.other_windows)}
-    for key, window in windows.items():
-        if window > params.image_size:
-            raise UserError(
-                f"{path}: occlusion.{key} is {window}; it should be at most the image size, "
-                f"sources.{params.data.source}.image_size = {params.image_size}"
-            )
+    named = f"the image size, sources.{params.data.source}.image_size"
+    with within(f"{path}: occlusion."):
+        params.occlusion.check_fits(params.image_size, named)
+    if params.reliance.map_stride >= params.image_size:
+        raise UserError(
+            f"{path}: reliance.map_stride is {params.reliance.map_stride}; it should be below {named} = "
+            f"{params.image_size}: else there is one window"
+        )
     return params
+
+
+def warnings_of(params: Params) -> list[str]:
+    """What is allowed but probably not meant, a sentence each; mostly none."""
+    warnings = [f"occlusion.{said}" for said in params.occlusion.gaps(params.image_size)]
+    size, stride, window = params.image_size, params.reliance.map_stride, params.occlusion.window
+    if share := never_hidden((size, size), [range(0, size, stride)] * 2, window):
+        warnings.append(
+            f"reliance.map_stride is {stride}, and occlusion.window is {window}: {share:.0%} of the pixels are never "
+            f"hidden in the maps beside the verdict; with at most {window // 2 + 1} all are hidden"
+        )
+    return warnings
 
 
 def _check_variants(variants: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from graybox import errors, run, schema
 from graybox.data import images
 from graybox.features.maps import map_peaks
-from graybox.network import cnn, cores, inference
+from graybox.network import cnn, cores
 from graybox.occlusion.choice import choose_images
 from graybox.occlusion.params import OcclusionParams
 from graybox.reliance import examine, experiment
@@ -21,15 +21,14 @@ def main() -> None:
     test = images.load("data/prepared", "test")
     device = run.device()
     network = cnn.load("models/best.safetensors", device)
-    predicted = inference.class_scores(network, test.images).argmax(1).numpy()
-    with errors.within("params.yaml: occlusion."):
-        rows = choose_images(test, predicted, params.images)
     peaks, judged = map_peaks(network, test.images), read("report/reliance.csv")
+    with errors.within("params.yaml: occlusion."):
+        rows = choose_images(test, peaks.predicted, params.images)
 
     windows = len(rows) * params.positions(test.size)
     with tqdm(total=windows, desc="occlude", unit=" windows", unit_scale=True, disable=None) as bar:
         look = partial(examine.examine_row, network, test, params=params, judged=judged, peaks=peaks,
-                       on_windows=bar.update)  # fmt: skip
+                       on_windows=cores.counting(bar))  # fmt: skip
         found = list(cores.each(look, rows.tolist(), device))
 
     np.savez("data/occlusion.npz", **experiment.arrays(found))  # type: ignore[arg-type]  # none is called allow_pickle

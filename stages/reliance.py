@@ -46,7 +46,9 @@ def main() -> None:
         sentence += " The rule's thresholds were chosen with gray; with another fill it is right less often."
     Path("report/reliance.json").write_text(json.dumps({"sentence": sentence, **figures}, indent=1) + "\n")
     # Only these figures go beside the scores in `dvc metrics show`.
-    row = {k: figures[k] for k in ("verdict", "object_alone", "context_alone", "control_kept") if k in figures}
+    shown = ["verdict", "object_alone", "context_alone", "control_kept"]
+    shown += ["maps_never_hidden"] if figures.get("maps_never_hidden") else []
+    row = {k: figures[k] for k in shown if k in figures}
     Path("report/verdict.json").write_text(json.dumps(row, indent=1) + "\n")
     print(sentence)
 

@@ -17,6 +17,8 @@ def main() -> None:
     params.recipes.save(folder)
     # Always the same text: stages before training wait for this file, but must not rerun when a parameter changes.
     (folder / "checked.txt").write_text("The parameters are usable.\n")
+    for warning in settings.warnings_of(params):
+        print(f"warning: params.yaml: {warning}")
     print(f"{len(params.recipes)} variants, {params.data.source}: the parameters are usable")
 
 

@@ -55,6 +55,9 @@ MISTAKES = [
     ("sources.tiny_imagenet.sha256", "abc", ["'abc'", "64 hexadecimal digits"]),
     ("occlusion.window", 10, ["10", "odd"]),
     ("occlusion.window", 49, ["49", "at most the image size", "48"]),
+    ("occlusion.stride", 48, ["48", "below the image size, sources.scenes.image_size = 48"]),
+    ("occlusion.other_stride", 60, ["60", "below the image size"]),
+    ("reliance.map_stride", 48, ["48", "below the image size"]),
     ("occlusion.images", 0, ["0", "at least 1"]),
     ("correspondence.images_per_class", 1, ["1", "greater than or equal to 2"]),
     ("colour", 1, ["not a known key", "data"]),
@@ -85,6 +88,17 @@ def test_a_mistake_is_one_sentence_with_key_value_and_cure(raw_params, write_par
     assert "\n" not in message and message.count("params.yaml: ") == 1
     for word in [key, *told] if not key.startswith(WHOLE_NETWORK) or value == 0 else told:
         assert word in message
+
+
+def test_windows_that_leave_pixels_out_are_warned_of_and_the_defaults_do_not(raw_params, write_params):
+    assert settings.warnings_of(settings.load(write_params(raw_params))) == []
+    raw_params["occlusion"] |= {"window": 3, "stride": 5}
+    assert settings.warnings_of(settings.load(write_params(raw_params))) == [
+        "occlusion.stride is 5, and the window 3 x 3: 63% of the pixels are never hidden, so the map says nothing "
+        "about them; with at most 2 all are hidden",
+        "reliance.map_stride is 4, and occlusion.window is 3: 47% of the pixels are never hidden in the maps beside "
+        "the verdict; with at most 2 all are hidden",
+    ]
 
 
 def test_a_missing_key_or_section_is_the_default(raw_params, write_params):

@@ -97,12 +97,14 @@ class Peaks:
         activation: float32 [N, maps], after pooling and ReLU; 0 where the map is silent.
         row, column: int64 [N, maps], places in the map (the first of equals).
         fields: int64 [h, 2], the pixels [first, end) that each place of a map sees along either axis.
+        predicted: int64 [N], the network's answer to each image.
     """
 
     activation: np.ndarray
     row: np.ndarray
     column: np.ndarray
     fields: np.ndarray
+    predicted: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -122,22 +124,23 @@ class Patch:
 
 @torch.inference_mode()
 def map_peaks(model: CNN, images: np.ndarray, batch_size: int = 256) -> Peaks:
-    """Each map's largest activation in each image.
+    """Each map's largest activation in each image, and the network's answers, which need no second run.
 
     Args:
         model: in evaluation mode.
         images: uint8 [N, H, W, 3], N of at least 1; they may be memory-mapped.
         batch_size: images computed at a time.
     """
-    values, places = [], []
+    values, places, predicted = [], [], []
     for start in range(0, len(images), batch_size):
         maps = model.last_maps(_pixels(model, images[start : start + batch_size]))
         value, place = maps.flatten(2).max(2)
+        predicted.append(model.head(maps).argmax(1).cpu())
         values.append(value.float().cpu())
         places.append(place.cpu())
     row, column = np.divmod(torch.cat(places).numpy(), maps.shape[-1])
     fields = np.array(receptive_fields(model.params, model.image_size))
-    return Peaks(torch.cat(values).numpy(), row, column, fields)
+    return Peaks(torch.cat(values).numpy(), row, column, fields, torch.cat(predicted).numpy())
 
 
 def top_patches(peaks: Peaks, feature_map: int, count: int, exclude: int | None = None) -> list[Patch]:

@@ -29,21 +29,22 @@ MOST_CLASSES_NAMED = 7
 def occlusion_panel(experiment: Experiment) -> Figure:
     """All results of the experiment on one image, with the commentary underneath.
 
-    First row: the image with its box; the true class's probability by window centre; the drop of that probability,
+    First row: the image with its box; the probability of the true class (of the model's answer, where the true class is
+    not known) by window centre; the drop of that probability,
     laid over the image; and the most probable class. Second row: the strongest feature map's total activation by window
     centre; that map in the unoccluded image; its projection to the pixels; and patches that excite it most.
     """
     found, image, box = experiment.main, experiment.image, experiment.box
     figure = Figure(figsize=(15, 8.3), layout="constrained")
     (original, confidence, drop, classes), (activation, features, projection, patches) = figure.subplots(2, 4)
-    true = short(experiment.class_names[found.label])
+    followed = short(experiment.class_names[found.label])
 
     original.imshow(image)
     original.set_title("image" if np.isnan(box).any() else "image and object box")
 
     drawn = confidence.imshow(found.confidence, vmin=0, vmax=1, cmap="viridis", extent=map_extent(found))
     figure.colorbar(drawn, ax=confidence, shrink=0.75)
-    confidence.set_title(f"probability of {true}\nwith the window centred here")
+    confidence.set_title(f"probability of {followed}\nwith the window centred here")
 
     _drop_over_image(figure, drop, found, image)
     _class_map(classes, found, experiment.class_names)
@@ -72,10 +73,15 @@ def occlusion_panel(experiment: Experiment) -> Figure:
         draw_box(axes, box)
     patches.set_axis_off()
     answer = int(found.unoccluded.argmax())
-    verb = "recognised" if answer == found.label else f"taken for {short(experiment.class_names[answer])}"
+    if experiment.labelled:
+        verb = "recognised" if answer == found.label else f"taken for {short(experiment.class_names[answer])}"
+        said = f"{followed}, {verb}"
+    else:
+        said = f"the model's answer is {followed} (true class not known)"
+    unseen = f", {found.never_hidden:.0%} of the pixels never hidden" if found.never_hidden else ""
     figure.suptitle(
-        f"{experiment.name}: {true}, {verb}, probability {found.unoccluded[found.label]:.1%}; "
-        f"{found.window} x {found.window} window",
+        f"{experiment.name}: {said}, probability {found.unoccluded[found.label]:.1%}; "
+        f"{found.window} x {found.window} window{unseen}",
         fontsize=13,
     )
     figure.supxlabel(textwrap.fill(experiment.commentary, 170), fontsize=11.5, x=0.01, ha="left")
@@ -124,7 +130,8 @@ def windows_chart(experiments: Sequence[Experiment]) -> Figure:
         )
         for axes, (window, found) in zip(column[1:], experiment.maps.items()):
             drawn = axes.imshow(found.confidence, vmin=0, vmax=1, cmap="viridis", extent=map_extent(found))
-            axes.set_xlabel(f"at least {found.confidence.min():.0%}", fontsize=8, labelpad=2)
+            unseen = f"\n{found.never_hidden:.0%} never hidden" if found.never_hidden else ""
+            axes.set_xlabel(f"at least {found.confidence.min():.0%}{unseen}", fontsize=8, labelpad=2)
             axes.add_patch(
                 Rectangle((-0.5, -0.5), window, window, fill=False, color="white", linestyle=":", linewidth=0.8)
             )

@@ -52,8 +52,10 @@ def _pair(experiment: Experiment, row: int, column: int, end: int, zoom: int) ->
     image[window] = np.rint(experiment.shown[window] * 255)
     colours = colormaps["viridis"](found.confidence, bytes=True)[..., :3]
     colours.reshape(-1, 3)[end:] = 235
-    step = int(found.rows[1] - found.rows[0]) if len(found.rows) > 1 else 1
-    colours = colours.repeat(step, 0).repeat(step, 1)[: image.shape[0], : image.shape[1]]
+    # Each pixel shows the value of the last window centre before it, also where there is one centre only.
+    down, across = (np.searchsorted(centres, range(length), "right") - 1
+                    for centres, length in zip((found.rows, found.columns), image.shape))  # fmt: skip
+    colours = colours[down][:, across]
     both = [np.pad(part.repeat(zoom, 0).repeat(zoom, 1), ((0, GAP), (0, GAP), (0, 0)), constant_values=255)
             for part in (image, colours)]  # fmt: skip
     return np.concatenate(both)

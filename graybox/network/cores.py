@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
@@ -27,3 +30,13 @@ def each(function: Callable[[Item], Found], items: Iterable[Item], device: torch
             yield from pool.map(function, items)
     finally:
         torch.set_num_threads(threads)
+
+
+def counting(bar: tqdm[Any]) -> Callable[[int], None]:
+    """`bar.update` for calls from several threads: tqdm's own loses counts where two threads call it at once."""
+
+    def update(count: int) -> None:
+        with bar.get_lock():  # type: ignore[no-untyped-call]  # not in its types
+            bar.update(count)
+
+    return update

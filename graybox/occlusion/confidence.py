@@ -14,16 +14,18 @@ class OcclusionMap:
     """The network's answer for each centre of the occluder window.
 
     Attributes:
-        confidence: float32 [h, w], the true class's probability (0..1) with the window centred at
+        confidence: float32 [h, w], the probability (0..1) of the class `label` with the window centred at
             (rows[i], columns[j]); with stride 1, h x w is the image's own size.
         predicted: int64 [h, w], the most probable class there.
         rows, columns: int [h] and [w], the window centres in pixels.
         unoccluded: float32 [classes], the probabilities for the image as it is.
-        label: the true class.
+        label: the class whose probability is recorded, usually the true one.
         window: N of the N x N window, in pixels.
         activation: float32 [h, w], the total activation of one feature map of the last conv layer (after pooling and
             ReLU) with the window there, as in figure 7b; None if it was not asked for.
         unoccluded_activation: the same for the image as it is, or None.
+        never_hidden: the share of the image's pixels that lie under none of the windows, 0..1. The map says
+            nothing about them. See `graybox.occlusion.params.never_hidden`.
     """
 
     confidence: NDArray[np.float32]
@@ -35,6 +37,7 @@ class OcclusionMap:
     window: int
     activation: NDArray[np.float32] | None = None
     unoccluded_activation: float | None = None
+    never_hidden: float = 0.0
 
     @property
     def drop(self) -> NDArray[np.float32]:
@@ -52,17 +55,24 @@ class OcclusionMap:
         """The attributes as arrays, by name; without those that are None."""
         return {name: np.asarray(value) for name, value in vars(self).items() if value is not None}
 
-    def summary(self, class_names: Sequence[str]) -> dict[str, object]:
-        """The map in a few figures: probabilities 0..1, positions in pixels."""
+    def summary(self, class_names: Sequence[str], *, labelled: bool = True) -> dict[str, object]:
+        """The map in a few figures: probabilities 0..1, positions in pixels.
+
+        Args:
+            class_names: one for each label.
+            labelled: whether `label` is known to be the true class. If False it is only the class that was followed,
+                and no figure is named after the truth.
+        """
         row, column = self.lowest
-        answer = int(self.unoccluded.argmax())
+        followed = class_names[self.label], float(self.unoccluded[self.label])
+        known = {"true_class": followed[0], "predicted_class": class_names[int(self.unoccluded.argmax())],
+                 "true_probability": followed[1]}  # fmt: skip
+        share = float((self.predicted != self.label).mean())
         return {
-            "true_class": class_names[self.label],
-            "predicted_class": class_names[answer],
-            "true_probability": float(self.unoccluded[self.label]),
+            **(known if labelled else {"followed_class": followed[0], "followed_probability": followed[1]}),
             "lowest_probability": float(self.confidence.min()),
             "lowest_row": row,
             "lowest_column": column,
             "class_there": class_names[int(self.predicted.flat[self.confidence.argmin()])],
-            "share_of_windows_misclassified": float((self.predicted != self.label).mean()),
+            "share_of_windows_misclassified" if labelled else "share_of_windows_with_another_answer": share,
         }

@@ -41,6 +41,8 @@ class MapEvidence:
         peak_in_box: whether the window with the largest drop has its centre in the box (the pointing game); None =
             missing.
         centre_in_box: the same for the window in the middle of the image; None = there is no box.
+        never_hidden: the share of the image's pixels that lie under none of the windows, 0..1. The map, flat or not,
+            says nothing about them.
     """
 
     largest_drop: float
@@ -50,6 +52,7 @@ class MapEvidence:
     box_share: float
     peak_in_box: bool | None
     centre_in_box: bool | None
+    never_hidden: float = 0.0
 
 
 def map_evidence(found: OcclusionMap, box: np.ndarray | Sequence[float] | None) -> MapEvidence:
@@ -74,7 +77,9 @@ def map_evidence(found: OcclusionMap, box: np.ndarray | Sequence[float] | None) 
         if not flat:
             drop_in_box = float(drop[inside].sum() / drop.sum())
             peak_in_box = bool(inside.flat[drop.argmax()])
-    return MapEvidence(largest, flat, concentration, drop_in_box, box_share, peak_in_box, centre_in_box)
+    return MapEvidence(
+        largest, flat, concentration, drop_in_box, box_share, peak_in_box, centre_in_box, found.never_hidden
+    )
 
 
 def centres_inside(rows: np.ndarray, columns: np.ndarray, box: np.ndarray | Sequence[float]) -> np.ndarray:
@@ -91,7 +96,7 @@ class MapFigures:
     Attributes:
         count: how many maps. `flat`: the share of flat ones.
         concentration: the median over the maps that are not flat, 0..0.5; NaN if there are none.
-        largest_drop: the median over all maps.
+        largest_drop: the median over all maps. `never_hidden`: the mean over all maps.
         pointed: how many maps have a box and are not flat. The figures below are over these, NaN if there are none.
         drop_in_box, box_share: means.
         pointing: the share of largest drops in the box.
@@ -111,6 +116,7 @@ class MapFigures:
     centre: Estimate
     advantage: Estimate
     p_value: float
+    never_hidden: float = 0.0
 
 
 def summarize(evidence: Sequence[MapEvidence], *, resamples: int = 2000, seed: int = 0) -> MapFigures:
@@ -135,6 +141,7 @@ def summarize(evidence: Sequence[MapEvidence], *, resamples: int = 2000, seed: i
         centre=share(hits[:, 1].sum(), len(pointed)),
         advantage=advantage,
         p_value=p_value,
+        never_hidden=_of(np.mean, [one.never_hidden for one in evidence]),
     )
 
 

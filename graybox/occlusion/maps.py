@@ -21,6 +21,7 @@ from graybox.network.cnn import CNN
 from graybox.network.inference import device_of, evaluating
 from graybox.occlusion.confidence import OcclusionMap
 from graybox.occlusion.incremental import engine as incremental
+from graybox.occlusion.params import never_hidden
 from graybox.occlusion.pixels import fill_tensor, rgb_array
 
 Engine = Literal["auto", "plain", "incremental"]
@@ -306,4 +307,5 @@ def occlusion_map(
         window=window,
         activation=None if found.activation is None else found.activation.cpu().numpy(),
         unoccluded_activation=found.unoccluded_activation,
+        never_hidden=never_hidden(rgb_array(image).shape[:2], (found.rows, found.columns), window),
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, field_validator
 
+from graybox.errors import ParameterError
 from graybox.schema import Fraction, Section
 
 
@@ -16,6 +19,24 @@ def _odd(value: int) -> int:
 
 
 Window = Annotated[int, Field(ge=1), AfterValidator(_odd)]
+
+
+def never_hidden(size: Sequence[int], centres: Sequence[Iterable[int]], window: int) -> float:
+    """The share of an image's pixels that lie under no window, 0..1.
+
+    It is 0 where the stride is at most half of the window, rounded up; above, pixels at the end of a row or column may
+    be left out, and with a stride larger than the window pixels between the windows.
+
+    Args:
+        size: the image's height and width. `centres`: the rows and the columns of the window centres.
+        window: N of the N x N window, odd, in pixels.
+    """
+    half = window // 2
+    hidden = [
+        {pixel for centre in axis for pixel in range(max(0, centre - half), min(length, centre + half + 1))}
+        for length, axis in zip(size, centres)
+    ]
+    return 1 - math.prod(map(len, hidden)) / math.prod(size)
 
 
 class OcclusionParams(Section):
@@ -39,6 +60,35 @@ class OcclusionParams(Section):
         """How many windows slide over a size x size image, all N together."""
         main, other = (len(range(0, size, stride)) ** 2 for stride in (self.stride, self.other_stride))
         return main + len({*self.other_windows} - {self.window}) * other
+
+    def check_fits(self, size: int, said: str = "the image size") -> None:
+        """Raise a ParameterError if a window or a stride does not go with size x size images.
+
+        Args:
+            said: what the size is, for the message.
+        """
+        windows = {"window": self.window} | {f"other_windows.{place}": N for place, N in enumerate(self.other_windows)}
+        for key, window in windows.items():
+            if window > size:
+                raise ParameterError(f"{key} is {window}; it should be at most {said} = {size}")
+        strides = {"stride": self.stride} | ({"other_stride": self.other_stride} if self.other_windows else {})
+        for key, stride in strides.items():
+            if stride >= size:
+                raise ParameterError(f"{key} is {stride}; it should be below {said} = {size}: else there is one window")
+
+    def gaps(self, size: int) -> list[str]:
+        """A sentence for each N whose windows leave pixels of a size x size image unhidden; mostly none."""
+        pairs = [("stride", self.stride, self.window)]
+        pairs += [("other_stride", self.other_stride, window) for window in sorted({*self.other_windows})]
+        said = []
+        for key, stride, window in pairs:
+            share = never_hidden((size, size), [range(0, size, stride)] * 2, window)
+            if share and (key == "stride" or window != self.window):
+                said.append(
+                    f"{key} is {stride}, and the window {window} x {window}: {share:.0%} of the pixels are never "
+                    f"hidden, so the map says nothing about them; with at most {window // 2 + 1} all are hidden"
+                )
+        return said
 
     @field_validator("images", mode="plain")
     @classmethod

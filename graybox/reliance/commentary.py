@@ -30,14 +30,21 @@ def commentary(
     evidence: MapEvidence,
     interventions: pd.Series | Mapping[str, Any] | None,
     class_names: Sequence[str],
+    *,
+    labelled: bool = True,
 ) -> str:
     """The text under an image's panel.
 
     Args:
+        found: the map.
         evidence: `graybox.occlusion.evidence.map_evidence` of the same map.
         interventions: the image's row of `graybox.reliance.rule.per_image`; None where it has no usable box.
+        class_names: one for each label.
+        labelled: whether the map's `label` is known to be the true class. If not, nothing is said of the truth.
     """
-    said = [_answer(found, class_names), _map(found, evidence, class_names)]
+    said = [_answer(found, class_names, labelled), _map(found, evidence, class_names)]
+    if evidence.never_hidden:
+        said.append(f"No window hides {percent(evidence.never_hidden)} of the pixels: the map says nothing about them.")
     if interventions is not None:
         said.append(_interventions(interventions, class_names[found.label]))
     return " ".join(said)
@@ -48,8 +55,12 @@ def place(row: int, column: int, height: int, width: int) -> str:
     return PLACES[min(2, 3 * row // height)][min(2, 3 * column // width)]
 
 
-def _answer(found: OcclusionMap, class_names: Sequence[str]) -> str:
+def _answer(found: OcclusionMap, class_names: Sequence[str], labelled: bool) -> str:
     true, answer = found.label, int(found.unoccluded.argmax())
+    if not labelled:
+        # The class is the model's own answer, for want of a true one, so it cannot be right or wrong.
+        given = percent(found.unoccluded[true])
+        return f"The model's answer is {class_names[true]}, {given}; the true class is not known."
     if answer != true:
         return (
             f"Misclassified: the model says {class_names[answer]} ({percent(found.unoccluded[answer])}), and gives "

@@ -29,6 +29,7 @@ def examine(
     params: OcclusionParams,
     *,
     name: str,
+    labelled: bool = True,
     box: np.ndarray | None = None,
     interventions: Mapping[str, Any] | None = None,
     search: tuple[np.ndarray, Peaks] | None = None,
@@ -39,6 +40,7 @@ def examine(
 
     Args:
         model: in evaluation mode. `image`: uint8 [H, W, 3], of the model's image size. `label`: the true class.
+        labelled: False if the true class is not known, and `label` is the model's answer.
         name: the image's name. `box`: its object box, float [4], or None.
         interventions: the image's row of `graybox.reliance.rule.per_image`, if there is one.
         search: images, uint8 [N, H, W, 3], and their peaks, to search for the map's top patches; None = no search.
@@ -71,6 +73,7 @@ def examine(
         features=features[strongest],
         projection=feature_maps.project(model, image, strongest),
         patches=[] if search is None else _patches(*search, strongest, exclude),
+        labelled=labelled,
     )
 
 

@@ -33,6 +33,7 @@ class Experiment:
         features: float32 [h, w], that map, unoccluded.
         projection: float32 [H, W, 3], that map projected to the pixels by guided backpropagation; signed, no unit.
         patches: uint8 [h, w, 3] each, the patches of other images that excite that map most, the strongest first.
+        labelled: whether the maps' `label` is known to be the true class; if not, it is the model's answer.
     """
 
     image: np.ndarray
@@ -48,6 +49,7 @@ class Experiment:
     features: np.ndarray
     projection: np.ndarray
     patches: list[np.ndarray]
+    labelled: bool = True
 
     @property
     def main(self) -> OcclusionMap:
@@ -57,12 +59,12 @@ class Experiment:
     @property
     def commentary(self) -> str:
         """The results in a few plain sentences."""
-        return commentary(self.main, self.evidence, self.interventions, self.class_names)
+        return commentary(self.main, self.evidence, self.interventions, self.class_names, labelled=self.labelled)
 
     def summary(self) -> dict[str, object]:
         """The results as one row: probabilities and shares 0..1, positions in pixels; the commentary comes last."""
         own = {"verdict": self.interventions["verdict"]} if self.interventions else {}
-        measured = {**self.main.summary(self.class_names), **asdict(self.evidence), **own}
+        measured = {**self.main.summary(self.class_names, labelled=self.labelled), **asdict(self.evidence), **own}
         return {"file": self.name, **measured, "commentary": self.commentary}
 
 
@@ -76,7 +78,7 @@ def arrays(experiments: Sequence[Experiment]) -> dict[str, np.ndarray]:
     for number, one in enumerate(experiments):
         facts = {
             "name": one.name, "class_names": list(one.class_names), "window": one.window,
-            "feature_map": one.feature_map, "evidence": asdict(one.evidence),
+            "feature_map": one.feature_map, "evidence": asdict(one.evidence), "labelled": one.labelled,
             "interventions": one.interventions and dict(one.interventions),
         }  # fmt: skip
         kept |= {f"{number:02d}_facts": np.array(json.dumps(facts, default=_plain))}

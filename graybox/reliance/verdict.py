@@ -122,10 +122,15 @@ class Reliance:
         return said
 
     def maps_sentence(self) -> str:
-        """What the confidence maps show, in a sentence; the verdict does not depend on it."""
+        """What the confidence maps show, in a sentence or two; the verdict does not depend on it."""
         maps = self.maps
         if not maps.count:
             return "There are no confidence maps."
+        unseen = f" Their windows never hide {maps.never_hidden:.0%} of the pixels." if maps.never_hidden else ""
+        return self._maps_sentence(maps) + unseen
+
+    @staticmethod
+    def _maps_sentence(maps: MapFigures) -> str:
         if math.isnan(maps.concentration):
             return f"All {maps.count} confidence maps are flat: no window lowers the probability by {FLAT:.0%}."
         flat = f" (and {maps.flat.value:.0%} of the maps are flat)" * (maps.flat.value > 0)

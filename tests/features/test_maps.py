@@ -12,6 +12,7 @@ from torch import nn
 
 from graybox.features import maps as feature_maps
 from graybox.network.cnn import CNN
+from graybox.network.inference import class_scores
 from graybox.network.params import ModelParams
 from graybox.occlusion import maps as occlusion
 from tests.support.basics import image_set
@@ -164,6 +165,16 @@ def test_every_pixel_at_a_fields_edge_is_seen(network):
             expected = torch.zeros(22, 22, dtype=torch.bool)
             expected[slice(*fields[row]), slice(*fields[column])] = True
             torch.testing.assert_close(seen, expected)
+
+
+def test_the_answers_that_come_with_the_peaks_are_the_networks(network):
+    images = image_set(12, size=22, seed=5).images
+    with torch.no_grad():
+        # Else an untrained network may give one answer to all.
+        network.head[-1].bias -= class_scores(network, images).mean(0)
+    expected = class_scores(network, images).argmax(1).numpy()
+    np.testing.assert_array_equal(feature_maps.map_peaks(network, images, batch_size=5).predicted, expected)
+    assert len(set(expected)) > 1
 
 
 def test_top_patches_are_the_strongest_of_other_images_one_of_each(network):

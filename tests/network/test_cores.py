@@ -1,6 +1,8 @@
 """Work on every core: the same answers in the same order, and PyTorch's threads as they were."""
 
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -39,3 +41,25 @@ def test_an_error_comes_through_and_the_threads_are_as_before():
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+class Slow:
+    """A bar that counts as tqdm does, and lets another thread in between reading and writing."""
+
+    def __init__(self):
+        self.n, self.lock = 0, threading.RLock()
+
+    def get_lock(self):
+        return self.lock
+
+    def update(self, count):
+        before = self.n
+        time.sleep(0.001)
+        self.n = before + count
+
+
+def test_no_count_is_lost_where_several_threads_count():
+    bar = Slow()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(cores.counting(bar), [1, 2, 3, 4] * 10))
+    assert bar.n == 100

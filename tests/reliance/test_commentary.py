@@ -1,5 +1,7 @@
 """The sentences under a panel, word for word."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -72,6 +74,22 @@ def test_without_a_box_there_is_no_word_of_the_object():
     assert said(drawn((12, 12), 0.3), None) == (
         "The model gives the true class, mug, 90%. This falls most with the window at the middle: to 30%, and the "
         "answer becomes fish."
+    )
+
+
+def test_without_a_true_class_the_answer_is_neither_right_nor_wrong():
+    found = drawn((4, 4), 0.1)
+    assert commentary(found, map_evidence(found, None), None, NAMES, labelled=False) == (
+        "The model's answer is mug, 90%; the true class is not known. This falls most with the window at the upper "
+        "left: to 10%, and the answer becomes fish."
+    )
+
+
+def test_what_no_window_hides_is_said_of_a_flat_map_too():
+    found = replace(drawn((4, 4), 0.88), never_hidden=0.64)
+    assert said(found, None).endswith(
+        "the map is flat, and its lowest place means nothing. No window hides 64% of the pixels: the map says nothing "
+        "about them."
     )
 
 

@@ -35,6 +35,11 @@ def network(params) -> CNN:
     return CNN(small, 16, ("a", "b", "c", "d")).eval()
 
 
+def cnn_answer(network: CNN, image: np.ndarray) -> int:
+    with torch.no_grad():
+        return network(torch.tensor(image).permute(2, 0, 1)[None] / 255).argmax()
+
+
 def examined(network: CNN, row: int = 0, settings: OcclusionParams = SETTINGS, **options) -> experiment.Experiment:
     images = image_set(6)
     peaks = maps.map_peaks(network, images.images)
@@ -146,12 +151,39 @@ def folder(network, tmp_path, monkeypatch):
 def test_any_image_can_be_occluded_from_the_command_line(folder, capsys):
     command.main("occlude", "photo.png")
     assert Image.open(folder / "photo-occlusion.png").width > 500
-    assert "the true class" in capsys.readouterr().out
+    assert "the true class is not known" in capsys.readouterr().out
     command.main(
         "occlude", "photo.png", "--class", "c", "--window", "7", "--output", "c.png", "--box", "20", "5", "40", "30"
     )
     assert (folder / "c.png").exists()
-    assert "c" in capsys.readouterr().out
+    assert "the true class, c," in capsys.readouterr().out
+
+
+def test_without_a_class_neither_the_panel_nor_the_figures_claim_to_know_the_true_one(network):
+    image = image_set(6).images[0]
+    answer = int(cnn_answer(network, image))
+    unknown, known = (
+        examine.examine(network, image, answer, SETTINGS, name="photo.png", labelled=labelled)
+        for labelled in (False, True)
+    )
+    name = network.class_names[answer]
+    assert panels.occlusion_panel(known).get_suptitle().startswith(f"photo.png: {name}, recognised, probability")
+    title = panels.occlusion_panel(unknown).get_suptitle()
+    assert title.startswith(f"photo.png: the model's answer is {name} (true class not known), probability")
+    assert unknown.commentary.startswith(f"The model's answer is {name}, ")
+    assert "recognised" not in title + unknown.commentary
+    assert [key for key in unknown.summary() if "true" in key or "misclassified" in key] == []
+    assert unknown.summary()["followed_class"] == known.summary()["true_class"] == name
+    again = experiment.arrays([unknown])
+    np.testing.assert_array_equal(again["00_05_confidence"], known.main.confidence)
+
+
+def test_the_panel_says_what_share_of_the_pixels_no_window_hides(network):
+    found = examined(network, settings=OcclusionParams(window=1, stride=2, other_windows=[3], other_stride=8))
+    assert "75% of the pixels never hidden" in panels.occlusion_panel(found).get_suptitle()
+    assert found.summary()["never_hidden"] == 0.75 and "No window hides 75% of the pixels" in found.commentary
+    labels = [axes.get_xlabel() for axes in panels.windows_chart([found]).axes]
+    assert sum("never hidden" in label for label in labels) == 2
 
 
 def test_it_runs_as_a_command_of_its_own(folder):
@@ -180,10 +212,27 @@ def test_it_runs_as_a_command_of_its_own(folder):
         (["photo.png", "--output", "nowhere/x.png"], "--output is nowhere/x.png; allowed: a .png file in a folder"),
         (["photo.png", "--output", "x.tiff"], "--output is x.tiff; allowed: a .png file"),
         (["photo.png", "--window", "17"], "--window is 17; allowed: odd numbers from 1 to the image size, 16"),
-        (["photo.png", "--model", "none.safetensors"], "none.safetensors"),
+        (["photo.png", "--model", "none.safetensors"], "none.safetensors: there is no such file"),
     ],
 )
 def test_a_users_mistake_is_one_sentence(folder, arguments, message):
     with pytest.raises(UserError, match=message):
         command.main("occlude", *arguments)
     assert not list(folder.glob("*-occlusion.png"))
+
+
+def test_before_the_first_model_it_says_how_to_get_one(folder):
+    (folder / "models/best.safetensors").rename(folder / "mine.safetensors")
+    with pytest.raises(UserError, match=r"no model yet; run `dvc repro` first, or name one with --model"):
+        command.main("occlude", "photo.png")
+    command.main("occlude", "photo.png", "--model", "mine.safetensors", "--window", "15", "--output", "panel.png")
+    assert (folder / "panel.png").exists()
+
+
+def test_what_the_study_slides_over_larger_images_does_not_stop_a_smaller_model(folder):
+    text = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(text.replace("other_windows: [3]", "other_windows: [5, 15, 21]"))
+    command.main("occlude", "photo.png")
+    (folder / "params.yaml").write_text(text.replace("stride: 1                   # pixels", "stride: 16  # pixels"))
+    with pytest.raises(UserError, match=r"params\.yaml: occlusion\.stride is 16; .* below the model's image size = 16"):
+        command.main("occlude", "photo.png")

@@ -187,6 +187,12 @@ def test_the_maps_are_set_beside_the_middle_of_the_image():
     )
 
 
+def test_pixels_that_no_window_hides_are_counted_and_said():
+    found = judge(answers({(1, 0, 1): 5, (0, 0, 0): 5}), [evidence(never_hidden=0.5), evidence(never_hidden=0.25)] * 2)
+    assert found.maps_sentence().endswith("Their windows never hide 38% of the pixels.")
+    assert found.metrics()["maps_never_hidden"] == 0.375
+
+
 def test_metrics_are_flat_rounded_and_json():
     metrics = judge(answers({(1, 0, 1): 55, (1, 1, 0): 12, (0, 0, 0): 33}), [evidence()] * 3 + [FLAT_MAP]).metrics()
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
