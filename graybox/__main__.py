@@ -1,9 +1,10 @@
-"""The command line: the selected model on any image, and the list of parameters."""
+"""The command line: the selected model on any image, `dvc repro` behind a guard, and the list of parameters."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,14 @@ def main(*arguments: str) -> None:
         "--output", type=Path, help="PNG file for the panel; default: IMAGE-occlusion.png in the current folder"
     )
     command.set_defaults(run=occlude)
+    command = commands.add_parser(
+        "repro",
+        help="dvc repro that goes on after a kill at any moment; takes what dvc repro takes",
+        prefix_chars="\0",  # so that DVC's options reach DVC
+        add_help=False,
+    )
+    command.add_argument("arguments", nargs="*")
+    command.set_defaults(run=repro)
     command = commands.add_parser("parameters", help="print docs/parameters.md, the description of every parameter")
     command.set_defaults(run=lambda options: print(_reference(), end=""))
     options = parser.parse_args(arguments)
@@ -56,6 +65,13 @@ def _reference() -> str:
     from graybox.reference import markdown
 
     return markdown()
+
+
+def repro(options: argparse.Namespace) -> None:
+    """Run `dvc repro`, and end with its exit code."""
+    from graybox import guard  # which loads DVC
+
+    sys.exit(guard.repro(*options.arguments))
 
 
 def occlude(options: argparse.Namespace) -> None:
