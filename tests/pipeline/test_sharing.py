@@ -1,4 +1,4 @@
-"""What one has computed another takes: `dvc push` to a folder that both reach, then `dvc pull` or `dvc repro --pull`."""
+"""What one has computed another takes: `dvc push` to a folder, then `dvc pull` or `dvc repro --pull` in a clone."""
 
 from __future__ import annotations
 
@@ -34,6 +34,5 @@ def test_what_is_pushed_opens_in_a_clone_and_nothing_runs_there(clean):
 
 
 def all_weights(study: Study) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(study.folder)): path.read_bytes() for path in study.folder.glob("models/**/*.safetensors")
-    }
+    files = study.folder.glob("models/**/*.safetensors")
+    return {str(path.relative_to(study.folder)): path.read_bytes() for path in files}
