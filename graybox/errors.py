@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-
-GUARD = "GRAYBOX_GUARD"  # in a stage's environment: the process that must live for the stage to go on
 
 
 class UserError(Exception):
@@ -43,7 +39,6 @@ def run(main: Callable[..., None], *arguments: str) -> None:
     except TypeError:
         allowed = " ".join(signature.parameters).upper() or "none"
         sys.exit(f"error: the arguments are {' '.join(given) or 'missing'}; allowed: {allowed}")
-    _end_with_dvc()
     try:
         main(*given)
     except UserError as error:
@@ -54,18 +49,3 @@ def run(main: Callable[..., None], *arguments: str) -> None:
         sys.exit(
             f"error: {error.name} is not installed; in a clone, `pip install '.[study]'` brings what the study needs"
         )
-
-
-def _end_with_dvc() -> None:
-    """On Linux, end this stage when the dvc that started it is killed; it would go on writing beside the next one."""
-    if sys.platform != "linux" or "DVC_STAGE" not in os.environ:
-        return
-    import ctypes
-
-    set_death_signal = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
-    ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
-    if guard := os.environ.get(GUARD):
-        try:
-            os.kill(int(guard), 0)
-        except ProcessLookupError:
-            sys.exit("error: the dvc that started this stage was killed")

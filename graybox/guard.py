@@ -42,9 +42,9 @@ def repro(*arguments: str) -> int:
     except DvcException as error:
         raise errors.UserError(str(error)) from error
     dvc.dvcfile.modify_yaml = writing_whole(dvc.dvcfile.modify_yaml, scratch / KEPT)
-    # The stages say `python`, which must be this one, and they end with this process.
+    # The stages say `python`, which must be this one; they end with this process (stages/__init__.py).
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    os.environ[errors.GUARD] = str(os.getpid())
+    os.environ["GRAYBOX_GUARD"] = str(os.getpid())
     return int(dvc_main(["repro", *arguments]))
 
 
