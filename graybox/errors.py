@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
+import io
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+# What a write to an open file fails with: it is full, over a quota or a limit, or broken.
+_DISK = {getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EIO")} - {None}
 
 
 class UserError(Exception):
@@ -31,8 +37,10 @@ def within(where: str, kind: type[UserError] = UserError) -> Iterator[None]:
 def run(main: Callable[..., None], *arguments: str) -> None:
     """Call a stage's `main` with the command line's arguments.
 
-    A UserError, a wrong number of arguments or a missing library ends the program with one line and exit code 1.
+    A UserError, a wrong number of arguments, a missing library, or a file that can't be read or written ends the
+    program with one line and exit code 1.
     """
+    _print_anything()
     given, signature = arguments or tuple(sys.argv[1:]), inspect.signature(main)
     try:
         signature.bind(*given)
@@ -41,11 +49,35 @@ def run(main: Callable[..., None], *arguments: str) -> None:
         sys.exit(f"error: the arguments are {' '.join(given) or 'missing'}; allowed: {allowed}")
     try:
         main(*given)
+        sys.stdout.flush()
     except UserError as error:
         sys.exit(f"error: {error}")
+    except BrokenPipeError:  # such as `| head`
+        # Python flushes once more at its end, and must not complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        if error.filename is None and error.errno not in _DISK:
+            raise
+        sys.exit(f"error: {_of_a_file(error)}")
     except ModuleNotFoundError as error:
         if (error.name or "graybox").startswith(("graybox", "stages")):
             raise
         sys.exit(
             f"error: {error.name} is not installed; in a clone, `pip install '.[study]'` brings what the study needs"
         )
+
+
+def _print_anything() -> None:
+    """Have `print` write what the terminal's encoding lacks, such as é in ASCII, as \\xe9: it must not stop a stage."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _of_a_file(error: OSError) -> str:
+    reason = error.strerror or error
+    if error.filename is None:  # of an open file: the one that a stage prints to, for example
+        return f"a file can't be written ({reason})"
+    if isinstance(error, FileNotFoundError):
+        return f"{error.filename} is missing; run `dvc repro`, which makes what the stages need"
+    return f"{error.filename} can't be read or written ({reason})"

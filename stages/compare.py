@@ -1,12 +1,11 @@
 """Compare the variants: the study's table, what it shows, and all learning curves in one file."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from graybox import errors, schema
+from graybox import errors, files, schema
 from graybox.data import images
 from graybox.study import comparison, outcome, variants
 from graybox.study.params import SelectParams
@@ -14,10 +13,10 @@ from graybox.study.params import SelectParams
 
 def main() -> None:
     study = variants.load("data/settings", "data/combined.yaml")
-    choice = json.loads(Path("report/combined.json").read_text())
+    choice = files.read_json("report/combined.json")
     # Read only the variants of params.yaml: the folders may still have files of removed variants.
-    metrics = {name: json.loads(Path(f"metrics/{name}.json").read_text()) for name in study}
-    timings = {name: json.loads(Path(f"models/timing/{name}.json").read_text()) for name in study}
+    metrics = {name: files.read_json(f"metrics/{name}.json") for name in study}
+    timings = {name: files.read_json(f"models/timing/{name}.json") for name in study}
     labels = images.load("data/prepared", "test").labels
     predictions = {name: f"data/predictions/{name}.npz" for name in study} | {variants.COMBINED: "data/combined.npz"}
     correct = {name: np.load(file)["test"].argmax(axis=-1) == labels for name, file in predictions.items()}
@@ -33,8 +32,8 @@ def main() -> None:
     said = "".join(f"- {sentence}\n" for sentence in [*findings["parameters"], " ".join(findings["combined"])])
     markdown = f"{comparison.markdown(table)}\n\n{said}\n{findings['method']}\n\nTrained on: {devices}.\n"
 
-    Path("report/comparison.md").write_text(markdown, encoding="utf-8")
-    Path("report/findings.json").write_text(json.dumps(findings, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    files.write_text("report/comparison.md", markdown)
+    files.write_json("report/findings.json", findings)
     by_seed = [(name, seed, share) for name in study
                for seed, share in zip(study[name].train.all_seeds, correct[name].mean(axis=1))]  # fmt: skip
     tables = {
@@ -44,7 +43,7 @@ def main() -> None:
         "plots/curves": curves,
     }
     for name, frame in tables.items():
-        frame.to_csv(f"{name}.csv", index=False, lineterminator="\n")
+        files.write_table(f"{name}.csv", frame)
     print(markdown)
 
 

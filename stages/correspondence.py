@@ -1,9 +1,6 @@
 """Hide the same part of the object in several images of a class: do the network's features change the same way?"""
 
-import json
-from pathlib import Path
-
-from graybox import errors, run, schema
+from graybox import errors, files, run, schema
 from graybox.data import images
 from graybox.features import correspondence
 from graybox.features.params import CorrespondenceParams
@@ -19,8 +16,8 @@ def main() -> None:
     wanted = schema.load(CorrespondenceParams).model_dump()
     found = correspondence.measure(network, test, predicted, fill=window.fill, gray=window.gray, **wanted)
 
-    found.summary.round(6).to_csv("report/correspondence.csv", index=False, lineterminator="\n")
-    Path("report/correspondence.json").write_text(json.dumps({"sentence": found.sentence}, indent=1) + "\n", "utf-8")
+    files.write_table("report/correspondence.csv", found.summary.round(6))
+    files.write_json("report/correspondence.json", {"sentence": found.sentence})
     print(found.sentence)
 
 

@@ -3,12 +3,11 @@
 Usage: python -m stages.evaluate VARIANT
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
 
-from graybox import errors, run, schema
+from graybox import errors, files, run, schema
 from graybox.data import images
 from graybox.network import cnn, inference
 from graybox.statistics import scores
@@ -17,10 +16,10 @@ from graybox.study.params import EvaluateParams
 
 def main(variant: str) -> None:
     views, device = schema.load(EvaluateParams).model_dump(), run.device()
-    files = {int(file.stem.split("-")[1]): file for file in Path(f"models/variants/{variant}").glob("*.safetensors")}
-    if not files:
+    weights = {int(file.stem.split("-")[1]): file for file in Path(f"models/variants/{variant}").glob("*.safetensors")}
+    if not weights:
         raise errors.UserError(f"models/variants/{variant}: there are no weights; allowed: a trained variant")
-    networks = {seed: cnn.load(files[seed], device) for seed in sorted(files)}
+    networks = {seed: cnn.load(weights[seed], device) for seed in sorted(weights)}
     by_seed: dict[int, dict[str, float]] = {seed: {} for seed in networks}
     answers = {}
     for split in ("test", "validation"):
@@ -34,11 +33,9 @@ def main(variant: str) -> None:
     row["macs"] = network.multiply_accumulates
 
     # Stage combine reads data/predictions, and `combined` is made from its result: in that folder it would be a cycle.
-    predictions = Path("data/combined.npz" if variant == "combined" else f"data/predictions/{variant}.npz")
-    for folder in (predictions.parent, Path("metrics")):
-        folder.mkdir(parents=True, exist_ok=True)
-    np.savez(predictions, test=answers["test"], validation=answers["validation"])
-    Path(f"metrics/{variant}.json").write_text(json.dumps(row, indent=1) + "\n")
+    predictions = "data/combined.npz" if variant == "combined" else f"data/predictions/{variant}.npz"
+    files.write_arrays(predictions, test=answers["test"], validation=answers["validation"])
+    files.write_json(f"metrics/{variant}.json", row)
     print(f"{variant}: {row['test_accuracy']:.1%} of the test images, {row['validation_accuracy']:.1%} of validation")
 
 

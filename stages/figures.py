@@ -1,10 +1,8 @@
 """Draw all figures of the study from the files of the other stages; nothing is recomputed."""
 
-from pathlib import Path
-
 import vl_convert
 
-from graybox import errors
+from graybox import errors, files
 from graybox.figures import album
 
 
@@ -13,7 +11,7 @@ def main() -> None:
         print(said)
     # The JavaScript library of `dvc plots show`, so that its page works offline. DVC's templates use Vega-Lite 5.
     bundle = vl_convert.javascript_bundle(vl_version="5.21")  # type: ignore[call-arg]  # its stub lacks a default
-    Path("plots/vega.js").write_text(bundle, encoding="utf-8")
+    files.write_text("plots/vega.js", bundle)
 
 
 if __name__ == "__main__":

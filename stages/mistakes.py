@@ -1,12 +1,9 @@
 """Explain the best model's mistakes: evidence, reasons, confused pairs of classes, and calibration."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 
-from graybox import errors, run, schema
+from graybox import errors, files, run, schema
 from graybox.data import images
 from graybox.mistakes import confusions, reasons_table
 from graybox.mistakes.analysis import analyse
@@ -20,8 +17,8 @@ from graybox.study.params import EvaluateParams
 def main() -> None:
     splits = {split: images.load("data/prepared", split) for split in images.SPLITS}
     test, device = splits["test"], run.device()
-    files = {name: f"data/predictions/{name}.npz" for name in variants.load("data/settings")}
-    networks = {name: np.load(file)["test"] for name, file in {**files, "combined": "data/combined.npz"}.items()}
+    answers = {name: f"data/predictions/{name}.npz" for name in variants.load("data/settings")}
+    networks = {name: np.load(file)["test"] for name, file in {**answers, "combined": "data/combined.npz"}.items()}
     found = analyse(
         cnn.load("models/best.safetensors", device), splits, networks, read("report/reliance.csv"),
         **schema.load(EvaluateParams).model_dump(),
@@ -38,11 +35,11 @@ def main() -> None:
         "plots/confusion": pd.DataFrame({"true class": names[test.labels], "predicted class": names[predicted]}),
     }
     for path, table in tables.items():
-        table.round(6).to_csv(f"{path}.csv", index=False, lineterminator="\n")
+        files.write_table(f"{path}.csv", table.round(6))
     row = reasons_table.metrics(found.reasons, len(wrong), error)
-    Path("report/mistakes.json").write_text(json.dumps(row, indent=1) + "\n")
+    files.write_json("report/mistakes.json", row)
     sure = found.probabilities.max(axis=1)
-    np.savez("data/mistakes.npz", predicted=predicted, sure=sure, neighbours=found.neighbours.rows)
+    files.write_arrays("data/mistakes.npz", predicted=predicted, sure=sure, neighbours=found.neighbours.rows)
     print(f"{len(wrong)} of {len(test)} test images are misclassified; " + reasons_table.sentence(found.reasons))
 
 

@@ -2,11 +2,10 @@
 
 from functools import partial
 
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from graybox import errors, run, schema
+from graybox import errors, files, run, schema
 from graybox.data import images
 from graybox.features.maps import map_peaks
 from graybox.network import cnn, cores
@@ -31,9 +30,9 @@ def main() -> None:
                        on_windows=cores.counting(bar))  # fmt: skip
         found = list(cores.each(look, rows.tolist(), device))
 
-    np.savez("data/occlusion.npz", **experiment.arrays(found))  # type: ignore[arg-type]  # none is called allow_pickle
+    files.write_arrays("data/occlusion.npz", **experiment.arrays(found))
     summary = pd.DataFrame([one.summary() for one in found])
-    summary.round(6).to_csv("report/occlusion.csv", index=False, lineterminator="\n")
+    files.write_table("report/occlusion.csv", summary.round(6))
     print("report/occlusion.csv")
 
 

@@ -1,12 +1,9 @@
 """Object or context: hide each in turn in every test image, and judge which one the best model rests on."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 from tqdm import tqdm
 
-from graybox import errors, run, schema
+from graybox import errors, files, run, schema
 from graybox.data import images
 from graybox.network import cnn, cores
 from graybox.occlusion.evidence import MapEvidence, map_evidence
@@ -40,16 +37,16 @@ def main() -> None:
 
     table = rule.per_image(hidden, maps)
     table.insert(1, "file", [test.files[row] for row in table["row"]])
-    table.round(6).to_csv("report/reliance.csv", index=False, lineterminator="\n")
+    files.write_table("report/reliance.csv", table.round(6))
     figures, sentence = judged.metrics(), judged.sentence()
     if window.fill != "gray":
         sentence += " The rule's thresholds were chosen with gray; with another fill it is right less often."
-    Path("report/reliance.json").write_text(json.dumps({"sentence": sentence, **figures}, indent=1) + "\n")
+    files.write_json("report/reliance.json", {"sentence": sentence, **figures})
     # Only these figures go beside the scores in `dvc metrics show`.
     shown = ["verdict", "object_alone", "context_alone", "control_kept"]
     shown += ["maps_never_hidden"] if figures.get("maps_never_hidden") else []
     row = {k: figures[k] for k in shown if k in figures}
-    Path("report/verdict.json").write_text(json.dumps(row, indent=1) + "\n")
+    files.write_json("report/verdict.json", row)
     print(sentence)
 
 

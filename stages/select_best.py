@@ -3,11 +3,7 @@
 With several seeds, take the variant's network with the best validation accuracy.
 """
 
-import json
-import shutil
-from pathlib import Path
-
-from graybox import errors, schema
+from graybox import errors, files, schema
 from graybox.study import comparison
 from graybox.study.params import SelectParams
 
@@ -26,8 +22,8 @@ def main() -> None:
         "test_accuracy": row["test_accuracy"],
         "validation_accuracy": row["validation_accuracy"],
     }
-    Path("report/best.json").write_text(json.dumps(choice, indent=1) + "\n")
-    shutil.copyfile(f"models/variants/{variant}/seed-{seed}.safetensors", "models/best.safetensors")
+    files.write_json("report/best.json", choice)
+    files.copy(f"models/variants/{variant}/seed-{seed}.safetensors", "models/best.safetensors")
     print(f"best on {split}: {variant} (seed {seed}), {row['test_accuracy']:.1%} of the test images")
 
 

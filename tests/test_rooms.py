@@ -18,7 +18,9 @@ ROOMS = (
     "statistics", "data", "network", "study", "occlusion", "features", "reliance", "mistakes", "figures", "report"
 )  # fmt: skip
 # The rooms' parameters lead to `settings`, which the report prints.
-ORDER = ("errors", "files", "schema", *ROOMS[:-1], "run", "settings", "reference", "report", "guard", "__main__")
+ORDER = (
+    "errors", "files", "parallel", "schema", *ROOMS[:-1], "run", "settings", "reference", "report", "guard", "__main__"
+)  # fmt: skip
 
 FILES = sorted((ROOT / "graybox").rglob("*.py"))
 USERS = [path for folder in ("stages", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]

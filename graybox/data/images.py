@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from graybox import files
 from graybox.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SPLITS = ("train", "validation", "test")
+TABLE = "table.csv"  # a prepared folder without it is not whole
 BOX_COLUMNS = ["x0", "y0", "x1", "y1"]
 
 
@@ -101,10 +103,20 @@ class ImageSet:
         return known
 
 
-def new_images(folder: Path, count: int, size: int) -> np.memmap:
-    """A new memory-mapped uint8 [count, size, size, 3] array in `folder`. Fill it, then call `save_table`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=(count, size, size, 3))
+def new_images(folder: Path, count: int, size: int) -> int:
+    """Begin images.npy, uint8 [count, size, size, 3], in `folder`. Write the images, then call `save_table`.
+
+    Write, don't map: on a full disk, writing to a mapped file kills the process.
+
+    Returns:
+        Where in the file the first image's size x size x 3 bytes go; the others follow.
+    """
+    header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
+    with (folder / "images.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        start = file.tell()
+        file.truncate(start + count * size * size * 3)
+    return start
 
 
 def save_table(folder: Path, table: pd.DataFrame, class_names: list[str]) -> None:
@@ -115,8 +127,8 @@ def save_table(folder: Path, table: pd.DataFrame, class_names: list[str]) -> Non
             contiguous, so that a split is one slice of images.npy.
         class_names: one readable name for each label.
     """
-    table.to_csv(folder / "table.csv", index=False, lineterminator="\n")
-    (folder / "classes.json").write_text(json.dumps(list(class_names), indent=1, ensure_ascii=False) + "\n", "utf-8")
+    files.write_table(folder / TABLE, table)
+    files.write_json(folder / "classes.json", list(class_names))
 
 
 def load(folder: Path | str, split: str) -> ImageSet:
@@ -135,7 +147,7 @@ def load(folder: Path | str, split: str) -> ImageSet:
         raise ValueError(f"split is {split!r}; allowed: {', '.join(SPLITS)}")
     # Without pandas, which takes half a second to load, because every stage reads this table.
     try:
-        with (folder / "table.csv").open(encoding="utf-8", newline="") as file:
+        with (folder / TABLE).open(encoding="utf-8", newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["split"] == split]
         pixels = np.load(folder / "images.npy", mmap_mode="r")
         class_names = tuple(json.loads((folder / "classes.json").read_text("utf-8")))

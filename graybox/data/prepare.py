@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
-import os
 import warnings
 import zlib
 from collections.abc import Generator
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from graybox import files, parallel
 from graybox.data import duplicates, images, summary
 from graybox.data.images import BOX_COLUMNS, SPLITS
 from graybox.data.params import DataParams
@@ -77,12 +75,15 @@ def prepare(
 ) -> Prepared:
     """Write a catalogue's chosen images to `folder`, in the format that images.load reads.
 
+    The old images stay until all new ones are there: what fails leaves the folder as it was.
+
     It also writes unreadable.txt (files that can't be decoded, and why), duplicates.txt (files left out because a
     later split has the same pixels) and summary.json (see summary.write).
 
     Args:
         size: height and width of the prepared images, in pixels.
-        workers: number of processes that decode; 1 = this process; None = one per core that this process may use.
+        workers: number of processes that decode; 1 = this process; None = one per core that this process may use,
+            less under a CPU quota. Where the system can't start workers, this process decodes.
         start_method: how workers start, "fork" or "spawn"; None = the platform's default.
 
     Raises:
@@ -91,10 +92,8 @@ def prepare(
     """
     classes = choose_classes(catalogue, data.classes)
     chosen = choose(catalogue, classes, data)
-    try:
-        return _prepare(catalogue, classes, chosen, data.max_unreadable, size, folder, workers, start_method)
-    except OSError as error:
-        raise UserError(f"{folder}: the images can't be stored there ({error.strerror or error})") from error
+    with files.filling(folder, last=images.TABLE) as part:
+        return _prepare(catalogue, classes, chosen, data.max_unreadable, size, part, workers, start_method)
 
 
 def _prepare(
@@ -107,10 +106,10 @@ def _prepare(
     workers: int | None,
     start_method: str | None,
 ) -> Prepared:
-    images.new_images(folder, len(chosen), size).flush()
+    start = images.new_images(folder, len(chosen), size)
     decoded: dict[int, _Decoded] = {}
     reasons: dict[int, str] = {}
-    decoding = _decode(catalogue.load, chosen["index"].tolist(), folder, workers, start_method)
+    decoding = _decode(catalogue.load, chosen["index"].tolist(), _Array(folder, start, size), workers, start_method)
     with closing(decoding), tqdm(total=len(chosen), unit=" images", disable=None) as bar:
         for row, outcome in decoding:
             bar.update()
@@ -264,8 +263,32 @@ class _Decoded(NamedTuple):
     original_size: tuple[int, int]
 
 
+@dataclass(frozen=True)
+class _Array:
+    """images.npy while it is filled.
+
+    Attributes:
+        folder: where it lies.
+        start: place of the first image in the file, in bytes.
+        size: height and width of the images, in pixels.
+    """
+
+    folder: Path
+    start: int
+    size: int
+
+    def open(self) -> BinaryIO:
+        """The file, for `write`."""
+        return (self.folder / "images.npy").open("rb+")
+
+    def write(self, file: BinaryIO, row: int, pixels: np.ndarray) -> None:
+        """Write an image, uint8 [size, size, 3], to its row."""
+        file.seek(self.start + row * pixels.nbytes)
+        file.write(np.ascontiguousarray(pixels).data)
+
+
 def _decode(
-    load: Load, indexes: list[int], folder: Path, workers: int | None, start_method: str | None
+    load: Load, indexes: list[int], array: _Array, workers: int | None, start_method: str | None
 ) -> Generator[tuple[int, _Decoded | str]]:
     """Fill images.npy. Worker processes write into the file themselves, so no pixels are sent between processes.
 
@@ -277,15 +300,12 @@ def _decode(
     order = np.argsort(indexes, kind="stable").tolist()
     rows = [order[first : first + CHUNK] for first in range(0, len(order), CHUNK)]
     chunks = [[indexes[row] for row in chunk] for chunk in rows]
-    if workers == 1:
-        yield from _decode_here(load, folder, rows, chunks)
-        return
-    pool = ProcessPoolExecutor(
-        max_workers=min(workers or _cores(), len(chunks)),
-        mp_context=multiprocessing.get_context(start_method),
-        initializer=_start_worker,
-        initargs=(load, folder),
+    pool = parallel.pool(
+        len(chunks), workers=workers, start_method=start_method, initializer=_start_worker, initargs=(load, array)
     )
+    if pool is None:
+        yield from _decode_here(load, array, rows, chunks)
+        return
     try:
         for chunk, outcomes in zip(rows, pool.map(_decode_chunk, rows, chunks), strict=True):
             yield from zip(chunk, outcomes, strict=True)
@@ -296,32 +316,28 @@ def _decode(
 
 
 def _decode_here(
-    load: Load, folder: Path, rows: list[list[int]], chunks: list[list[int]]
+    load: Load, array: _Array, rows: list[list[int]], chunks: list[list[int]]
 ) -> Generator[tuple[int, _Decoded | str]]:
     """`_decode` without workers: a notebook, or a script on a platform that spawns, can't always start workers."""
-    global _load, _images
+    global _load, _array
     with warnings.catch_warnings():
-        _start_worker(load, folder)
+        _start_worker(load, array)
         try:
             for chunk, indexes in zip(rows, chunks, strict=True):
                 yield from zip(chunk, _decode_chunk(chunk, indexes), strict=True)
         finally:
-            del _load, _images
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+            del _load, _array
 
 
 # What a worker process keeps between its chunks.
 _load: Load
-_images: np.ndarray
+_array: _Array
 
 
-def _start_worker(load: Load, folder: Path) -> None:
+def _start_worker(load: Load, array: _Array) -> None:
     """Set up a worker process."""
-    global _load, _images
-    _load, _images = load, np.load(folder / "images.npy", mmap_mode="r+")
+    global _load, _array
+    _load, _array = load, array
     # Pillow warns about broken EXIF blocks, for example, which would break the progress bar.
     warnings.filterwarnings("ignore", module="PIL")
 
@@ -332,26 +348,26 @@ def _decode_chunk(rows: list[int], indexes: list[int]) -> list[_Decoded | str]:
     Returns:
         For each picture its facts, or why it can't be decoded.
     """
-    outcomes: list[_Decoded | str] = []
-    size = _images.shape[1]
-    for row, index in zip(rows, indexes, strict=True):
-        try:
-            image, box = _load(index)
-            original_size = image.size  # decoding may change it
-            pixels, box = square(image, box, size)
-        except UnreadableError as error:
-            outcomes.append(str(error))
-            continue
-        _images[row] = pixels
-        # Sum over whole rows first: this adds neighbours in memory and takes a tenth of the time.
-        colour_sum = pixels.reshape(size, -1).sum(axis=0, dtype=np.uint32).reshape(size, 3).sum(axis=0, dtype=np.int64)
-        digest = hashlib.sha256(np.ascontiguousarray(pixels).data).digest()
-        outcomes.append(_Decoded(box, digest, colour_sum, original_size))
-    return outcomes
+    with _array.open() as file:
+        return [_decode_one(row, index, file) for row, index in zip(rows, indexes, strict=True)]
+
+
+def _decode_one(row: int, index: int, file: BinaryIO) -> _Decoded | str:
+    try:
+        image, box = _load(index)
+        original_size = image.size  # decoding may change it
+        pixels, box = square(image, box, _array.size)
+    except UnreadableError as error:
+        return str(error)
+    _array.write(file, row, pixels)
+    # Sum over whole rows first: this adds neighbours in memory and takes a tenth of the time.
+    by_column = pixels.reshape(len(pixels), -1).sum(axis=0, dtype=np.uint32)
+    colour_sum = by_column.reshape(-1, 3).sum(axis=0, dtype=np.int64)
+    return _Decoded(box, hashlib.sha256(np.ascontiguousarray(pixels).data).digest(), colour_sum, original_size)
 
 
 def _write_lines(path: Path, lines: list[str]) -> None:
-    path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    files.write_text(path, "".join(f"{line}\n" for line in lines))
 
 
 def _too_many_unreadable(chosen: pd.DataFrame, reasons: dict[int, str], allowed: int) -> ParameterError:
@@ -363,11 +379,10 @@ def _too_many_unreadable(chosen: pd.DataFrame, reasons: dict[int, str], allowed:
 
 def _close_gaps(folder: Path, kept: np.ndarray, size: int) -> None:
     """Rewrite images.npy with the rows `kept` [M] only."""
-    before = np.load(folder / "images.npy", mmap_mode="r")
-    after = images.new_images(folder / "kept", len(kept), size)
-    for first in range(0, len(kept), CHUNK):
-        after[first : first + CHUNK] = before[kept[first : first + CHUNK]]
-    after.flush()
-    del before, after
-    (folder / "kept" / "images.npy").replace(folder / "images.npy")
-    (folder / "kept").rmdir()
+    with files.filling(folder, last="images.npy") as part:
+        before = np.load(folder / "images.npy", mmap_mode="r")
+        after = _Array(part, images.new_images(part, len(kept), size), size)
+        with after.open() as file:
+            for row, old in enumerate(kept):
+                after.write(file, row, before[old])
+        del before  # Windows replaces no file that is mapped

@@ -74,8 +74,6 @@ def prepare_folder(
     into = Path(into)
     try:
         into.mkdir(parents=True, exist_ok=True)
-        # A new file instead of a rewritten one: images that an earlier call returned keep their pixels.
-        (into / "images.npy").unlink(missing_ok=True)
         with tempfile.TemporaryDirectory(dir=into) as scratch:
             raw = Path(scratch)
             sources.download("folder", options, raw / "raw", raw / "partial")

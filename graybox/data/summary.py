@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from graybox import files
 from graybox.data.images import BOX_COLUMNS, SPLITS
 
 
@@ -70,7 +70,7 @@ def write(
             for name, place in (("smallest", 0), ("median", (len(by_area) - 1) // 2), ("largest", -1))
         },
     }
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    files.write_json(folder / "summary.json", summary, indent=2)
 
 
 def metrics(summary: Mapping[str, Any]) -> dict[str, int]:

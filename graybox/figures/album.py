@@ -5,11 +5,8 @@ Every function reads other stages' results below `root` and yields figures with 
 
 from __future__ import annotations
 
-import json
-import shutil
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -17,7 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from graybox import schema
+from graybox import files, parallel, schema
 from graybox.data import images
 from graybox.errors import UserError
 from graybox.figures import correspondence, data, mistakes, panels, reliance, study, style
@@ -33,32 +30,40 @@ Drawn = Iterator[tuple[str, Figure | bytes, int]]
 
 
 def draw(root: Path | str = ".") -> str:
-    """Draw everything into `root`/plots/figures, which is emptied first; each core draws a subject at a time.
+    """Draw everything; each core draws a subject at a time.
+
+    The folder `root`/plots/figures is replaced as a whole: another run's figures don't stay.
 
     Returns:
         A sentence on the names that no installed font can draw; empty if there is none.
+
+    Raises:
+        UserError: the folder can't be written to.
     """
     root, undrawable = Path(root), set[str]()
-    shutil.rmtree(root / "plots/figures", ignore_errors=True)  # another run's figures must not stay
-    with ProcessPoolExecutor() as pool:
+    with files.replacing(root / "plots/figures") as folder:
+        pool = parallel.pool(len(SUBJECTS))
+        arguments = SUBJECTS, [root] * len(SUBJECTS), [folder] * len(SUBJECTS)
         try:
-            undrawable.update(*pool.map(_draw, SUBJECTS, [root] * len(SUBJECTS)))
+            undrawable.update(*(pool.map if pool else map)(_draw, *arguments))
         except BrokenProcessPool as error:
             raise UserError("a process that draws figures was stopped; is memory short?") from error
+        finally:
+            if pool:
+                pool.shutdown(cancel_futures=True)  # before the folder gets its name, or is removed
     return _undrawable(root, undrawable) if undrawable else ""
 
 
-def _draw(subject: Callable[[Path], Drawn], root: Path) -> str:
+def _draw(subject: Callable[[Path], Drawn], root: Path, folder: Path) -> str:
     """Draw a subject's figures; the characters that no installed font has."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UndrawableWarning)
         for name, drawn, dpi in subject(root):
-            path = root / "plots/figures" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
             if isinstance(drawn, bytes):
-                path.write_bytes(drawn)
+                with files.replacing(folder / name) as part:
+                    part.write_bytes(drawn)
             else:
-                style.save(drawn, path, dpi)
+                style.save(drawn, folder / name, dpi)
     said = [one.message for one in caught]
     for one in caught:
         if not isinstance(one.message, UndrawableWarning):
@@ -68,7 +73,7 @@ def _draw(subject: Callable[[Path], Drawn], root: Path) -> str:
 
 def _undrawable(root: Path, characters: set[str]) -> str:
     """Say it of the classes' names; else the characters are a file's, or another name's."""
-    names = json.loads((root / "data/prepared/classes.json").read_text("utf-8"))
+    names = files.read_json(root / "data/prepared/classes.json")
     boxes = [name for name in names if characters & set(name)]
     if not boxes:
         return sentence("".join(sorted(characters)))
@@ -77,7 +82,7 @@ def _undrawable(root: Path, characters: set[str]) -> str:
 
 
 def _data(root: Path) -> Drawn:
-    summary = json.loads((root / "data/prepared/summary.json").read_text("utf-8"))
+    summary = files.read_json(root / "data/prepared/summary.json")
     yield "contact_sheet.png", data.contact_sheet(images.load(root / "data/prepared", "train")), 75
     yield "data.png", data.counts_chart(summary), 110
 
@@ -99,7 +104,7 @@ def _mistakes(root: Path) -> Drawn:
     test, train = (images.load(root / "data/prepared", split) for split in ("test", "train"))
     report = {name: tables.read(root / f"report/{name}.csv") for name in ("mistakes", "reasons", "confused_pairs")}
     wrong, reasons = report["mistakes"], report["reasons"].fillna({"compared_with": "", "finding": "", "kind": ""})
-    calibration_error = json.loads((root / "report/mistakes.json").read_text())["calibration_error"]
+    calibration_error = files.read_json(root / "report/mistakes.json")["calibration_error"]
     with np.load(root / "data/mistakes.npz") as file:
         predicted, sure, neighbours = (file[name] for name in ("predicted", "sure", "neighbours"))
     matrix = scores.confusion(test.labels, predicted, len(test.class_names))
@@ -121,7 +126,7 @@ def _mistakes(root: Path) -> Drawn:
 
 
 def _reliance(root: Path) -> Drawn:
-    found = json.loads((root / "report/reliance.json").read_text("utf-8"))
+    found = files.read_json(root / "report/reliance.json")
     yield "reliance.png", reliance.reliance_chart(found), 110
     summary = tables.read(root / "report/correspondence.csv")
     yield "correspondence.png", correspondence.correspondence_chart(summary), 110

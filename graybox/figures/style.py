@@ -10,12 +10,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from graybox import files
+
 BASELINE, VARIANT, BOX = "#d95f02", "#1b6ca8", "#e7298a"
 
 
 def save(figure: Figure, path: Path | str, dpi: int = 110) -> None:
-    """Write a PNG whose bytes depend only on the figure."""
-    figure.savefig(path, dpi=dpi, metadata={"Software": None})
+    """Write a PNG whose bytes depend only on the figure.
+
+    Raises:
+        UserError: the file can't be written.
+    """
+    with files.replacing(path) as part:
+        figure.savefig(part, dpi=dpi, metadata={"Software": None})
 
 
 def percent_tick(share: float, _: int | None) -> str:

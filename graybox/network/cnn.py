@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from graybox import files
 from graybox.errors import UserError
 from graybox.network import sizes
 from graybox.network.inference import pick_device
@@ -162,7 +163,10 @@ def save(model: CNN, path: Path | str) -> None:
     Args:
         model: from `load`, `graybox.network.training.fit`, or `CNN(...)`. The file keeps its weights, parameters, image
             size and class names only: if you replaced layers by hand, `load` gives the original layers or fails.
-        path: the file. Its folder must exist; an existing file is replaced.
+        path: the file; an existing one is replaced. Missing folders are made.
+
+    Raises:
+        UserError: the file can't be written.
     """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     network = {
@@ -171,7 +175,9 @@ def save(model: CNN, path: Path | str) -> None:
         "image_size": model.image_size,
         "class_names": list(model.class_names),
     }
-    save_file(weights, path, metadata={"graybox": json.dumps(network, sort_keys=True)})
+    content = safetensors.torch.save(weights, metadata={"graybox": json.dumps(network, sort_keys=True)})
+    with files.replacing(path) as part:  # written here, as the library's own errors of writing are no OSError
+        part.write_bytes(content)
 
 
 def load(path: Path | str, device: torch.device | str = "cpu") -> CNN:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from graybox import schema
+from graybox import files, schema
 from graybox.errors import within
 from graybox.schema import Real, Section, Seed
 
@@ -214,8 +214,7 @@ class Recipe(Section):
         """Write every parameter, including defaults: the file changes if and only if the network would change."""
         import yaml
 
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(yaml.safe_dump(self.model_dump(), sort_keys=False), encoding="utf-8")
+        files.write_text(path, yaml.safe_dump(self.model_dump(), sort_keys=False))
 
 
 def load(path: Path | str) -> Recipe:

@@ -7,6 +7,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from graybox import files
+
 
 def record(path: Path, weights: Sequence[Path], seconds: float, device: str) -> None:
     """Write the seconds, the device and the weights' digest, unless `path` already has these weights.
@@ -23,14 +25,13 @@ def record(path: Path, weights: Sequence[Path], seconds: float, device: str) -> 
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in weights)).hexdigest()
     if _digest_in(path) == digest:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     timing = {"seconds": round(seconds, 1), "device": device, "weights_sha256": digest}
-    path.write_text(json.dumps(timing, indent=1) + "\n")
+    files.write_json(path, timing)
 
 
 def _digest_in(path: Path) -> str | None:
     """Of which weights the file tells; None if there is none, or it is what an interrupted run left of one."""
     try:
-        return str(json.loads(path.read_text())["weights_sha256"])
+        return str(json.loads(path.read_text("utf-8"))["weights_sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

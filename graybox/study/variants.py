@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from graybox import files
 from graybox.errors import UserError
 from graybox.network import params as network
 from graybox.network.params import ModelParams, Recipe, TrainParams
@@ -83,11 +84,10 @@ class Variants(Mapping[str, Recipe]):
     def save(self, folder: Path | str) -> None:
         """Write a file for each variant, and their order; `load` reads them."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         for name, recipe in self.items():
             recipe.save(folder / f"{name}.yaml")
         order = {"baseline": self.baseline, "variants": list(self)}
-        (folder / "study.json").write_text(json.dumps(order, indent=1) + "\n", encoding="utf-8")
+        files.write_json(folder / "study.json", order)
 
 
 def load(folder: Path | str = "data/settings", combined: Path | str | None = None) -> Variants:

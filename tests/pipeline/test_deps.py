@@ -11,8 +11,8 @@ from tests.support.basics import ROOT
 from tests.support.tiny_study import TINY, Study, command_of
 
 # What no stage depends on although it is loaded, as it changes no result: how a user's mistake is said, how a file is
-# written, on which device a network runs, and the packages' descriptions.
-IN_NO_DEPS = {"graybox/errors.py", "graybox/files.py", "graybox/run.py"}
+# written, how many processes work, on which device a network runs, and the packages' descriptions.
+IN_NO_DEPS = {"graybox/errors.py", "graybox/files.py", "graybox/parallel.py", "graybox/run.py"}
 
 TRAIN = {*(f"train@{name}" for name in TINY["variants"]), "train_combined"}
 EVALUATE = {*(f"evaluate@{name}" for name in TINY["variants"]), "evaluate_combined"}
@@ -42,6 +42,7 @@ STALE_AFTER_AN_EDIT = {
     "graybox/run.py": {"settings"},
     "graybox/errors.py": set(),
     "graybox/files.py": set(),
+    "graybox/parallel.py": set(),
     "graybox/reference.py": set(),
     "graybox/__init__.py": set(),
     "graybox/__main__.py": set(),

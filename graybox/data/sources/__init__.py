@@ -70,14 +70,14 @@ def download(name: str, options: Section, raw: Path, partial: Path) -> dict[str,
     Raises:
         UserError: a file that the parameters name is missing or not usable.
     """
+    from graybox.files import write_json  # here, as the import of a package runs no code
+
     try:
         raw.mkdir(parents=True, exist_ok=True)
         # Remove it first: an old source.json must not describe half of a new download.
         (raw / "source.json").unlink(missing_ok=True)
         facts = {"source": name, **_source(name).download(options, raw, partial)}
-        unfinished = raw / "source.json.part"
-        unfinished.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", "utf-8")
-        unfinished.replace(raw / "source.json")
+        write_json(raw / "source.json", facts, indent=2)
     except OSError as error:  # a full disk, among others
         raise UserError(f"{raw}: {name} can't be stored there ({error.strerror or error})") from error
     return facts

@@ -13,6 +13,7 @@ from PIL import Image
 
 from graybox.data.sources.catalogue import Catalogue
 from graybox.errors import UserError
+from graybox.files import replacing, write_json
 
 IMAGES, PICTURES = "images.npy", "pictures.json"
 
@@ -60,16 +61,13 @@ def save(
     """
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), *shape)}
     about = {"class_keys": class_keys, "files": files, "labels": labels, "splits": splits, "ignored": ignored or {}}
-    try:
-        raw.mkdir(parents=True, exist_ok=True)
-        # Written, not mapped: a full disk is then an error rather than the process's end.
-        with (raw / IMAGES).open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            for block in blocks:
-                file.write(np.ascontiguousarray(block).data)
-        (raw / PICTURES).write_text(json.dumps(about, ensure_ascii=False) + "\n", "utf-8")
-    except OSError as error:
-        raise UserError(f"the images can't be stored in {raw} ({error.strerror or error})") from error
+    # Written, not mapped: a full disk is then an error rather than the process's end.
+    with replacing(raw / IMAGES) as part, part.open("wb") as file:
+        (raw / PICTURES).unlink(missing_ok=True)  # an old one must not describe the new array
+        np.lib.format.write_array_header_1_0(file, header)
+        for block in blocks:
+            file.write(np.ascontiguousarray(block).data)
+    write_json(raw / PICTURES, about, indent=None)
 
 
 def opened(raw: Path) -> Catalogue:
