@@ -53,12 +53,13 @@ def run(main: Callable[..., None], *arguments: str) -> None:
     except UserError as error:
         sys.exit(f"error: {error}")
     except BrokenPipeError:  # such as `| head`
-        # Python flushes once more at its end, and must not complain again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_output()
         sys.exit(1)
     except OSError as error:
         if error.filename is None and error.errno not in _DISK:
             raise
+        if error.filename is None:
+            _close_output()
         sys.exit(f"error: {_of_a_file(error)}")
     except ModuleNotFoundError as error:
         if (error.name or "graybox").startswith(("graybox", "stages")):
@@ -72,6 +73,14 @@ def _print_anything() -> None:
     """Have `print` write what the terminal's encoding lacks, such as é in ASCII, as \\xe9: it must not stop a stage."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _close_output() -> None:
+    """Have what is still to be printed vanish: Python prints it at its end, and would complain once more."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):  # no real file
+        sys.stdout = None  # as in a Windows program without a console
 
 
 def _of_a_file(error: OSError) -> str:

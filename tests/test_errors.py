@@ -1,10 +1,14 @@
 """A stage called by hand, wrongly: one line, exit code 1, and nothing done."""
 
+import os
+import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from graybox import errors
+from graybox import errors, files
+from tests.support.basics import ROOT
 
 
 def stage(variant: str) -> None:
@@ -69,3 +73,55 @@ def test_a_faulty_stage_shows_where_it_failed():
 
     with pytest.raises(TypeError, match="has no len"):
         errors.run(faulty, "baseline")
+
+
+def test_a_file_that_is_missing_or_broken_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "report").touch()  # a file where the folder should be: not even root may write into it
+
+    def reads() -> None:
+        np.load("data/predictions.npz")
+
+    def writes() -> None:
+        files.write_json("report/best.json", {})
+
+    def asks() -> None:
+        files.read_json("report/best.json")
+
+    for main, line in (
+        (reads, "error: data/predictions.npz is missing; run `dvc repro`, which makes what the stages need"),
+        (writes, "error: report/best.json can't be written (File exists)"),
+        (asks, "error: report/best.json can't be read (Not a directory); run `dvc repro`, which makes it"),
+    ):
+        monkeypatch.setattr("sys.argv", ["stage"])
+        with pytest.raises(SystemExit) as stopped:
+            errors.run(main)
+        assert stopped.value.code == line
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_terminal_that_lacks_a_character_stops_nothing(encoding):
+    program = "from graybox import errors; errors.run(lambda: print('Ångström → 猫'))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True,
+                          env={**os.environ, "PYTHONIOENCODING": f"{encoding}:strict"})  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+    umlaut = "ö" if encoding == "cp1252" else r"\xf6"
+    assert done.stdout.decode(encoding).strip().endswith(f"ngstr{umlaut}m " + r"\u2192 \u732b")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_an_output_that_is_full_is_one_line():
+    program = "from graybox import errors; errors.run(lambda: print('done'))"
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "error: a file can't be written (No space left on device)\n")
+
+
+def test_an_output_that_nobody_reads_is_no_traceback():
+    program = "from graybox import errors; errors.run(lambda: print('x' * 1_000_000))"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as done:
+        done.stdout.close()
+        assert done.stderr.read() == b""
+    assert done.returncode == 1
