@@ -135,11 +135,14 @@ def _said(path: Path, part: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        # An error without a name is of an open file, such as a full disk; one with another name is of reading.
-        named = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else part
-        if part not in (named, *named.parents) and named not in (path, *path.parents):
+        # An error without a name is of an open file, such as a full disk. Of two names one is read, one is written.
+        given = [name for name in (error.filename, error.filename2) if isinstance(name, str | bytes | os.PathLike)]
+        named = [Path(os.fsdecode(name)) for name in given]
+        ours = any(part in (name, *name.parents) or name in (path, *path.parents) for name in named)
+        if named and not ours:
             raise
-        raise UserError(f"{path} can't be written ({error.strerror or error})") from error
+        final = Path(*(name.removeprefix(PART) for name in path.parts))  # in a folder that is itself unfinished
+        raise UserError(f"{final} can't be written ({error.strerror or error})") from error
 
 
 def _settle(part: Path) -> None:

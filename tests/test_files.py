@@ -105,6 +105,14 @@ def test_the_sentence_names_the_file_that_can_not_be_written(tmp_path: Path) -> 
             write(tmp_path / "report/best.json")
 
 
+def test_the_sentence_names_a_file_in_a_folder_by_its_place_at_the_end(tmp_path: Path) -> None:
+    told = pytest.raises(UserError, match=r"settings.baseline\.yaml can't be written")
+    with told as caught, files.replacing(tmp_path / "settings") as folder:
+        folder.write_text("a file, not a folder", "utf-8")
+        files.write_text(folder / "baseline.yaml", "")
+    assert files.PART not in str(caught.value)
+
+
 def test_an_error_of_reading_is_not_said_of_the_file_that_is_written(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere\.bin"):
         files.copy(tmp_path / "nowhere.bin", tmp_path / "copy.bin")
