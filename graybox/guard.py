@@ -28,7 +28,7 @@ from dvc.utils.serialize import parse_yaml
 from graybox import errors, files
 
 LOCK = "dvc.lock"
-KEPT = "last-whole-dvc.lock"  # in .dvc/tmp
+KEPT = "whole"  # the folder in .dvc/tmp for the last whole dvc.lock of each folder that has one
 ENDS_SECONDS = 10.0  # how long a process that is killed may take to be gone
 
 
@@ -37,11 +37,12 @@ def repro(*arguments: str) -> int:
     try:
         with Repo() as repo, repo.lock:  # no other dvc is writing now
             scratch = Path(repo.tmp_dir)
-            for said in (*end_survivors(repo.root_dir, scratch), *mend_lock(scratch / KEPT)):
+            kept = scratch / KEPT / os.path.relpath(LOCK, repo.root_dir)
+            for said in (*end_survivors(repo.root_dir, scratch), *mend_lock(kept)):
                 print(said, file=sys.stderr)
     except DvcException as error:
         raise errors.UserError(str(error)) from error
-    dvc.dvcfile.modify_yaml = writing_whole(dvc.dvcfile.modify_yaml, scratch / KEPT)
+    dvc.dvcfile.modify_yaml = writing_whole(dvc.dvcfile.modify_yaml, kept)
     # The stages say `python`, which must be this one; they end with this process (stages/__init__.py).
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     os.environ["GRAYBOX_GUARD"] = str(os.getpid())

@@ -95,7 +95,7 @@ def test_a_process_that_outlives_its_dvc_is_ended_before_the_stage_starts_again(
         assert f"Process {survivor.pid} is ended, which a killed dvc had left working on a stage." in said
         assert not survivor.is_running() and rival.poll() is None
         assert (project.folder / "made.txt").read_text() == "made"
-        assert guard.is_whole((project.folder / ".dvc/tmp" / guard.KEPT).read_bytes())
+        assert guard.is_whole((project.folder / ".dvc/tmp/whole/dvc.lock").read_bytes())
     finally:
         rival.kill()
         rival.wait()
