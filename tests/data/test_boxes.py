@@ -227,7 +227,7 @@ def test_a_wrong_annotation_is_named(tmp_path, data, told):
 def test_boxes_that_are_not_there_are_named_with_their_key(tmp_path):
     for location in ("", "no/such.csv"):
         with pytest.raises(
-            UserError, match=r"sources\.folder\.boxes is .*which doesn't exist; it should be null, a CSV"
+            UserError, match=r"sources\.folder\.boxes is .*which doesn't exist( in .*)?; it should be null, a CSV"
         ):
             brought(location, tmp_path)
     with pytest.raises(UserError, match=r"sources\.folder\.boxes is .*which has no boxes"):

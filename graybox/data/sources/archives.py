@@ -93,7 +93,8 @@ class Guard:
 
 def _clean(name: str) -> str | None:
     """The name with / between its parts and no empty ones; None if it is unsafe or can't be written down."""
-    name = name.replace("\\", "/")
+    # macOS gives folders with a picture of their own a file of this name, which is no reason to refuse the archive.
+    name = re.sub("Icon\r$", "Icon", name.replace("\\", "/"))
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if name.startswith("/") or re.match("[A-Za-z]:", name) or ".." in parts or not is_text(name):
         return None

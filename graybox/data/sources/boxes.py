@@ -28,7 +28,8 @@ from PIL import Image
 from graybox.data.sources import archives, fetch
 from graybox.data.sources.catalogue import Catalogue, Load, UnreadableError
 from graybox.data.sources.decode import EXTENSIONS, check_box
-from graybox.data.sources.files import Files, is_hidden
+from graybox.data.sources.files import Files
+from graybox.data.sources.names import composed, is_hidden
 from graybox.errors import ParameterError, UserError
 
 ALLOWED = (
@@ -38,6 +39,7 @@ COLUMNS = ("file", "x0", "y0", "x1", "y1")
 MAX_XML_BYTES = 1 << 20
 MAX_CSV_BYTES = 1 << 28
 FILE = "boxes.csv"  # in the source's folder, whatever they came as
+OTHER_CASE = "boxes whose file differs from an image's in upper and lower case alone"
 _SEVERAL = -1  # for the number of an image
 
 
@@ -154,9 +156,9 @@ def attach(names: list[str], classes: list[str], raw: Path) -> Boxes:
         for row_where, name, class_, *numbers in csv.reader(file):
             row = _Row(row_where, name, class_, tuple(map(float, numbers)))
             rows_of.setdefault(name, []).append(row)
-    file_of, ignored = match(list(rows_of), names)
+    file_of, ignored = match(list(rows_of), list(map(composed, names)))
     for index, name in file_of.items():
-        best = _best(rows_of[name], classes[index])
+        best = _best(rows_of[name], composed(classes[index]))
         boxes[index], where[index] = best.box, best.where
     counts = Counter(ignored) + Counter({"images without a box": len(names) - len(file_of)})
     return Boxes(boxes, where, dict(sorted(counts.items())))
@@ -174,7 +176,7 @@ def _rows(location: str, key: str, partial: Path) -> Iterator[_Row]:
     on_web = location.lower().startswith(("http://", "https://"))
     path = Path(location).expanduser()
     if not on_web and (not location or not path.exists()):
-        raise ParameterError(f"{key} is {location!r}, which doesn't exist; it should be {ALLOWED}")
+        raise fetch.missing(location, key, ALLOWED)
     if not on_web and path.is_file() and archives.kind(path) is None:
         yield from _rows_of_csv(path, key)
         return
@@ -201,11 +203,11 @@ def _rows_of_csv(path: Path, key: str) -> Iterator[_Row]:
                 raise ParameterError(f"{key}: {path} has no column {missing[0]}; it should be {ALLOWED}")
             for row in reader:
                 where = f"{path}, line {reader.line_num}"
-                name = (row["file"] or "").replace("\\", "/").strip().removeprefix("./")
+                name = composed((row["file"] or "").replace("\\", "/").strip().removeprefix("./"))
                 if not name:
                     raise UserError(f"{where}: the column file is empty; it should name an image")
                 box = _box([row[column] for column in COLUMNS[1:]], where)
-                yield _Row(where, name, (row.get("class") or "").strip(), box)
+                yield _Row(where, name, composed((row.get("class") or "").strip()), box)
     except (csv.Error, UnicodeDecodeError) as error:
         raise ParameterError(f"{key}: {path} is not a CSV file ({error}); it should be {ALLOWED}") from error
 
@@ -229,7 +231,8 @@ def _rows_of_xml(files: Files, name: str, where: str) -> Iterator[_Row]:
         which = f"{where}, object {number}"
         corners = [thing.findtext(f"bndbox/{corner}") for corner in ("xmin", "ymin", "xmax", "ymax")]
         x0, y0, x1, y1 = _box(corners, which, first=1)
-        yield _Row(which, name, (thing.findtext("name") or "").strip(), (x0, y0, x1, y1))
+        class_ = composed((thing.findtext("name") or "").strip())
+        yield _Row(which, composed(name), class_, (x0, y0, x1, y1))
 
 
 def _box(texts: list[str | None], where: str, first: int = 0) -> tuple[float, ...]:
@@ -268,6 +271,34 @@ def match(files: list[str], images: list[str]) -> tuple[dict[int, str], dict[str
     Returns:
         Image number in 0..N - 1 -> its name in `files`, and why others of `files` are not used -> how many.
     """
+    index = _index(images)
+    folded: tuple[dict[str, int], set[str]] | None = None
+    ignored: Counter[str] = Counter()
+    found: defaultdict[int, list[tuple[tuple[int, ...], str]]] = defaultdict(list)  # image -> how well, name
+    for file in files:
+        of, rank = _look_up(file, *index)
+        if of is None:
+            folded = folded or _index([image.casefold() for image in images])
+            in_case = _look_up(file.casefold(), *folded)[0] is not None
+            ignored[OTHER_CASE if in_case else "boxes of no image"] += 1
+        elif of == _SEVERAL:
+            ignored["boxes of several images"] += 1
+        else:
+            found[of].append((rank, file))
+    file_of = {}
+    for image, candidates in sorted(found.items()):
+        highest = max(rank for rank, _ in candidates)
+        best = [file for rank, file in candidates if rank == highest]
+        if len(best) == 1:
+            file_of[image] = best[0]
+            ignored["boxes of no image"] += len(candidates) - 1
+        else:
+            ignored["boxes of one image in several files"] += len(candidates)
+    return file_of, {reason: count for reason, count in ignored.items() if count}
+
+
+def _index(images: list[str]) -> tuple[dict[str, int], set[str]]:
+    """Ending of a name, with and without its extension -> the image's number, or _SEVERAL; and all folders."""
     image_of: dict[str, int] = {}
     for index, image in enumerate(images):
         for name in {image, _bare(image)}:
@@ -278,27 +309,7 @@ def match(files: list[str], images: list[str]) -> tuple[dict[int, str], dict[str
     image_of |= {_bare(image): index if bare[_bare(image)] == 1 else _SEVERAL for index, image in enumerate(images)}
     image_of |= {image: index for index, image in enumerate(images)}
     folders = {folder for image in images for folder in image.split("/")[:-1]}
-
-    ignored: Counter[str] = Counter()
-    found: defaultdict[int, list[tuple[tuple[int, ...], str]]] = defaultdict(list)  # image -> how well, name
-    for file in files:
-        of, rank = _look_up(file, image_of, folders)
-        if of is None:
-            ignored["boxes of no image"] += 1
-        elif of == _SEVERAL:
-            ignored["boxes of several images"] += 1
-        else:
-            found[of].append((rank, file))
-    file_of = {}
-    for index, candidates in sorted(found.items()):
-        highest = max(rank for rank, _ in candidates)
-        best = [file for rank, file in candidates if rank == highest]
-        if len(best) == 1:
-            file_of[index] = best[0]
-            ignored["boxes of no image"] += len(candidates) - 1
-        else:
-            ignored["boxes of one image in several files"] += len(candidates)
-    return file_of, {reason: count for reason, count in ignored.items() if count}
+    return image_of, folders
 
 
 def _look_up(file: str, image_of: dict[str, int], folders: set[str]) -> tuple[int | None, tuple[int, ...]]:

@@ -30,6 +30,7 @@ class Catalogue:
         splits: N times "train", "validation" or "test" where the source has splits of its own, else None.
         load: picture number in 0..N - 1 -> image and box.
         ignored: why files of the source were passed over -> how many.
+        remarks: sentences on what its user should know.
     """
 
     class_names: list[str]
@@ -39,3 +40,4 @@ class Catalogue:
     splits: list[str | None]
     load: Load
     ignored: dict[str, int] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)

@@ -21,7 +21,8 @@ from graybox.data.params import MiniImagenetParams
 from graybox.data.sources import arrays, fetch, pickles
 from graybox.data.sources.catalogue import Catalogue, UnreadableError
 from graybox.data.sources.decode import EXTENSIONS, FileLoader
-from graybox.data.sources.files import Files, FolderFiles, ZipFiles, is_hidden
+from graybox.data.sources.files import Files, FolderFiles, ZipFiles
+from graybox.data.sources.names import by_composed, composed, is_hidden
 from graybox.data.sources.wordnet import readable_names
 from graybox.errors import ParameterError, UserError
 
@@ -124,19 +125,25 @@ def catalogue(files: Files) -> Catalogue:
                 raise ParameterError(f"{where} has the image {file} a second time; each should be listed once")
             label_of_file[file] = wnid
 
-    there = {name for name in files.names if not is_hidden(name)}
+    there = by_composed(name for name in files.names if not is_hidden(name))
     # Sorted, so that a class has the same place whether or not other parts are there.
     listed = sorted(label_of_file.items(), key=lambda pair: pair[1])
-    pictures = [(f"images/{file}", wnid) for file, wnid in listed if f"{top}images/{file}" in there]
+    pictures = [(f"images/{file}", wnid) for file, wnid in listed if f"{composed(top)}images/{file}" in there]
     if not pictures:
         raise ParameterError(f"{KEY}: none of the images that the CSV files list is in {top}images/")
     keys = sorted({wnid for _, wnid in pictures})
     label_of = {wnid: label for label, wnid in enumerate(keys)}
-    images = {name for name in there if name.startswith(f"{top}images/") and name.lower().endswith(EXTENSIONS)}
+    names = [there[composed(top) + file] for file, _ in pictures]
+    images = {name for name in there.values() if name.startswith(f"{top}images/") and name.lower().endswith(EXTENSIONS)}
+    unlisted = images - set(names)
+    folded = {name.casefold() for name in map(composed, unlisted)}
+    lost = [name for file, _ in listed if (name := f"{composed(top)}images/{file}") not in there]
+    in_case = sum(name.casefold() in folded for name in lost)
     ignored = Counter(
         {
-            "listed in a CSV file, but missing": len(listed) - len(pictures),
-            "in images/, but in no CSV file": len(images - {top + name for name, _ in pictures}),
+            "listed in a CSV file, but missing": len(lost) - in_case,
+            "listed in a CSV file, but with other upper and lower case in images/": in_case,
+            "in images/, but in no CSV file": len(unlisted),
         }
     )
     return Catalogue(
@@ -145,7 +152,7 @@ def catalogue(files: Files) -> Catalogue:
         files=[name for name, _ in pictures],
         labels=np.array([label_of[wnid] for _, wnid in pictures], np.int64),
         splits=[None] * len(pictures),
-        load=FileLoader(files, [top + name for name, _ in pictures]),
+        load=FileLoader(files, names),
         ignored=dict(+ignored),
     )
 
@@ -154,7 +161,7 @@ def _lines(files: Files, table: str) -> list[list[str]]:
     """A CSV file's rows without the header: file and WordNet id."""
     where = f"{KEY}: {table}"
     try:
-        text = files.read(table).decode("utf-8-sig")
+        text = composed(files.read(table).decode("utf-8-sig"))
         header, *rows = csv.reader(io.StringIO(text))
     except (UnreadableError, UnicodeDecodeError, csv.Error, ValueError) as error:
         raise ParameterError(

@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import io
 import math
+import re
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError, features
 
 from graybox.data.sources.catalogue import UnreadableError
 from graybox.data.sources.files import Files
 from graybox.errors import UserError
 
-# Named, because Pillow would otherwise try every format it knows, Ghostscript's included.
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
+# Named, because Pillow would otherwise try every format it knows, Ghostscript's included. Each can be told by its first
+# bytes; TGA and PCX can't. Pillow has AVIF since 11.3.
+FORMATS: tuple[str, ...] = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "QOI")
+if "avif" in features.modules and features.check("avif"):
+    FORMATS += ("AVIF",)
+_TIFF = (".tif", ".tiff")
+EXTENSIONS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".bmp", ".dib", ".gif", ".webp", *_TIFF),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".qoi"),
+    *((".avif",) if "AVIF" in FORMATS else ()),
+)
+_BEGINNINGS = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|BM.{4}\0{4}|GIF8[79]a|RIFF.{4}WEBP|P[1-6]\s|\0{3}\x0cjP  |\xff\x4f\xff\x51|qoif"
+    + rb"|.{4}ftypavi[fs]" * ("AVIF" in FORMATS),
+    re.DOTALL,
+)
 MAX_PIXELS = 100_000_000
 Window = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels, half-open
 
@@ -50,6 +65,21 @@ class FileLoader:
         return open_image(self.files.read(self.names[index])), box
 
 
+def is_image(name: str, first: bytes) -> bool:
+    """Whether a file without an image's extension is an image in an allowed format all the same.
+
+    TIFF counts only in files without an extension: cameras' raw files begin like it, and what Pillow finds in them is
+    a small preview.
+
+    Args:
+        name: of the file.
+        first: its first bytes, 16 or all.
+    """
+    if first[:4] in (b"II*\0", b"MM\0*"):
+        return "." not in name.rpartition("/")[2]
+    return _BEGINNINGS.match(first) is not None
+
+
 def check_box(box: np.ndarray, image: Image.Image, where: str) -> None:
     """Refuse a box [4] that isn't in an image; a pixel beyond is a matter of counting from 0 or from 1.
 
@@ -75,9 +105,13 @@ def open_image(data: bytes) -> Image.Image:
         UnreadableError: it is not in an allowed format, or has more than MAX_PIXELS pixels.
     """
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        with warnings.catch_warnings():  # of many pixels: of them we speak ourselves
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:  # whose own message holds a memory address
         raise UnreadableError(f"not an image in an allowed format ({', '.join(FORMATS)})") from error
+    except Image.DecompressionBombError as error:  # twice as many as Pillow warns of
+        raise UnreadableError(f"too many pixels; at most {MAX_PIXELS:,} are allowed") from error
     except Exception as error:  # a broken header: Pillow raises a dozen kinds
         raise UnreadableError(f"broken image: {error}") from error
     if image.width * image.height > MAX_PIXELS:
@@ -125,23 +159,36 @@ def square(image: Image.Image, box: np.ndarray, size: int) -> tuple[np.ndarray, 
 
 
 def rgb(image: Image.Image) -> Image.Image:
-    """The image as 8-bit RGB: 16-bit values keep their high byte, and what is transparent shows white.
+    """The image as 8-bit RGB: of 12-bit and 16-bit values the highest 8 bits, and white for what is transparent.
 
     Colour profiles are not applied.
 
     Raises:
         UnreadableError: its pixels are 32-bit numbers, which no rule maps to 0..255.
     """
+    bits = 12 if "I;12" in _raw_modes(image) else 16  # 12 in some TIFFs only
     image.load()
     # Pillow opens a 16-bit PGM as "I"; in other formats "I" is 32-bit, of any range.
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        image = Image.fromarray((np.asarray(image) >> (bits - 8)).astype(np.uint8))
     elif image.mode in ("I", "F"):
         raise UnreadableError(f"32-bit pixels (mode {image.mode}); 1 to 16 bits a channel are allowed")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def is_16_bit(image: Image.Image) -> bool:
+    """Whether an image that is opened, but not decoded yet, is stored with 16 bits a channel."""
+    modes = _raw_modes(image)  # of a BMP, ";16" is all three channels together
+    return "I;12" not in modes and any(";16" in mode and not mode.startswith("BGR") for mode in modes)
+
+
+def _raw_modes(image: Image.Image) -> list[str]:
+    """How the pixels of an image that is not decoded yet lie in its file, in Pillow's words, such as "I;12"."""
+    arguments = [tile[3] if isinstance(tile[3], tuple) else (tile[3],) for tile in getattr(image, "tile", [])]
+    return [image.mode, *(str(part) for parts in arguments for part in parts)]
 
 
 def upright_box(box: np.ndarray, orientation: int, width: int, height: int) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -54,12 +55,35 @@ def fetch(
         if path.is_file():
             return _kept(path, path.name, which, raw, sha256, largest)
         if not path.is_dir():
-            raise ParameterError(f"{which} doesn't exist; it should be {ALLOWED}")
+            raise missing(location, key, ALLOWED)
         if sha256 is not None:
             raise ParameterError(f"{which} is a folder; the sha256 beside it is of an archive, and should be null")
         return {"folder": str(path.resolve()), **fingerprint(path)}
     except OSError as error:  # a full disk, among others
         raise ParameterError(f"{which} can't be read or stored ({error.strerror or error})") from error
+
+
+def missing(location: str, key: str, allowed: str) -> ParameterError:
+    """What to say of a path that doesn't exist: whether a URL is meant, or where a relative path was looked for.
+
+    Args:
+        location: the path.
+        key: the parameter that it comes from.
+        allowed: what it should be.
+    """
+    which = f"{key} is {location!r}, which"
+    if re.match(r"[a-z][a-z0-9+.-]+:/|https?:|https?//|www[.]", location, re.IGNORECASE):  # C:/ is a drive
+        return ParameterError(f"{which} is neither a path nor a URL that begins with http:// or https://")
+    here = Path.cwd()
+    if not location or Path(location).expanduser().is_absolute():
+        where = ""
+    elif ".dvc" in here.parts:
+        where = (
+            f" in {here} (a copy of the repository, in which `dvc exp run --temp` and --queue run: give a full path)"
+        )
+    else:
+        where = f" in {here}"
+    return ParameterError(f"{which} doesn't exist{where}; it should be {allowed}")
 
 
 def opened(raw: Path, largest: int | None = None) -> FolderFiles | ZipFiles:

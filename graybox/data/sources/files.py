@@ -7,14 +7,17 @@ import os
 import shutil
 import stat
 import zipfile
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 from graybox.data.sources import archives
 from graybox.data.sources.catalogue import UnreadableError
+from graybox.data.sources.names import is_hidden
 from graybox.errors import UserError
 
+FIRST_BYTES = 16  # enough to tell what is in a file
 _HEADER_BYTES = 30  # of a zip's entry, before its name
 
 
@@ -22,6 +25,7 @@ class Files(Protocol):
     """Named files; `read` works in any process that a copy is sent to."""
 
     names: list[str]  # sorted, with / between folders
+    left_out: dict[str, str]  # folder or link that gives no file -> why; such as "empty" or "a link that leads nowhere"
 
     def read(self, name: str) -> bytes:
         """One file's bytes.
@@ -31,13 +35,24 @@ class Files(Protocol):
         """
         ...
 
+    def first(self, name: str) -> bytes:
+        """A file's first FIRST_BYTES bytes, fewer if it has no more; none if it can't be read."""
+        ...
+
 
 class FolderFiles:
-    """The regular files of a folder and its subfolders; links are followed."""
+    """The regular files of a folder and its subfolders.
+
+    Links are followed, but each folder is listed once: by its own name rather than by a link's.
+
+    Raises:
+        UserError: a folder can't be read, or a name has unprintable characters.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.names = [name for name, _ in _walk(root)]
+        found, self.left_out = _walk(root)
+        self.names = [name for name, _ in found]
 
     def read(self, name: str) -> bytes:
         path = self.root / name
@@ -47,6 +62,13 @@ class FolderFiles:
             return path.read_bytes()
         except OSError as error:
             raise UnreadableError(error.strerror or str(error)) from error
+
+    def first(self, name: str) -> bytes:
+        try:
+            with (self.root / name).open("rb") as file:
+                return file.read(FIRST_BYTES)
+        except OSError:
+            return b""
 
 
 class ZipFiles:
@@ -75,6 +97,7 @@ class ZipFiles:
             raise UserError(f"{path} is not a whole zip archive ({error}); fetch or make it again") from error
         guard = archives.Guard(path, largest)
         self._entries: dict[str, str] = {}
+        folders = set()
         for entry in entries:
             mode = entry.external_attr >> 16
             if entry.flag_bits & 1:
@@ -86,8 +109,11 @@ class ZipFiles:
             name = guard.admitted(entry.filename, regular, entry.is_dir(), entry.file_size)
             if name is not None:
                 self._entries[name] = entry.filename
+            elif entry.is_dir():
+                folders.add("/".join(part for part in entry.filename.split("/") if part not in ("", ".")))
         _check_apart(path, entries, table_at)
         self.names = sorted(self._entries)
+        self.left_out = _empty(folders, self.names)
 
     def read(self, name: str) -> bytes:
         try:
@@ -100,6 +126,13 @@ class ZipFiles:
         if len(data) != entry.file_size:
             raise UnreadableError(f"damaged in the archive: it has {len(data):,} bytes of {entry.file_size:,}")
         return data
+
+    def first(self, name: str) -> bytes:
+        try:
+            with self._archive().open(self._entries[name]) as file:
+                return file.read(FIRST_BYTES)
+        except Exception:  # as in read
+            return b""
 
     def copy(self, name: str, target: Path) -> None:
         """Write one file to `target`, without holding it in memory.
@@ -141,44 +174,66 @@ def _check_apart(path: Path, entries: list[zipfile.ZipInfo], table_at: int) -> N
 def fingerprint(root: Path) -> dict[str, Any]:
     """What tells whether a folder's files have changed: number, bytes, and a hash of names, sizes and times.
 
-    Hidden files don't count: a file manager may write them when the folder is merely looked at.
+    Hidden files and those of the system don't count: they may be written when the folder is merely looked at.
     """
     digest = hashlib.sha256()
     files = size = 0
-    for name, facts in _walk(root):
+    for name, facts in _walk(root)[0]:
         if not is_hidden(name):
             digest.update(f"{name}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
             files, size = files + 1, size + facts.st_size
     return {"files": files, "bytes": size, "sha256": digest.hexdigest()}
 
 
-def is_hidden(name: str) -> bool:
-    """Whether a file, or a folder around it, is hidden or holds macOS's shadow copies."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
-
-
-def _walk(root: Path) -> list[tuple[str, os.stat_result]]:
-    """Name and facts of each regular file under a folder, by name."""
-    return sorted(_files_below(root), key=lambda found: found[0])
-
-
-def _files_below(root: Path) -> Iterator[tuple[str, os.stat_result]]:
-    seen = set()
-    for folder, subfolders, names in os.walk(root, followlinks=True):
-        here = os.stat(folder)
-        if (here.st_dev, here.st_ino) in seen:  # a link back up the tree
-            subfolders.clear()
+def _walk(root: Path) -> tuple[list[tuple[str, os.stat_result]], dict[str, str]]:
+    """Name and facts of each regular file under a folder, by name; and Files.left_out."""
+    found: list[tuple[str, os.stat_result]] = []
+    left_out: dict[str, str] = {}
+    names: dict[tuple[int, int], str] = {}  # which folders are listed, and as what
+    folders = set()
+    waiting, links = deque([""]), deque[str]()
+    while waiting or links:
+        # All folders before any link, so that a folder's own name is the one that counts.
+        linked = not waiting
+        name = links.popleft() if linked else waiting.popleft()
+        here = os.stat(root / name)
+        other = names.setdefault((here.st_dev, here.st_ino), name)
+        if other != name:  # perhaps back up the tree
+            left_out[name] = f"a link to {other or 'the folder around all'}, which is listed already"
             continue
-        seen.add((here.st_dev, here.st_ino))
-        subfolders.sort()
-        for name in names:
-            path = Path(folder, name)
-            try:
-                facts = path.stat()
-            except OSError:  # a dangling link: it is listed, and later named as unreadable
-                facts = path.lstat()
-            if stat.S_ISREG(facts.st_mode) or stat.S_ISLNK(facts.st_mode):
-                relative = path.relative_to(root).as_posix()
-                if not archives.is_text(relative):
-                    raise UserError(f"{root}: the name {relative!r} has unprintable characters; rename it")
-                yield relative, facts
+        folders.add(name)
+        for entry, facts in _entries(root, name):
+            path = f"{name}/{entry.name}" if name else entry.name
+            if facts is None:
+                facts = entry.stat(follow_symlinks=False)
+                left_out[path] = "a link that leads nowhere"
+            if stat.S_ISDIR(facts.st_mode):
+                (links if linked or entry.is_symlink() else waiting).append(path)
+            elif stat.S_ISREG(facts.st_mode) or stat.S_ISLNK(facts.st_mode):  # such a link is later named as unreadable
+                if not archives.is_text(path) and not is_hidden(path):
+                    raise UserError(f"{root}: the name {path!r} has unprintable characters; rename it")
+                found.append((path, facts))
+    found.sort(key=lambda one: one[0])
+    return found, _empty(folders - {""}, [name for name, _ in found]) | left_out
+
+
+def _entries(root: Path, folder: str) -> Iterator[tuple[os.DirEntry[str], os.stat_result | None]]:
+    """What lies in a folder, by name, and the facts about it; None for a link that leads nowhere."""
+    try:
+        with os.scandir(root / folder) as opened:
+            entries = sorted(opened, key=lambda entry: entry.name)
+    except PermissionError as error:
+        if is_hidden(folder):  # lost+found is the administrator's
+            return
+        raise UserError(f"{root / folder} can't be read ({error.strerror}); allowed: folders that can") from error
+    for entry in entries:
+        try:
+            yield entry, entry.stat()
+        except OSError:
+            yield entry, None
+
+
+def _empty(folders: set[str], names: list[str]) -> dict[str, str]:
+    """Files.left_out of the folders that have no files, not even in folders inside."""
+    used = {"/".join(parts[:end]) for name in names for parts in [name.split("/")] for end in range(1, len(parts))}
+    return dict.fromkeys(sorted(folders - used), "empty")

@@ -18,7 +18,8 @@ from graybox.data.params import TinyImagenetParams
 from graybox.data.sources import fetch
 from graybox.data.sources.catalogue import Catalogue, UnreadableError
 from graybox.data.sources.decode import FileLoader
-from graybox.data.sources.files import Files, is_hidden
+from graybox.data.sources.files import Files
+from graybox.data.sources.names import is_hidden
 from graybox.data.sources.wordnet import readable_names
 from graybox.errors import ParameterError
 
@@ -61,7 +62,7 @@ def catalogue(files: Files) -> Catalogue:
         for name in names:
             pictures.append((f"train/{wnid}/images/{name}", label_of[wnid], "train", boxes.get(name, _NO_BOX)))
 
-    ignored = Counter(hidden=len(files.names) - len(there))
+    ignored = Counter({"hidden or system": len(files.names) - len(there)})
     for name, (wnid, *numbers) in _annotations(files, f"{top}val/val_annotations.txt").items():
         if f"{top}val/images/{name}" not in there:
             ignored["in val_annotations.txt only"] += 1
