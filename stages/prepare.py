@@ -13,7 +13,7 @@ def main() -> None:
         catalogue = sources.open(data.source, source, Path("data/raw"), data.seed)
         prepared = prepare(catalogue, data, source.image_size, Path("data/prepared"))
     files.write_json("metrics/data.json", summary.metrics(files.read_json("data/prepared/summary.json")))
-    print(f"{data.source}: {prepared.summary()}")
+    print(f"{data.source}: {prepared.summary()}", *prepared.remarks, sep="\n")
 
 
 if __name__ == "__main__":

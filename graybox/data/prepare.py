@@ -17,11 +17,12 @@ import pandas as pd
 from tqdm import tqdm
 
 from graybox import files, parallel
-from graybox.data import duplicates, images, summary
+from graybox.data import duplicates, images, remarks, summary
 from graybox.data.images import BOX_COLUMNS, SPLITS
 from graybox.data.params import DataParams
 from graybox.data.sources.catalogue import Catalogue, Load, UnreadableError
-from graybox.data.sources.decode import square
+from graybox.data.sources.decode import is_16_bit, square
+from graybox.data.sources.names import composed, look_alikes
 from graybox.errors import ParameterError, UserError
 
 CHUNK = 64  # images for a worker at a time
@@ -39,6 +40,7 @@ class Prepared:
         unreadable: file that can't be decoded -> why.
         ignored: why files of the source were skipped -> number of files.
         duplicates: "in train and test", "within train" and so on -> number; see duplicates.Duplicates.counts.
+        remarks: sentences on what the user should know, such as folders without images, and classes of unequal size.
     """
 
     table: pd.DataFrame
@@ -47,6 +49,7 @@ class Prepared:
     unreadable: dict[str, str]
     ignored: dict[str, int]
     duplicates: dict[str, int]
+    remarks: list[str]
 
     def summary(self) -> str:
         """All of it in one line."""
@@ -134,6 +137,12 @@ def _prepare(
     table[BOX_COLUMNS] = np.stack([decoded[row].box for row in kept])
     images.save_table(folder, table, class_names)
 
+    said = [
+        *catalogue.remarks,
+        *remarks.alike_classes(class_names),
+        *remarks.too_dark([peak for row in kept if (peak := decoded[row].deep_peak) is not None]),
+        *remarks.unequal(table, class_names),
+    ]
     files, splits = chosen["file"], chosen["split"]
     unreadable = {files[row]: reasons[row] for row in sorted(reasons)}
     _write_lines(folder / "unreadable.txt", [f"{file}: {reason}" for file, reason in unreadable.items()])
@@ -151,8 +160,9 @@ def _prepare(
         unreadable=len(unreadable),
         ignored=catalogue.ignored,
         duplicates=copies.counts,
+        remarks=said,
     )
-    return Prepared(table, size, carved(catalogue), unreadable, catalogue.ignored, copies.counts)
+    return Prepared(table, size, carved(catalogue), unreadable, catalogue.ignored, copies.counts, said)
 
 
 def choose_classes(catalogue: Catalogue, wanted: int | list[str] | None) -> list[int]:
@@ -170,12 +180,15 @@ def choose_classes(catalogue: Catalogue, wanted: int | list[str] | None) -> list
         if wanted > have:
             raise ParameterError(f"data.classes is {wanted}; the source has {have}, so 2 to {have} are allowed")
         return list(range(wanted))
-    label_of = {key: label for label, key in enumerate(catalogue.class_keys)}
-    label_of |= {name: label for label, name in enumerate(catalogue.class_names)}
+    wanted = [composed(name) for name in wanted]
+    label_of = {composed(key): label for label, key in enumerate(catalogue.class_keys)}
+    label_of |= {composed(name): label for label, name in enumerate(catalogue.class_names)}
     for name in wanted:
         if name not in label_of:
             some = ", ".join(catalogue.class_names[:20]) + ", ..." * (have > 20)
-            raise ParameterError(f"data.classes: the source has no class {name!r}; allowed: {some}")
+            close = " or ".join(map(repr, look_alikes(name, label_of)))
+            meant = f", but {close}" if close else ""
+            raise ParameterError(f"data.classes: the source has no class {name!r}{meant}; allowed: {some}")
     labels = list(dict.fromkeys(label_of[name] for name in wanted))
     if len(labels) < 2:
         raise ParameterError(f"data.classes names one class twice, {wanted}; at least 2 are needed")
@@ -242,8 +255,11 @@ def _check_every_class(rows: pd.DataFrame, class_names: list[str], condition: st
         of_split = {split: counts.get((label, split), 0) for split in SPLITS}
         if not all(of_split.values()):
             found = ", ".join(f"{count:,} {split}" for split, count in of_split.items())
+            close = " and ".join(map(repr, look_alikes(name, class_names)))
+            also = f" (a class of another name is {close})" if close else ""
             raise UserError(
-                f"class {name!r} has {found} images that can be used{condition}; at least 1 is needed in each split"
+                f"class {name!r} has {found} images that can be used{condition}{also}; "
+                "at least 1 is needed in each split"
             )
 
 
@@ -255,12 +271,14 @@ class _Decoded(NamedTuple):
         digest: a hash of the prepared pixels.
         colour_sum: int64 [3], the sums of the prepared pixels' red, green and blue.
         original_size: width and height as stored.
+        deep_peak: the largest prepared value, 0..255, of an image stored with 16 bits a channel; None for others.
     """
 
     box: np.ndarray
     digest: bytes
     colour_sum: np.ndarray
     original_size: tuple[int, int]
+    deep_peak: int | None
 
 
 @dataclass(frozen=True)
@@ -355,7 +373,7 @@ def _decode_chunk(rows: list[int], indexes: list[int]) -> list[_Decoded | str]:
 def _decode_one(row: int, index: int, file: BinaryIO) -> _Decoded | str:
     try:
         image, box = _load(index)
-        original_size = image.size  # decoding may change it
+        original_size, deep = image.size, is_16_bit(image)  # decoding may change them
         pixels, box = square(image, box, _array.size)
     except UnreadableError as error:
         return str(error)
@@ -363,7 +381,8 @@ def _decode_one(row: int, index: int, file: BinaryIO) -> _Decoded | str:
     # Sum over whole rows first: this adds neighbours in memory and takes a tenth of the time.
     by_column = pixels.reshape(len(pixels), -1).sum(axis=0, dtype=np.uint32)
     colour_sum = by_column.reshape(-1, 3).sum(axis=0, dtype=np.int64)
-    return _Decoded(box, hashlib.sha256(np.ascontiguousarray(pixels).data).digest(), colour_sum, original_size)
+    digest = hashlib.sha256(np.ascontiguousarray(pixels).data).digest()
+    return _Decoded(box, digest, colour_sum, original_size, int(pixels.max()) if deep else None)
 
 
 def _write_lines(path: Path, lines: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,6 +39,7 @@ def prepare_folder(
 ) -> Splits:
     """Decode, crop to squares, resize and split the images of class-named folders.
 
+    What its user should know, such as folders without images, and classes of unequal size, comes as a warning.
     Training images with exactly the pixels of a validation or test image are left out. Besides the prepared images,
     `into` gets summary.json (counts), unreadable.txt and duplicates.txt (which files were left out, and why).
     `graybox.load_images(into, "test")` loads a split again.
@@ -77,9 +79,12 @@ def prepare_folder(
         with tempfile.TemporaryDirectory(dir=into) as scratch:
             raw = Path(scratch)
             sources.download("folder", options, raw / "raw", raw / "partial")
-            prepare(sources.open("folder", options, raw / "raw", seed), data, image_size, into, workers=workers)
+            catalogue = sources.open("folder", options, raw / "raw", seed)
+            prepared = prepare(catalogue, data, image_size, into, workers=workers)
     except ParameterError as error:
         raise UserError(str(error).removeprefix("sources.folder.").removeprefix("data.")) from error
     except OSError as error:
         raise UserError(f"into is {str(into)!r}, which can't be written ({error.strerror or error})") from error
+    for remark in prepared.remarks:
+        warnings.warn(remark, stacklevel=2)
     return Splits(*(images.load(into, split) for split in images.SPLITS))

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from graybox import files
+from graybox.data import remarks as sentences
 from graybox.data.images import BOX_COLUMNS, SPLITS
 
 
@@ -24,6 +25,7 @@ def write(
     unreadable: int,
     ignored: dict[str, int],
     duplicates: dict[str, int],
+    remarks: list[str],
 ) -> None:
     """Write summary.json; the same images always give the same bytes.
 
@@ -39,13 +41,15 @@ def write(
         mean_colour: {"red": x, "green": x, "blue": x}, each 0..1, over all images.
         original_size: {"smallest": [width, height], "median": ..., "largest": ...}, by area, in pixels of the images
             as stored; the median is the size of a real image (the lower of the middle two).
+        constant_answer: what answering one class always gets; see remarks.constant_answer.
+        remarks: sentences on what the user should know.
 
     Args:
         table: N rows, as for images.save_table.
         size: height and width of the images, in pixels.
         colour_sums: int64 [N, 3], the sum of each image's red, green and blue, 0..255 each.
         original_sizes: int64 [N, 2], width and height of each image as stored.
-        unreadable, ignored, duplicates: as above.
+        unreadable, ignored, duplicates, remarks: as above.
     """
     counts = table.groupby(["label", "split"]).size()
     boxes = table[BOX_COLUMNS].notna().all(axis=1)
@@ -69,12 +73,20 @@ def write(
             name: by_area[place].tolist()
             for name, place in (("smallest", 0), ("median", (len(by_area) - 1) // 2), ("largest", -1))
         },
+        "constant_answer": sentences.constant_answer(table, class_names),
+        "remarks": remarks,
     }
     files.write_json(folder / "summary.json", summary, indent=2)
 
 
-def metrics(summary: Mapping[str, Any]) -> dict[str, int]:
-    """The figures of a summary that `dvc metrics show` lists."""
-    row = {"classes": len(summary["images_per_class"])}
+def metrics(summary: Mapping[str, Any]) -> dict[str, float]:
+    """The figures of a summary that `dvc metrics show` lists.
+
+    Among them constant_accuracy and constant_balanced_accuracy, 0..1: what answering one class always gets on the test
+    images.
+    """
+    row: dict[str, float] = {"classes": len(summary["images_per_class"])}
     row |= {f"{split}_images": count for split, count in summary["images_per_split"].items()}
-    return row | {"duplicates": sum(summary["duplicates"].values()), "unreadable": summary["unreadable"]}
+    row |= {"duplicates": sum(summary["duplicates"].values()), "unreadable": summary["unreadable"]}
+    constant = summary["constant_answer"]
+    return row | {"constant_accuracy": constant["test"], "constant_balanced_accuracy": constant["balanced"]}
