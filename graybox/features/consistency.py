@@ -28,9 +28,11 @@ def distances(signs: np.ndarray) -> tuple[float, float, float]:
         features that change in at least one image of the pair (NaN if no pair has one); the share of the features
         that change, mean over the images.
     """
-    pairs = list(zip(*np.triu_indices(len(signs), k=1)))
-    differ = np.array([(signs[i] != signs[j]).sum() for i, j in pairs])
-    either = np.array([((signs[i] != 0) | (signs[j] != 0)).sum() for i, j in pairs])
+    pairs = np.triu_indices(len(signs), k=1)
+    # How often both are negative, both 0, both positive; whole numbers, which float32 holds exactly below 16 million.
+    both = {sign: (one := (signs == sign).astype(np.float32)) @ one.T for sign in (-1, 0, 1)}
+    differ = (signs.shape[1] - sum(both.values()))[pairs].astype(np.int64)
+    either = (signs.shape[1] - both[0])[pairs].astype(np.int64)
     counted = either > 0
     of_changed = (differ[counted] / either[counted]).mean() if counted.any() else math.nan
     return float(differ.mean() / signs.shape[1]), float(of_changed), float((signs != 0).mean())

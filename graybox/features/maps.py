@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from graybox.network.cnn import CNN
-from graybox.network.inference import to_float
+from graybox.network.inference import to_float, usual_batch
 from graybox.occlusion.incremental.receptive import receptive_fields
 
 Method = Literal["guided", "deconvnet"]
@@ -123,14 +123,15 @@ class Patch:
 
 
 @torch.inference_mode()
-def map_peaks(model: CNN, images: np.ndarray, batch_size: int = 256) -> Peaks:
+def map_peaks(model: CNN, images: np.ndarray, batch_size: int | None = None) -> Peaks:
     """Each map's largest activation in each image, and the network's answers, which need no second run.
 
     Args:
         model: in evaluation mode.
         images: uint8 [N, H, W, 3], N of at least 1; they may be memory-mapped.
-        batch_size: images computed at a time.
+        batch_size: images computed at a time; None = chosen for the device.
     """
+    batch_size = batch_size or usual_batch(model.mean.device)
     values, places, predicted = [], [], []
     for start in range(0, len(images), batch_size):
         maps = model.last_maps(_pixels(model, images[start : start + batch_size]))

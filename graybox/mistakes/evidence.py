@@ -164,11 +164,10 @@ def pictures(test: ImageSet, train: ImageSet, correct: np.ndarray) -> pd.DataFra
         (0..1); ordinary (bool), from `picture_measures.ordinary`.
     """
     rows = np.concatenate([_spread(np.flatnonzero(train.labels == label)) for label in np.unique(train.labels)])
-    some = ImageSet(train.images[rows], train.labels[rows], train.class_names, (), train.boxes[rows])
-    found, reference = measure(test), measure(some)
+    found, reference = measure(test), measure(train, rows)
     fits = ordinary(found, reference)
     for name in MEASURES:
-        usable, labels = reference[name].to_numpy(), some.labels
+        usable, labels = reference[name].to_numpy(), train.labels[rows]
         if np.isnan(usable).all():
             usable, labels = found[name].where(correct).to_numpy(), test.labels
         found[f"{name}_place"] = place(found[name].to_numpy(), test.labels, usable, labels)

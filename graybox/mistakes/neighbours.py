@@ -7,6 +7,7 @@ from typing import Unpack
 
 import numpy as np
 import torch
+from sklearn import config_context
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor, nn
 
@@ -46,12 +47,18 @@ def answers_and_features(model: CNN, images: np.ndarray, **views: Unpack[Views])
     def catch(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         caught.append(nn.functional.normalize(inputs[0].float(), dim=1).cpu())
 
+    probabilities, features = [], []
+    step = inference.at_once(model)
     hook = model.head[-1].register_forward_pre_hook(catch)
     try:
-        probabilities = inference.probabilities(model, images, **views)
+        for start in range(0, len(images), step):  # of each part, the first features are those of no other view
+            part = images[start : start + step]
+            probabilities.append(inference.probabilities(model, part, **views))
+            features.append(torch.cat(caught)[: len(part)].numpy())
+            caught.clear()
     finally:
         hook.remove()
-    return probabilities, torch.cat(caught)[: len(images)].numpy()
+    return np.concatenate(probabilities), np.concatenate(features)
 
 
 def nearest(features: np.ndarray, training: np.ndarray, training_labels: np.ndarray, count: int) -> Neighbours:
@@ -64,5 +71,6 @@ def nearest(features: np.ndarray, training: np.ndarray, training_labels: np.ndar
     """
     # With several threads scikit-learn may sum in another order, and the tenth neighbour may be another row.
     index = NearestNeighbors(n_neighbors=min(count, len(training)), metric="cosine", algorithm="brute", n_jobs=1)
-    distance, rows = index.fit(training).kneighbors(features)
+    with config_context(working_memory=128):  # MiB; its default, 1,024, takes three times that for its orders too
+        distance, rows = index.fit(training).kneighbors(features)
     return Neighbours(rows.astype(np.int64), training_labels[rows], 1 - distance.astype(np.float64))

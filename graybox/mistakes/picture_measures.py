@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.ndimage import laplace
 
 from graybox.data.images import ImageSet
@@ -16,8 +17,11 @@ FEWEST, EXTREME = 20, 0.01
 """With fewer pictures of its class to compare with, a picture is compared with those of all classes only."""
 
 
-def measure(images: ImageSet) -> pd.DataFrame:
+def measure(images: ImageSet, rows: NDArray[np.intp] | None = None) -> pd.DataFrame:
     """The figures of each of N pictures.
+
+    Args:
+        rows: those of `images` to measure, int [N]; None = all. Each is read alone, as the images may be memory-mapped.
 
     The number of objects is unknown: an ImageSet has at most one box per image, and a source with several boxes keeps
     one (`graybox.data.sources.boxes`).
@@ -36,8 +40,9 @@ def measure(images: ImageSet) -> pd.DataFrame:
             distance between the two distributions, averaged over the channels, in standard deviations of all the
             picture's values, so that dark pictures do not count as faint objects.
     """
-    rows = [_measure_one(np.asarray(image), box) for image, box in zip(images.images, images.boxes)]
-    return pd.DataFrame(rows, columns=[*MEASURES, "box_at_border"], dtype=np.float64)
+    chosen = range(len(images)) if rows is None else rows
+    found = [_measure_one(np.asarray(images.images[row]), images.boxes[row]) for row in chosen]
+    return pd.DataFrame(found, columns=[*MEASURES, "box_at_border"], dtype=np.float64)
 
 
 def _measure_one(image: np.ndarray, box: np.ndarray) -> dict[str, float]:

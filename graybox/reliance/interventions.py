@@ -192,9 +192,10 @@ def intervene(
 
 
 def _pictures(
-    images: ImageSet, rows: NDArray[np.intp], fill: Fill, gray: float, at_once: int = 256
+    images: ImageSet, rows: NDArray[np.intp], fill: Fill, gray: float, most: int = 2**28
 ) -> Iterator[NDArray[np.uint8]]:
-    """uint8 [7 * n, H, W, 3] for `at_once` images at a time."""
+    """uint8 [7 * n, H, W, 3] for up to 256 images at a time, but not more than `most` bytes."""
+    at_once = max(1, min(256, most // (7 * images.images[0].nbytes)))
     for start in range(0, len(rows), at_once):
         pictures = []
         for row in rows[start : start + at_once]:

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -154,6 +155,18 @@ def test_with_shift_the_answer_is_the_mean_over_torchvisions_five_crops(untraine
     found = inference.probabilities(untrained, images.numpy(), flip=flip, shift=3)
     np.testing.assert_allclose(found, np.mean(wanted, axis=0), atol=1e-6)
     assert np.abs(found - inference.probabilities(untrained, images, flip=flip)).max() > 0.01
+
+
+def test_the_views_of_many_images_are_made_of_some_at_a_time(untrained):
+    one = image_set(16, seed=3).images
+    many = np.tile(one, (80, 1, 1, 1))
+    wanted = inference.probabilities(untrained, one, flip=True, shift=2)
+    tracemalloc.start()
+    found = inference.probabilities(untrained, many, flip=True, shift=2)
+    most = tracemalloc.get_traced_memory()[1]  # what numpy took
+    tracemalloc.stop()
+    assert most < many.nbytes
+    np.testing.assert_allclose(found, np.tile(wanted, (80, 1)), atol=1e-6)
 
 
 def test_batching_changes_no_answer(untrained):
