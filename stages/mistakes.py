@@ -1,7 +1,6 @@
 """Explain the best model's mistakes: evidence, reasons, confused pairs of classes, and calibration."""
 
 import numpy as np
-import pandas as pd
 
 from graybox import errors, files, run, schema
 from graybox.data import images
@@ -9,6 +8,7 @@ from graybox.mistakes import confusions, reasons_table
 from graybox.mistakes.analysis import analyse
 from graybox.mistakes.params import MistakesParams
 from graybox.network import cnn
+from graybox.statistics import scores
 from graybox.statistics.tables import read
 from graybox.study import variants
 from graybox.study.params import EvaluateParams
@@ -26,13 +26,13 @@ def main() -> None:
     wrong, predicted = found.mistakes, found.probabilities.argmax(axis=1)
     bins, error = confusions.calibration(found.probabilities, test.labels)
 
-    names = np.array(test.class_names)
+    matrix = scores.confusion(test.labels, predicted, len(test.class_names))
     tables = {
         "report/mistakes": wrong,
         "report/reasons": found.reasons,
         "report/confused_pairs": confusions.confused_pairs(test, predicted, schema.load(MistakesParams).pairs),
         "report/calibration": bins,
-        "plots/confusion": pd.DataFrame({"true class": names[test.labels], "predicted class": names[predicted]}),
+        "plots/confusion": confusions.confusion_counts(matrix, test.class_names),
     }
     for path, table in tables.items():
         files.write_table(f"{path}.csv", table.round(6))

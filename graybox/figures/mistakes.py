@@ -13,8 +13,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter
 
 from graybox.data.images import ImageSet
-from graybox.figures.style import BASELINE, BOX, VARIANT, draw_box, short
+from graybox.figures.style import BASELINE, BOX, VARIANT, draw_box, short, taken_for
 from graybox.figures.text import plain
+from graybox.mistakes.confusions import shown_matrix
 from graybox.mistakes.reasons_table import CORRECT
 from graybox.statistics.paired import p_words
 
@@ -78,7 +79,7 @@ def reason_page(
         left, top, row = 0.15 + across * CARD_WIDTH, 0.66 + down * CARD_HEIGHT, mistake["row"]
         _picture(axes, test.images[row], left, top, PICTURE, test.boxes[row])
         left += PICTURE + 0.12
-        title = f"{short(mistake['true_class'])} taken for {short(mistake['predicted_class'])}"
+        title = taken_for(mistake["true_class"], mistake["predicted_class"], 45)
         axes.text(left, top + 0.02, title, fontsize=9, fontweight="bold", va="top")
         figures_behind = mistake["because"].removeprefix(f"{mistake['reason_title']}: ")
         axes.text(left, top + 0.2, textwrap.fill(figures_behind, 66), fontsize=7.5, va="top", linespacing=1.15)
@@ -128,7 +129,7 @@ def confused_pairs_chart(
         for number, (true, answer) in enumerate(kinds):
             left = 0.15 + number * (group + gap)
             rows = order[(test.labels[order] == names.index(true)) & (predicted[order] == names.index(answer))]
-            said = f"{short(true, 16)}, right" if true == answer else f"{short(true, 16)} taken for {short(answer, 16)}"
+            said = f"{short(true, 34)}, right" if true == answer else taken_for(true, answer, 42)
             colour = RIGHT if true == answer else BASELINE
             axes.text(left, top - 0.05, f"{said} ({len(rows)})", fontsize=8, color=colour, va="bottom")
             for at, row in enumerate(rows[:each]):
@@ -140,23 +141,28 @@ def confused_pairs_chart(
 def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
     """How often each class (row) is predicted as each class (column), as a share of the row.
 
+    Of many classes it shows those of `confusions.shown_matrix`.
+
     Args:
         matrix: int [classes, classes], numbers of images.
     """
-    count = len(class_names)
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    side = max(5.0, 1.8 + 0.42 * count)
+    shown = shown_matrix(matrix, class_names)
+    numbers = shown.to_numpy()
+    shares = numbers / np.maximum(numbers.sum(axis=1, keepdims=True), 1)
+    side = max(5.0, 1.8 + 0.42 * len(shown))
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
     axes = figure.subplots()
     drawn = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(count), class_names, rotation=60, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(count), class_names)
+    columns, rows = map(short, shown.columns), map(short, shown.index)
+    axes.set_xticks(range(len(shown.columns)), list(columns), rotation=60, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(shown)), list(rows))
     axes.set(xlabel="predicted class", ylabel="true class", title="Confusion matrix of the best model (test images)")
-    if count <= 30:
-        for (row, column), number in np.ndenumerate(matrix):
-            if number:
-                colour = "white" if shares[row, column] > 0.6 else "black"
-                axes.text(column, row, number, ha="center", va="center", fontsize=8, color=colour)
+    if len(shown) < len(class_names):
+        axes.set_title(f"{axes.get_title()}:\nthe {len(shown)} of {len(class_names)} classes that are confused most")
+    for (row, column), number in np.ndenumerate(numbers):
+        if number:
+            colour = "white" if shares[row, column] > 0.6 else "black"
+            axes.text(column, row, number, ha="center", va="center", fontsize=8, color=colour)
     figure.colorbar(drawn, ax=axes, format=PercentFormatter(1, decimals=0), shrink=0.7, label="share of the true class")
     return figure
 
@@ -205,9 +211,9 @@ def mistakes_gallery(images: ImageSet, wrong: pd.DataFrame, columns: int = 6) ->
         axes.imshow(images.images[mistake["row"]])
         draw_box(axes, images.boxes[mistake["row"]])
         axes.set_title(
-            f"{short(mistake['true_class'])} {mistake['true_probability']:.0%}\n"
-            f"taken for {short(mistake['predicted_class'])} {mistake['predicted_probability']:.0%}",
-            fontsize=8,
+            f"{short(mistake['true_class'], 26)} {mistake['true_probability']:.0%}\n"
+            f"taken for {short(mistake['predicted_class'], 17)} {mistake['predicted_probability']:.0%}",
+            fontsize=7.5,
         )
     title = "Most confident mistakes of the best model" if len(wrong) else "No test image is misclassified"
     figure.suptitle(title, fontsize=12)

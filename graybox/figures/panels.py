@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # a figure needs no network, only results
     from graybox.reliance.experiment import Experiment
 
 MOST_CLASSES_NAMED = 7
+MOST_COLUMNS = 10
 
 
 @plain
@@ -116,7 +117,8 @@ def map_figure(
 
 @plain
 def windows_chart(experiments: Sequence[Experiment]) -> Figure:
-    """The effect of N: a column per image with its probability map for each window size."""
+    """The effect of N: a column per image (the first MOST_COLUMNS) with its probability map for each window size."""
+    total, experiments = len(experiments), experiments[:MOST_COLUMNS]
     sizes = list(experiments[0].maps)
     figure = Figure(figsize=(1.6 * len(experiments) + 1.2, 1.85 * (len(sizes) + 1) + 0.6), layout="constrained")
     grid = figure.subplots(len(sizes) + 1, len(experiments), squeeze=False)
@@ -140,7 +142,8 @@ def windows_chart(experiments: Sequence[Experiment]) -> Figure:
             draw_box(axes, experiment.box)
     for axes, window in zip(grid[1:, 0], sizes):
         axes.set_ylabel(f"N = {window}", fontweight="bold" if window == experiments[0].window else None)
-    figure.suptitle("The true class's probability for several window sizes (dotted: the window)", fontsize=12)
+    some = "" if len(experiments) == total else f"; {len(experiments)} of {total} images"
+    figure.suptitle(f"The true class's probability for several window sizes (dotted: the window){some}", fontsize=12)
     figure.colorbar(drawn, ax=grid, shrink=0.4, aspect=30)
     return figure
 

@@ -14,6 +14,9 @@ from matplotlib.transforms import Bbox
 from graybox.figures.style import BASELINE, VARIANT, colours, percent_tick
 from graybox.figures.text import plain
 
+MOST_ROWS = 45  # of a legend, in one column
+LINES = ("-", "--", "-.")  # 20 colours of each; the dotted lines are of the training images
+
 
 @plain
 def accuracy_by_parameter(levels: Mapping[str, pd.DataFrame], by_seed: Mapping[str, np.ndarray]) -> Figure:
@@ -32,8 +35,8 @@ def accuracy_by_parameter(levels: Mapping[str, pd.DataFrame], by_seed: Mapping[s
             accuracy = row["test_accuracy"]
             around = [[accuracy - row["test_low"]], [row["test_high"] - accuracy]]
             axes.errorbar(place, accuracy, yerr=around, fmt="o", color=colour, capsize=4, markersize=7)
-            axes.annotate(f"{accuracy:.0%}", (place, accuracy), (8, 0), textcoords="offset points", va="center",
-                          fontsize=9)  # fmt: skip
+            beside = {"xytext": (8, 0), "va": "center"} if len(rows) <= 5 else {"xytext": (0, 9), "ha": "center"}
+            axes.annotate(f"{accuracy:.0%}", (place, accuracy), textcoords="offset points", fontsize=9, **beside)
             axes.plot(place, row["validation_accuracy"], "_", color=colour, markersize=14, alpha=0.6)
             if len(each := by_seed[row["variant"]]) > 1:
                 axes.plot([place - 0.15] * len(each), each, "o", color=colour, markersize=3, alpha=0.6)
@@ -58,11 +61,17 @@ def learning_curves(curves: pd.DataFrame) -> Figure:
     Args:
         curves: columns variant, epoch, train_loss, validation_loss, train_accuracy, validation_accuracy.
     """
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    count = curves["variant"].nunique()
+    columns = -(-count // MOST_ROWS)
+    figure = Figure(
+        figsize=(11 + 1.8 * (columns - 1), max(4.6, 0.5 + 0.178 * min(count, MOST_ROWS))), layout="constrained"
+    )
     loss, accuracy = figure.subplots(1, 2)
-    for colour, (variant, curve) in zip(colours(20) * 9, curves.groupby("variant", sort=False)):
+    palette = colours(20)
+    for number, (variant, curve) in enumerate(curves.groupby("variant", sort=False)):
+        colour, line = palette[number % 20], LINES[number // 20 % len(LINES)]
         for axes, figure_name in ((loss, "loss"), (accuracy, "accuracy")):
-            axes.plot(curve["epoch"], curve[f"validation_{figure_name}"], color=colour, label=variant)
+            axes.plot(curve["epoch"], curve[f"validation_{figure_name}"], color=colour, linestyle=line, label=variant)
             axes.plot(curve["epoch"], curve[f"train_{figure_name}"], color=colour, linestyle=":", alpha=0.5)
     for axes, name in ((loss, "loss"), (accuracy, "accuracy")):
         axes.set(xlabel="epoch", ylabel=name, title=f"{name}: validation (line) and training (dots)")
@@ -73,7 +82,8 @@ def learning_curves(curves: pd.DataFrame) -> Figure:
     for set_formatter in (loss.yaxis.set_major_formatter, loss.yaxis.set_minor_formatter):
         set_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
     accuracy.yaxis.set_major_formatter(percent_tick)
-    figure.legend(*accuracy.get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
+    figure.legend(*accuracy.get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False,
+                  ncols=columns)  # fmt: skip
     return figure
 
 
@@ -86,7 +96,7 @@ def costs(table: pd.DataFrame, fronts: Mapping[str, pd.Series], overfitting: pd.
         fronts: "macs" and "train_seconds" -> which rows of `table` are on the front, bool.
         overfitting: by variant, training minus validation accuracy, -1..1.
     """
-    figure = Figure(figsize=(14, 5.2), layout="constrained")
+    figure = Figure(figsize=(14, max(5.2, 0.28 * len(table))), layout="constrained")
     *scatters, gaps = figure.subplots(1, 3)
     names = {"macs": "multiply-accumulates per image", "train_seconds": "seconds of training"}
     for axes, (cost, front) in zip(scatters, fronts.items()):
@@ -106,7 +116,8 @@ def costs(table: pd.DataFrame, fronts: Mapping[str, pd.Series], overfitting: pd.
     gaps.barh(range(len(order)), order, color=VARIANT, alpha=0.85, height=0.65)
     gaps.set_yticks(range(len(order)), order.index, fontsize=8)
     gaps.axvline(0, color="0.3", linewidth=0.8)
-    gaps.set(title="overfitting: training minus validation accuracy", xlabel="points")
+    gaps.set_title("overfitting: training minus validation accuracy", fontsize=11)
+    gaps.set_xlabel("points")
     gaps.xaxis.set_major_formatter(lambda share, place: percent_tick(share, place).rstrip("%"))
     for axes in (*scatters, gaps):
         axes.grid(color="0.93")

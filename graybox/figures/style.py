@@ -45,3 +45,10 @@ def colours(count: int, name: str = "tab20") -> list[tuple[float, float, float, 
 def short(name: str, most: int = 22) -> str:
     """A name that fits a title."""
     return name if len(name) <= most else name[: most - 1] + "…"
+
+
+def taken_for(true: str, answer: str, most: int) -> str:
+    """ "TRUE taken for ANSWER" in at most so many characters; the longer name is shortened first."""
+    room = most - len(" taken for ")
+    true = short(true, max(room // 2, room - len(answer)))
+    return f"{true} taken for {short(answer, room - len(true))}"

@@ -2,11 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
 from graybox.data.images import ImageSet
 from graybox.statistics import scores
+
+MOST_CLASSES = 30
+"""A confusion matrix of more classes cannot be read; it shows so many, those of the most confused pairs."""
+
+
+def shown_classes(matrix: np.ndarray, most: int = MOST_CLASSES) -> np.ndarray:
+    """The labels to show in a confusion matrix, ascending: all, or those of the pairs that are confused most often.
+
+    Args:
+        matrix: int [classes, classes], numbers of images by true (row) and predicted class. `most`: how many labels.
+    """
+    if len(matrix) <= most:
+        return np.arange(len(matrix))
+    a, b = np.triu_indices(len(matrix), k=1)
+    order = np.argsort(-(matrix + matrix.T)[a, b], kind="stable")
+    by_pair = np.stack([a[order], b[order]], axis=1).ravel()
+    _, first = np.unique(by_pair, return_index=True)
+    return np.sort(by_pair[np.sort(first)[:most]])
+
+
+def shown_matrix(matrix: np.ndarray, class_names: Sequence[str]) -> pd.DataFrame:
+    """The part of a confusion matrix that can be read: a row for each true class of `shown_classes`.
+
+    Args:
+        matrix: int [classes, classes], numbers of images by true (row) and predicted class.
+
+    Returns:
+        Numbers of images. The columns are the same classes; if some are left out, the last one counts the answers that
+        name them. So each row adds up to all images of its class.
+    """
+    labels = shown_classes(matrix)
+    names = [class_names[label] for label in labels]
+    shown = pd.DataFrame(matrix[np.ix_(labels, labels)], index=names, columns=names)
+    if len(labels) < len(matrix):
+        shown[f"{len(matrix) - len(labels)} other classes"] = matrix[labels].sum(axis=1) - shown.to_numpy().sum(axis=1)
+    return shown
+
+
+def confusion_counts(matrix: np.ndarray, class_names: Sequence[str]) -> pd.DataFrame:
+    """`shown_matrix` for `dvc plots`: true class, predicted class, images; a row for each pair that has images."""
+    shown = shown_matrix(matrix, class_names)
+    # DVC writes the names into a script of its page, which `</script>` would end. The word joiner is invisible.
+    names = [name.replace("<", "<\u2060") for name in shown.columns]
+    rows, columns = np.nonzero(shown.to_numpy())
+    return pd.DataFrame(
+        {
+            "true class": [names[row] for row in rows],
+            "predicted class": [names[column] for column in columns],
+            "images": shown.to_numpy()[rows, columns],
+        }
+    )
 
 
 def confused_pairs(images: ImageSet, predicted: np.ndarray, count: int) -> pd.DataFrame:

@@ -24,6 +24,9 @@ SHOWN = {
     "noise": "the image's own pixels in another order",
 }
 
+MOST_CLASSES, MOST_PANELS = 50, 24
+"""The page names so many classes, and holds so many occlusion panels: 300 would be 80 MB, slow in any browser."""
+
 
 def render(
     params: Params,
@@ -84,7 +87,9 @@ def render(
         fill=SHOWN[params.occlusion.fill].format(level=params.occlusion.gray),
         points=lambda share: f"{100 * share:+.0f}",
         pictures={name: _embedded(picture) for name, picture in pictures.items()},
-        panels=[(_embedded(panel), summary) for panel, (_, summary) in zip(panels, occlusion.iterrows())],
+        panels=[(_embedded(panel), summary) for panel, (_, summary) in zip(panels[:MOST_PANELS], occlusion.iterrows())],
+        occluded=len(occlusion),
+        most_classes=MOST_CLASSES,
     )
 
 
