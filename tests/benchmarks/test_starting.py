@@ -34,7 +34,7 @@ def start(monkeypatch, name: str, *arguments: str) -> str | int | None:
 
 
 def test_all_are_found():
-    assert NAMES == ["ablation", "accuracy", "data", "gpu", "mistakes", "occlusion", "training", "verdict"]
+    assert NAMES == ["ablation", "accuracy", "data", "gpu", "mistakes", "occlusion", "size", "training", "verdict"]
 
 
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
