@@ -162,10 +162,14 @@ def two_figures(root: Path) -> album.Drawn:
         yield f"{number}.png", text.plain(titled)(f"{UNKNOWN} taken for a dog"), 40
 
 
+def third_figure(root: Path) -> album.Drawn:
+    yield "2.png", text.plain(titled)(f"a dog taken for {UNKNOWN}"), 40
+
+
 def test_the_album_names_the_classes_that_no_font_has(tmp_path, monkeypatch):
     folder = tmp_path / "data/prepared"
     folder.mkdir(parents=True)
-    monkeypatch.setattr(album, "SUBJECTS", (two_figures, two_figures))
+    monkeypatch.setattr(album, "SUBJECTS", (two_figures, third_figure))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         (folder / "classes.json").write_text(f'["dog", "{UNKNOWN}"]', "utf-8")
