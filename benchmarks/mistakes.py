@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+import json
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +70,8 @@ def main(arguments: list[str] | None = None) -> None:
         name: sorted(Path(f"models/variants/{name}").glob("*.safetensors"))
         for name in comparison.read("report/comparison.csv")["variant"]
     }
-    networks = {name: cnn.load(found[0], device) for name, found in files.items()}
+    explained = json.loads(Path("report/best.json").read_text(encoding="utf-8"))["variant"]
+    networks = {name: cnn.load(found[0], device) for name, found in files.items()} | {explained: best}
     test = splits["test"]
     for reason, planted in faults(world(params), options.planted).items():
         joined = (np.concatenate([getattr(part, name) for part in (test, planted)])
@@ -77,7 +79,8 @@ def main(arguments: list[str] | None = None) -> None:
         pixels, labels, boxes = joined
         both = ImageSet(pixels, labels, test.class_names, test.files + planted.files, boxes)
         said = {name: inference.probabilities(network, both.images) for name, network in networks.items()}
-        found = analyse(best, {**splits, "test": both}, said, rule.per_image(interventions.intervene(best, both)))
+        hidden = rule.per_image(interventions.intervene(best, both))
+        found = analyse(best, {**splits, "test": both}, said, hidden, explained)
         rows, mistakes = found.reasons.set_index("reason"), found.mistakes
         mine, others = mistakes[mistakes["row"] >= len(test)], mistakes[mistakes["row"] < len(test)]
         print(f"\n{reason or 'nothing'} planted in {len(planted)}: {len(mine)} of them and {len(others)} others wrong")

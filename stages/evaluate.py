@@ -34,7 +34,8 @@ def main(variant: str) -> None:
 
     # Stage combine reads data/predictions, and `combined` is made from its result: in that folder it would be a cycle.
     predictions = "data/combined.npz" if variant == "combined" else f"data/predictions/{variant}.npz"
-    files.write_arrays(predictions, test=answers["test"], validation=answers["validation"])
+    seeds = np.array(list(networks))
+    files.write_arrays(predictions, seeds=seeds, test=answers["test"], validation=answers["validation"])
     files.write_json(f"metrics/{variant}.json", row)
     print(f"{variant}: {row['test_accuracy']:.1%} of the test images, {row['validation_accuracy']:.1%} of validation")
 

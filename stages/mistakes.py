@@ -17,10 +17,13 @@ from graybox.study.params import EvaluateParams
 def main() -> None:
     splits = {split: images.load("data/prepared", split) for split in images.SPLITS}
     test, device = splits["test"], run.device()
-    answers = {name: f"data/predictions/{name}.npz" for name in variants.load("data/settings")}
-    networks = {name: np.load(file)["test"] for name, file in {**answers, "combined": "data/combined.npz"}.items()}
+    predictions = {name: f"data/predictions/{name}.npz" for name in variants.load("data/settings")}
+    answers = {name: np.load(file) for name, file in {**predictions, "combined": "data/combined.npz"}.items()}
+    networks = {f"{name} {seed}": one for name, of in answers.items() for seed, one in zip(of["seeds"], of["test"])}
+    best = json.loads(Path("report/best.json").read_text(encoding="utf-8"))
     found = analyse(
         cnn.load("models/best.safetensors", device), splits, networks, read("report/reliance.csv"),
+        explained=f"{best['variant']} {best['seed']}",
         **schema.load(EvaluateParams).model_dump(),
     )  # fmt: skip
     wrong, predicted = found.mistakes, found.probabilities.argmax(axis=1)

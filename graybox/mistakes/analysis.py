@@ -49,6 +49,7 @@ def analyse(
     splits: Mapping[str, ImageSet],
     networks: Mapping[str, np.ndarray],
     reliance: pd.DataFrame,
+    explained: str | None = None,
     **views: Unpack[Views],
 ) -> Analysis:
     """Explain a network's mistakes on the test split.
@@ -56,8 +57,10 @@ def analyse(
     Args:
         splits: "train", "validation" and "test".
         networks: every network's answers to the test images, each float [N, classes], or [trainings, N, classes] for a
-            variant that was trained several times; `model` may be among them.
+            variant that was trained several times; `model` may be among them, if `explained` names it.
         reliance: the true class's probability with the object or the context hidden; see `evidence.gather`.
+        explained: the name of `model` in `networks`, followed by a space and the number of its training (0, 1, ...) if
+            the variant has several; None = it is not among them.
         views: `flip` and `shift`, as for `inference.probabilities`.
     """
     train, validation, test = (splits[name] for name in ("train", "validation", "test"))
@@ -67,7 +70,7 @@ def analyse(
     neighbours = nearest(features, known, train.labels, NEIGHBOURS)
     usually = nearest(usual_features, known, train.labels, NEIGHBOURS).similarity.mean(axis=1)
     near = neighbours.similarity.mean(axis=1) >= np.quantile(usually, UNUSUAL)
-    others = without(each_network(networks), probabilities)
+    others = without(each_network(networks), explained)
     agreeing = agreement(probabilities, others, test)
     measures = pictures(test, train, probabilities.argmax(axis=1) == test.labels)
     calibrated = recalibrated(probabilities, temperature(doubt, validation.labels, greatest=True))

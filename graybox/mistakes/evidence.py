@@ -89,7 +89,10 @@ def answers(images: ImageSet, probabilities: np.ndarray) -> pd.DataFrame:
 
 
 def each_network(answers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """One entry for each network; a variant trained several times, float [trainings, N, classes], gives several."""
+    """One entry for each network; a variant trained several times, float [trainings, N, classes], gives several.
+
+    They are then called "NAME 0", "NAME 1", ..., in the order of their trainings.
+    """
     found = {}
     for name, array in answers.items():
         for number, one in enumerate(array if array.ndim == 3 else [array]):
@@ -97,13 +100,26 @@ def each_network(answers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return found
 
 
-def without(answers: Mapping[str, np.ndarray], probabilities: np.ndarray) -> dict[str, np.ndarray]:
-    """All networks except the one that gave `probabilities`, [N, classes].
+def without(answers: Mapping[str, np.ndarray], explained: str | None) -> dict[str, np.ndarray]:
+    """The networks that can say something about the explained one: all others, however near their answers come.
 
-    It is found by its answers. Another device or batch size changes only their last digits; two different networks
-    differ by far more on some image.
+    Left out are the explained network; a network with exactly its answers, which is the same training under another
+    name (`combined` may have another variant's settings); and networks that diverged, whose answers are not finite.
+
+    Args:
+        answers: from `each_network`. `explained`: the explained network's name there; None = it is not among them.
+
+    Raises:
+        ValueError: there is no network of this name.
     """
-    return {name: array for name, array in answers.items() if np.abs(array - probabilities).max(initial=0) > 0.02}
+    if explained is not None and explained not in answers:
+        raise ValueError(f"explained is {explained!r}; allowed: {', '.join(answers)}, or None")
+    same = None if explained is None else answers[explained]
+    return {
+        name: array
+        for name, array in answers.items()
+        if name != explained and not (same is not None and np.array_equal(array, same)) and np.isfinite(array).all()
+    }
 
 
 def agreement(probabilities: np.ndarray, others: Mapping[str, np.ndarray], images: ImageSet) -> pd.DataFrame:

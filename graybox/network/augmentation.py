@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from graybox.data.images import ImageSet
+from graybox.network import streams
 from graybox.network.inference import to_float
 from graybox.network.params import TrainParams
 
@@ -33,9 +34,12 @@ class Batches:
         self.batch_size = min(params.batch_size, len(images))
         # A last, smaller batch is dropped: batch norm can't learn from a single image.
         self.steps_per_epoch = len(images) // self.batch_size
+        # On the CPU, once for each epoch, so that the order is the same on every device.
+        self.shuffling = streams.generator(params.seed, "order")
         # Drawn on the device: random numbers from the host would make a GPU wait for each batch.
-        self.random = torch.Generator(device).manual_seed(params.seed)
-        self.shares = np.random.default_rng(params.seed)  # for Beta: torch's Beta takes no generator
+        self.random = streams.generator(params.seed, "augmentation", device)
+        # For Beta: torch's Beta takes no generator.
+        self.shares = np.random.default_rng(streams.sequence(params.seed, "mixup"))
 
     def resize(self, size: int) -> None:
         """From the next epoch on, give images of `size` x `size` pixels."""
@@ -49,7 +53,7 @@ class Batches:
         Yields float images [B, 3, H, W] in 0..1 (channels_last) and labels int64 [B], B always the same. With
         `train.mixup` the labels are shares of the classes instead, float [B, classes].
         """
-        p, order = self.params, torch.randperm(len(self.labels), generator=self.random, device=self.device)
+        p, order = self.params, torch.randperm(len(self.labels), generator=self.shuffling).to(self.device)
         shift = round(p.shift * self.size / self._full.shape[1])
         for step in range(self.steps_per_epoch):
             rows = order[step * self.batch_size : (step + 1) * self.batch_size]

@@ -89,11 +89,11 @@ def test_known_answers():
 
 def test_the_other_networks_are_counted_each_training_by_itself_and_the_network_itself_is_not():
     other = np.roll(PROBABILITIES, 1, axis=1)
-    given = {"a": PROBABILITIES + 1e-6, "b": np.stack([other, PROBABILITIES, other])}
+    given = {"a": PROBABILITIES, "b": np.stack([other, PROBABILITIES, other])}
     networks = evidence.each_network(given)
     assert list(networks) == ["a", "b 0", "b 1", "b 2"]
-    others = evidence.without(networks, PROBABILITIES)
-    assert list(others) == ["b 0", "b 2"]
+    others = evidence.without(networks, "a")
+    assert list(others) == ["b 0", "b 2"]  # b 1 has the same answers to the last digit: it is the same network
     found = evidence.agreement(PROBABILITIES, others, three_classes([1, 0, 2, 0]))
     assert found["other_networks"].tolist() == [2] * 4
     assert found["others_right"].tolist() == [1, 0, 0, 0]
@@ -101,6 +101,17 @@ def test_the_other_networks_are_counted_each_training_by_itself_and_the_network_
     assert found["others_agree"].tolist() == [0, 0, 0, 0]
     alone = evidence.agreement(PROBABILITIES, {}, three_classes([1, 0, 2, 0]))
     assert alone["others_right"].isna().all() and (alone["other_networks"] == 0).all()
+
+
+def test_a_network_with_nearly_the_same_answers_is_another_network():
+    """Trainings that all end sure of the same answers differ by little; each has its vote."""
+    sure = np.tile([0.99, 0.005, 0.005], (4, 1))
+    networks = {"a": sure, "b": sure + [-0.001, 0.001, 0], "c": sure - [0.01, 0, -0.01], "d": sure * np.nan}
+    assert list(evidence.without(networks, "a")) == ["b", "c"]  # d diverged
+    assert list(evidence.without(networks, "c")) == ["a", "b"]
+    assert list(evidence.without(networks, None)) == ["a", "b", "c"]
+    with pytest.raises(ValueError, match="explained is 'e'; allowed: a, b, c, d, or None"):
+        evidence.without(networks, "e")
 
 
 def test_the_nearest_are_nearest_by_angle():

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import tracemalloc
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from torchvision.transforms import functional as vision
 
 from graybox.errors import UserError
-from graybox.network import inference, training
+from graybox.network import inference, streams, training
 from graybox.network.cnn import CNN
 from graybox.network.params import ModelParams
 from tests.support.basics import image_set
@@ -66,6 +67,39 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(settings):
     same = [torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters())]
     different = [not torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters())]
     assert all(same) and any(different)
+
+
+def test_networks_of_one_seed_see_the_same_images_in_the_same_order_whatever_else_differs(settings, monkeypatch):
+    network, schedule = settings
+    seen = {}
+
+    class Recorded(training.Step):
+        def __call__(self, images, labels):
+            order.append(images.numpy(force=True).copy())
+            return super().__call__(images, labels)
+
+    monkeypatch.setattr(training, "Step", Recorded)
+    plain = schedule.model_copy(update={"shift": 0, "epochs": 2})
+    changes = {
+        "plain": (network, plain),
+        "wide": (network.model_copy(update={"filters": 16}), plain),
+        "dropout": (network.model_copy(update={"dropout": 0.5}), plain),
+        "other seed": (network, plain.model_copy(update={"seed": 1})),
+    }
+    for name, (model, train) in changes.items():
+        order = []
+        training.fit(model, train, image_set(64), image_set(16))
+        seen[name] = np.concatenate(order)
+    np.testing.assert_array_equal(seen["wide"], seen["plain"])
+    np.testing.assert_array_equal(seen["dropout"], seen["plain"])
+    assert not np.array_equal(seen["other seed"], seen["plain"])
+
+
+def test_the_order_of_the_images_is_no_copy_of_the_weights_random_numbers():
+    """From one seed, PyTorch's generators would give the weights and the order the same numbers."""
+    first = {name: streams.generator(5, name).get_state().numpy().tobytes() for name in get_args(streams.Purpose)}
+    assert len(set(first.values())) == len(first)
+    assert streams.torch_seed(5, "order") == streams.torch_seed(5, "order") != streams.torch_seed(6, "order")
 
 
 def test_epochs_factor_halves_the_epochs_and_the_schedule_ends_at_zero(settings):
@@ -184,6 +218,31 @@ def test_the_pixels_statistics_are_the_training_images(settings):
     pixels = train.images.reshape(-1, 3) / 255
     np.testing.assert_allclose(model.mean.flatten(), pixels.mean(0), atol=1e-4)
     np.testing.assert_allclose(model.std.flatten(), pixels.std(0), atol=1e-4)
+
+
+@pytest.mark.parametrize(("count", "size"), [(3999, 84), (20, 1024)])
+def test_the_pixels_statistics_are_exact_of_many_rows_in_little_memory(count, size):
+    """One pixel in four is bright. Summed in float32, the 28 million rows of 84 x 84 pixels have a mean of 107, not 132.
+
+    The images are one row of pixels, seen many times, so that they take no memory themselves.
+    """
+    row = np.tile(np.array([100, 100, 100, 228], np.uint8), size // 4)[:, None] + np.array([0, 5, 20], np.uint8)
+    images = np.broadcast_to(row, (count, size, size, 3))
+    tracemalloc.start()
+    mean, std = training.pixel_statistics(images)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_allclose(mean, np.array([132, 137, 152]) / 255, rtol=1e-12)
+    np.testing.assert_allclose(std, 32 * np.sqrt(3) / 255, rtol=1e-12)
+    assert peak < 32 * 2**20
+
+
+@pytest.mark.parametrize("count", [2000, 3999, 4000, 9001])
+def test_of_many_images_the_pixels_statistics_take_some_from_everywhere(count):
+    images = np.arange(count)[:, None, None, None] * 255 // (count - 1) + np.zeros((1, 2, 2, 3), int)
+    mean, std = training.pixel_statistics(images.astype(np.uint8))
+    np.testing.assert_allclose(mean, 0.5, atol=0.005)
+    np.testing.assert_allclose(std, 12**-0.5, atol=0.005)
 
 
 @pytest.mark.parametrize("warmup", [0.05, 0.25, 0.9])
