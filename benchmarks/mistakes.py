@@ -5,9 +5,9 @@ Usage, after `dvc repro` with the default parameters: python -m benchmarks.mista
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
-import json
 from pathlib import Path
 
 import numpy as np

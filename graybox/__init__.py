@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from graybox.network.cnn import save as save_model
     from graybox.network.inference import probabilities
     from graybox.network.params import ModelParams, TrainParams
-    from graybox.network.training import Epoch, Fit, fit
+    from graybox.network.progress import Epoch
+    from graybox.network.training import Fit, fit
     from graybox.occlusion.confidence import OcclusionMap
     from graybox.occlusion.evidence import MapEvidence, map_evidence
     from graybox.occlusion.fills import fill_picture
@@ -55,7 +56,8 @@ _PLACES = {
     "network.cnn": {"CNN": "", "load_model": "load", "save_model": "save"},
     "network.inference": {"probabilities": ""},
     "network.params": {"ModelParams": "", "TrainParams": ""},
-    "network.training": {"Epoch": "", "Fit": "", "fit": ""},
+    "network.progress": {"Epoch": ""},
+    "network.training": {"Fit": "", "fit": ""},
     "occlusion.confidence": {"OcclusionMap": ""},
     "occlusion.evidence": {"MapEvidence": "", "map_evidence": ""},
     "occlusion.fills": {"fill_picture": ""},

@@ -1,4 +1,7 @@
-"""Where the study runs. Another device rounds in another way, but no stage computes its results anew for that."""
+"""Where and how the study runs.
+
+Another device rounds in another way, but no stage computes its results anew for that.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from graybox.errors import within
-from graybox.schema import PLAINER, Section, load
+from graybox.schema import PLAINER, Real, Section, load
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +28,9 @@ class RunParams(Section):
     device: Annotated[str, Field(pattern=DEVICE)] = Field(
         "auto", description="auto = CUDA, else Apple's MPS, else CPU; or cpu, mps, cuda, cuda:1"
     )
+    checkpoint_seconds: Annotated[Real, Field(gt=0)] | None = Field(
+        60, description="time between two checkpoints of a training, from which it goes on if it is killed; null = none"
+    )
 
 
 def device(path: Path | str = "params.yaml") -> torch.device:
@@ -38,3 +44,12 @@ def device(path: Path | str = "params.yaml") -> torch.device:
     name = load(RunParams, path).device
     with within(f"{path}: run."):
         return pick_device(name)
+
+
+def checkpoint_seconds(path: Path | str = "params.yaml") -> float | None:
+    """The time between two checkpoints of a training; None = none are written.
+
+    Raises:
+        UserError: the file can't be read.
+    """
+    return load(RunParams, path).checkpoint_seconds

@@ -1,46 +1,54 @@
 """Train one variant, once for each seed: write its weights, learning curves and training time.
 
+A training that was killed goes on from its last checkpoint. A network whose code, settings and data have not changed is
+kept, so that more seeds train only the new ones.
+
 Usage: python -m stages.train VARIANT
 """
 
-import csv
 import shutil
 from pathlib import Path
 
-import numpy as np
-
 from graybox import errors, run
 from graybox.data import images
-from graybox.network import cnn, params, timing, training
+from graybox.network import params, training
+from graybox.network.checkpoint import Checkpoint, key_of
+from graybox.network.progress import Epoch
+from graybox.network.trained import Networks
 
 
 def main(variant: str) -> None:
     recipe = params.load("data/combined.yaml" if variant == "combined" else f"data/settings/{variant}.yaml")
     train, validation = (images.load("data/prepared", split) for split in ("train", "validation"))
-    weights, curves = Path(f"models/variants/{variant}"), Path(f"plots/curves/{variant}.csv")
-    shutil.rmtree(weights, ignore_errors=True)  # DVC does this too; in a run by hand old seeds' files must not stay
-    weights.mkdir(parents=True)
-    curves.parent.mkdir(parents=True, exist_ok=True)
+    checkpoints, seconds, device = Path(f"models/checkpoints/{variant}"), run.checkpoint_seconds(), run.device()
+    networks = Networks(
+        Path(f"models/variants/{variant}"), Path(f"models/timing/{variant}.json"), Path(f"plots/curves/{variant}.csv")
+    )
+    seeds = {seed: recipe.train.model_copy(update={"seed": seed}) for seed in recipe.train.all_seeds}
+    keys = {seed: key_of(recipe.model, settings, train, validation) for seed, settings in seeds.items()}
+    kept = networks.keep(keys)
+    for seed, settings in seeds.items():
+        name = variant if len(seeds) == 1 else f"{variant}, seed {seed}"
+        if seed in kept:
+            print(f"{name}: trained before, with the same code, settings and data")
+            continue
+        curve: list[Epoch] = []
 
-    epochs, files, seconds = [], [], []
-    for seed in recipe.train.all_seeds:
+        def log(epoch: Epoch, seed: int = seed, curve: list[Epoch] = curve) -> None:
+            curve.append(epoch)
+            networks.watch(seed, curve)
 
-        def log(epoch: training.Epoch, seed: int = seed) -> None:
-            epochs.append({"seed": seed, **vars(epoch)})  # write after each epoch, so that training can be watched
-            with curves.open("w", newline="") as file:
-                table = csv.DictWriter(file, epochs[0].keys(), lineterminator="\n")
-                table.writeheader()
-                table.writerows(epochs)
-
-        fitted = training.fit(
-            recipe.model, recipe.train.model_copy(update={"seed": seed}), train, validation, log,
-            name=variant if recipe.train.seeds == 1 else f"{variant}, seed {seed}",
-            device=run.device(),
-        )  # fmt: skip
-        files.append(weights / f"seed-{seed}.safetensors")
-        cnn.save(fitted.model, files[-1])
-        seconds.append(fitted.seconds)
-    timing.record(Path(f"models/timing/{variant}.json"), files, float(np.mean(seconds)), fitted.device)
+        checkpoint = Checkpoint(checkpoints / f"seed-{seed}.safetensors", seconds)
+        try:
+            fitted = training.fit(recipe.model, settings, train, validation, log, name, device, checkpoint)
+        except training.Diverged as error:  # the other variants can still be compared
+            fitted = error.fit
+        networks.add(seed, keys[seed], fitted)
+        if fitted.resumed:
+            print(f"{name}: went on from step {fitted.resumed}")
+        if fitted.model.diverged:
+            print(f"{name} diverged: {fitted.model.diverged}")
+    shutil.rmtree(checkpoints, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,6 +92,15 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the images, labels and class names: of all that a training sees. Computed once."""
+        found = hashlib.sha256(json.dumps([self.images.shape, self.class_names]).encode())
+        for first in range(0, len(self), 256):  # in parts, as a memory-mapped array may be larger than the memory
+            found.update(np.ascontiguousarray(self.images[first : first + 256]).data)
+        found.update(np.ascontiguousarray(self.labels).data)
+        return found.hexdigest()
 
     @property
     def size(self) -> int:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from graybox.data.images import ImageSet
 from graybox.network import streams
+from graybox.network.checkpoint import State
 from graybox.network.inference import to_float
 from graybox.network.params import TrainParams
 
@@ -24,6 +25,7 @@ class Batches:
 
     Attributes:
         size: height and width of the next epoch's images, in pixels.
+        order: int64 [N], the images' order in this epoch. `given`: its batches so far.
     """
 
     def __init__(self, images: ImageSet, params: TrainParams, device: torch.device) -> None:
@@ -40,6 +42,25 @@ class Batches:
         self.random = streams.generator(params.seed, "augmentation", device)
         # For Beta: torch's Beta takes no generator.
         self.shares = np.random.default_rng(streams.sequence(params.seed, "mixup"))
+        self.order, self.given = torch.empty(0, dtype=torch.int64), 0
+        self._goes_on = False
+
+    def state(self) -> State:
+        """All that the next batches depend on, but for the images and their size: tensors and plain values."""
+        return {
+            "order": self.order,
+            "given": self.given,
+            "shuffling": self.shuffling.get_state(),
+            "random": self.random.get_state(),
+            "shares": self.shares.bit_generator.state,
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on where `state` was taken: the next `epoch` gives the batches that were left of that one."""
+        self.order, self.given, self._goes_on = state["order"], state["given"], True
+        self.shuffling.set_state(state["shuffling"])
+        self.random.set_state(state["random"])
+        self.shares.bit_generator.state = state["shares"]
 
     def resize(self, size: int) -> None:
         """From the next epoch on, give images of `size` x `size` pixels."""
@@ -53,9 +74,12 @@ class Batches:
         Yields float images [B, 3, H, W] in 0..1 (channels_last) and labels int64 [B], B always the same. With
         `train.mixup` the labels are shares of the classes instead, float [B, classes].
         """
-        p, order = self.params, torch.randperm(len(self.labels), generator=self.shuffling).to(self.device)
-        shift = round(p.shift * self.size / self._full.shape[1])
-        for step in range(self.steps_per_epoch):
+        p, shift = self.params, round(self.params.shift * self.size / self._full.shape[1])
+        if not self._goes_on:
+            self.order, self.given = torch.randperm(len(self.labels), generator=self.shuffling), 0
+        self._goes_on = False
+        order = self.order.to(self.device)
+        for step in range(self.given, self.steps_per_epoch):
             rows = order[step * self.batch_size : (step + 1) * self.batch_size]
             pixels = to_float(moved(self.images, rows, shift, p.flip, p.zoom, self.random))
             labels = self.labels[rows]
@@ -69,6 +93,7 @@ class Batches:
                 pixels, labels = mixed(
                     pixels, labels, self.classes, float(self.shares.beta(p.mixup, p.mixup)), self.random
                 )
+            self.given = step + 1
             yield pixels, labels
 
 

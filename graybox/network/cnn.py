@@ -88,6 +88,8 @@ class CNN(nn.Module):
         params, image_size, class_names: what the network was built from; saved with it.
         features: the conv layers. `head`: the pooling and fully connected layers after them.
         mean, std: float [3, 1, 1], of the training images' pixels in 0..1.
+        diverged: why this network is no result, in words (`graybox.network.divergence`), saved with it; "" if it may be
+            one.
     """
 
     mean: Tensor
@@ -97,6 +99,7 @@ class CNN(nn.Module):
         super().__init__()
         layer_sizes(params, image_size, len(class_names))  # raises if a layer has no pixels left
         self.params, self.image_size, self.class_names = params, image_size, tuple(class_names)
+        self.diverged = ""
         self.register_buffer("mean", torch.full((3, 1, 1), 0.5))
         self.register_buffer("std", torch.full((3, 1, 1), 0.25))
         # PyTorch's default initial weights. He's are larger, which makes batch norm's effective step smaller and
@@ -174,6 +177,7 @@ def save(model: CNN, path: Path | str) -> None:
         "model": model.params.model_dump(),
         "image_size": model.image_size,
         "class_names": list(model.class_names),
+        **({"diverged": model.diverged} if model.diverged else {}),
     }
     content = safetensors.torch.save(weights, metadata={"graybox": json.dumps(network, sort_keys=True)})
     with files.replacing(path) as part:  # written here, as the library's own errors of writing are no OSError
@@ -220,4 +224,5 @@ def placed(model: CNN, device: torch.device | str) -> CNN:
 def _built(network: dict[str, Any], weights: dict[str, Tensor]) -> CNN:
     model = CNN(ModelParams(**network["model"]), network["image_size"], tuple(network["class_names"]))
     model.load_state_dict(weights)
+    model.diverged = str(network.get("diverged", ""))
     return model

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.sgd import sgd
 
+from graybox.network.checkpoint import State
 from graybox.network.cnn import CNN
 from graybox.network.params import TrainParams
 
@@ -52,6 +53,17 @@ class SGD:
             maximize=False,
         )
 
+    def state(self) -> State:
+        """The momentum of each weight that has one, by the weight's place."""
+        return {str(place): momentum for place, momentum in enumerate(self.momenta) if momentum is not None}
+
+    def restore(self, state: State) -> None:
+        """Go on where `state` was taken."""
+        self.momenta = [
+            state[str(place)].to(weight.device) if str(place) in state else None
+            for place, weight in enumerate(self.weights)
+        ]
+
 
 class Muon:
     """Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) for the hidden layers' weights, SGD for the rest.
@@ -95,6 +107,22 @@ class Muon:
         if self.muon:
             self.muon.param_groups[0]["lr"] = rate / self.params.learning_rate * self.params.muon_learning_rate
             self.muon.step()
+
+    def state(self) -> State:
+        """The momenta of both optimizers; Muon's by the place of the matrix among those that it updates."""
+        found = {f"sgd.{place}": momentum for place, momentum in self.sgd.state().items()}
+        kept = self.muon.state if self.muon else {}
+        for place, rows in enumerate(self.rows):
+            if rows in kept:
+                found[f"muon.{place}"] = kept[rows]["momentum_buffer"]
+        return found
+
+    def restore(self, state: State) -> None:
+        """Go on where `state` was taken."""
+        self.sgd.restore({name[4:]: value for name, value in state.items() if name.startswith("sgd.")})
+        for place, rows in enumerate(self.rows):
+            if self.muon and f"muon.{place}" in state:
+                self.muon.state[rows]["momentum_buffer"] = state[f"muon.{place}"].to(rows.device)
 
 
 def memory_order(weight: Tensor) -> list[int]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -19,26 +18,13 @@ from graybox.data.images import ImageSet
 from graybox.errors import UserError
 from graybox.network import inference, streams
 from graybox.network.augmentation import Batches
+from graybox.network.checkpoint import Checkpoint, State, key_of, libraries, prefixed, under
 from graybox.network.cnn import CNN, placed
+from graybox.network.divergence import divergence
 from graybox.network.optimizers import optimizer_of
 from graybox.network.params import ModelParams, Recipe, TrainParams
+from graybox.network.progress import Epoch, Progress
 from graybox.network.sizes import check_fits
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """Figures after one epoch: mean loss and accuracy (0..1) on both splits, and the learning rate."""
-
-    epoch: int
-    train_loss: float
-    train_accuracy: float
-    validation_loss: float
-    validation_accuracy: float
-    learning_rate: float
-
-    def figures(self) -> dict[str, float]:
-        """All figures except the epoch's number, by name."""
-        return {name: value for name, value in asdict(self).items() if name != "epoch"}
 
 
 @dataclass(frozen=True)
@@ -46,15 +32,30 @@ class Fit:
     """A trained network, its learning curve, and its training time on this machine.
 
     Attributes:
-        model: in evaluation mode, on the device that it was trained on.
-        curve: one entry for each epoch. `seconds`: training time, validation included.
+        model: in evaluation mode, on the device that it was trained on. Its `diverged` says why it is no result; it is
+            empty if training went well.
+        curve: one entry for each epoch. `seconds`: training time, validation included, whether interrupted or not.
         device: the device and precision in words, such as "NVIDIA H100, bf16".
+        resumed: the steps that were taken from a checkpoint; 0 = all were trained now.
     """
 
     model: CNN
     curve: list[Epoch]
     seconds: float
     device: str
+    resumed: int = 0
+
+
+class Diverged(UserError):
+    """The training loss is no longer finite.
+
+    Attributes:
+        fit: the network as it is, with the curve up to the epoch in which it happened.
+    """
+
+    def __init__(self, message: str, fit: Fit) -> None:
+        super().__init__(message)
+        self.fit = fit
 
 
 def fit(
@@ -65,25 +66,31 @@ def fit(
     on_epoch: Callable[[Epoch], object] = lambda epoch: None,
     name: str = "train",
     device: str | torch.device = "auto",
+    checkpoint: Checkpoint | None = None,
 ) -> Fit:
     """Train a CNN with SGD or Muon on a one-cycle schedule (Smith & Topin 2018, arXiv:1708.07120).
 
-    The same seed, images and parameters give the same weights on the same machine and number of threads. Networks with
-    the same seed and batch size see the same images in the same order, whatever else differs; see
-    `graybox.network.streams`.
+    The same seed, images and parameters give the same weights on the same machine and number of threads, also if
+    training was interrupted and went on from a checkpoint (on a CPU to the last bit). Networks with the same seed and
+    batch size see the same images in the same order, whatever else differs; see `graybox.network.streams`.
 
     Args:
         model_params: the layers. `train_params`: the training.
         train: the images to learn from; square.
         validation: other images of the same size and classes, only used to score the network after each epoch.
-        on_epoch: called after each epoch, for logging.
+        on_epoch: called after each epoch, for logging; if training goes on from a checkpoint, first for each epoch
+            that was finished before.
         name: the progress bar's label.
         device: "auto" (CUDA, else Apple's MPS, else the CPU), "cpu", "cuda", "cuda:1", "mps".
+        checkpoint: where the state of training is written from time to time. If one is there of the same code,
+            settings, data, device and number of threads, training goes on from it; any other is ignored. It stays until
+            you call its `remove`, once the network is saved.
 
     Raises:
         ValueError: the images are not square, `validation` has another size or other classes, or the parameters do
             not go together.
-        UserError: this machine lacks the device, a layer would leave nothing of the image, or training diverged.
+        UserError: this machine lacks the device, or a layer would leave nothing of the image.
+        Diverged: a UserError; the training loss is no longer finite.
     """
     height, width = train.images.shape[1:3]
     if height != width:
@@ -100,7 +107,7 @@ def fit(
     # Leave the caller's random state as it was.
     with torch.random.fork_rng([place] if place.type == "cuda" else []):
         torch.manual_seed(streams.torch_seed(train_params.seed, "weights"))
-        return _fitted(model_params, train_params, train, validation, on_epoch, name, place, precision)
+        return _fitted(model_params, train_params, train, validation, on_epoch, name, place, precision, checkpoint)
 
 
 def _fitted(
@@ -112,6 +119,7 @@ def _fitted(
     name: str,
     place: torch.device,
     precision: torch.dtype,
+    checkpoint: Checkpoint | None,
 ) -> Fit:
     model = CNN(model_params, train.size, train.class_names)
     set_pixel_statistics(model, train.images)
@@ -121,39 +129,42 @@ def _fitted(
     step = Step(model, train_params, loader.steps_per_epoch, precision)
     validation_images = torch.as_tensor(np.array(validation.images)).to(place)
     validation_labels = torch.as_tensor(validation.labels)
-    curve: list[Epoch] = []
-    started = time.perf_counter()
-    with tqdm(total=train_params.total_epochs * loader.steps_per_epoch, desc=name, unit="step", disable=None) as bar:
-        for number in range(1, train_params.total_epochs + 1):
+    progress = Progress(step, loader)
+    key = ""
+    if checkpoint:
+        machine = f"{describe(place, precision)}, {libraries()}"
+        key = key_of(model_params, train_params, train, validation, machine)
+        if state := checkpoint.read(key):
+            progress.restore(state)
+            for epoch in progress.curve:
+                on_epoch(epoch)
+    curve, resumed = progress.curve, step.taken
+    with tqdm(total=step.steps, initial=resumed, desc=name, unit="step", disable=None) as bar:
+        for number in range(len(curve) + 1, train_params.total_epochs + 1):
             model.train()
             loader.resize(train_params.size_at((number - 1) / train_params.total_epochs, train.size))
-            losses, correct = [], []
             for images, labels in loader.epoch():
-                loss, right = step(images, labels)
-                losses.append(loss)
-                correct.append(right)
+                progress.add(*step(images, labels))
                 bar.update()
+                if checkpoint and checkpoint.due:
+                    checkpoint.write(key, progress.state())
             scores = inference.class_scores(step.result, validation_images, precision=precision)
-            curve.append(
-                Epoch(
-                    epoch=number,
-                    train_loss=torch.stack(losses).mean().item(),
-                    train_accuracy=torch.stack(correct).mean().item(),
-                    validation_loss=nn.functional.cross_entropy(scores, validation_labels).item(),
-                    validation_accuracy=(scores.argmax(1) == validation_labels).float().mean().item(),
-                    learning_rate=step.rate,
-                )
-            )
-            if not np.isfinite(curve[-1].train_loss):
-                rates = ["learning_rate", *["muon_learning_rate"] * (train_params.optimizer == "muon")]
-                now = [f"a smaller {rate} (now {getattr(train_params, rate)})" for rate in rates]
-                raise UserError(
-                    f"{name}: training diverged in epoch {number}; allowed: {' or '.join(now)}, "
-                    f"or a smaller gradient_clip"
-                )
-            bar.set_postfix(loss=f"{curve[-1].train_loss:.3f}", val_acc=f"{curve[-1].validation_accuracy:.1%}")
+            curve.append(progress.epoch(scores, validation_labels))
             on_epoch(curve[-1])
-    return Fit(step.result.eval(), curve, time.perf_counter() - started, describe(place, precision))
+            if not np.isfinite(curve[-1].train_loss):
+                break
+            bar.set_postfix(loss=f"{curve[-1].train_loss:.3f}", val_acc=f"{curve[-1].validation_accuracy:.1%}")
+    step.result.diverged = divergence(curve[-1], step.result)
+    fitted = Fit(step.result.eval(), curve, progress.seconds, describe(place, precision), resumed)
+    if not np.isfinite(curve[-1].train_loss):
+        raise Diverged(f"{name}: training diverged in epoch {len(curve)}; allowed: {_calmer(train_params)}", fitted)
+    return fitted
+
+
+def _calmer(params: TrainParams) -> str:
+    rates = ["learning_rate", *["muon_learning_rate"] * (params.optimizer == "muon")]
+    now = [f"a smaller {rate} (now {getattr(params, rate)})" for rate in rates]
+    return f"{' or '.join(now)}, or a smaller gradient_clip"
 
 
 class Step:
@@ -172,6 +183,26 @@ class Step:
             self.average = AveragedModel(
                 model, multi_avg_fn=get_ema_multi_avg_fn(steps / (1 + steps)), use_buffers=True
             )
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights."""
+        return self.weights[0].device
+
+    def state(self) -> State:
+        """The weights, their average, the optimizer's momenta and the number of steps."""
+        found = {**prefixed("model.", self.model.state_dict()), **prefixed("optimizer.", self.optimizer.state())}
+        if self.average:
+            found |= prefixed("average.", self.average.state_dict())
+        return {**found, "taken": self.taken}
+
+    def restore(self, state: State) -> None:
+        """Go on where `state` was taken."""
+        self.model.load_state_dict(under("model.", state))
+        self.optimizer.restore(under("optimizer.", state))
+        if self.average:
+            self.average.load_state_dict(under("average.", state))
+        self.taken = state["taken"]
 
     @property
     def result(self) -> CNN:

@@ -222,7 +222,7 @@ def test_the_pixels_statistics_are_the_training_images(settings):
 
 @pytest.mark.parametrize(("count", "size"), [(3999, 84), (20, 1024)])
 def test_the_pixels_statistics_are_exact_of_many_rows_in_little_memory(count, size):
-    """One pixel in four is bright. Summed in float32, the 28 million rows of 84 x 84 pixels have a mean of 107, not 132.
+    """One pixel in four is bright. Summed in float32, 28 million rows have a mean of 107 in place of 132.
 
     The images are one row of pixels, seen many times, so that they take no memory themselves.
     """

@@ -1,7 +1,5 @@
 """Scores, mistakes and the comparison table: known answers."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +7,6 @@ import pytest
 from graybox import settings
 from graybox.figures import study as figures
 from graybox.mistakes import confusions
-from graybox.network import timing
 from graybox.statistics import intervals, paired, scores
 from graybox.statistics.intervals import share
 from graybox.study import comparison, variants
@@ -209,20 +206,6 @@ def test_a_level_names_what_is_changed_beside_the_six_parameters(raw_params, wri
     assert "5, kernel size 5, batch norm false, schedule constant: no diff" in comparison.sentences(recipes, table)[0]
 
 
-def test_the_same_weights_keep_their_first_time_and_others_do_not(tmp_path):
-    weights, path = tmp_path / "w", tmp_path / "timing" / "x.json"
-    weights.write_bytes(b"one")
-    timing.record(path, [weights], 10.04, "CPU")
-    timing.record(path, [weights], 99, "CPU")
-    assert json.loads(path.read_text())["seconds"] == 10.0
-    weights.write_bytes(b"two")
-    timing.record(path, [weights], 99, "CPU")
-    assert json.loads(path.read_text())["seconds"] == 99
-    path.write_text("")  # an interrupted run's
-    timing.record(path, [weights], 98, "CPU")
-    assert json.loads(path.read_text())["seconds"] == 98
-
-
 def test_learning_curves_of_all_variants_in_one_table(tmp_path):
     for variant, losses in {"a": [3.0, 2.0], "b": [5.0]}.items():
         rows = "".join(f"0,{epoch},{loss}\n" for epoch, loss in enumerate(losses, start=1))
@@ -261,18 +244,6 @@ def test_the_figures_of_several_seeds_are_means_and_the_network_is_chosen_on_val
     assert several["test_accuracy"] == pytest.approx(0.6) and several["validation_loss"] == pytest.approx(2 / 3)
     assert several["test_accuracy_sd"] == pytest.approx(np.sqrt(0.07))
     assert (several["seeds"], several["best_seed"]) == (3, 7)
-
-
-def test_the_same_networks_of_several_seeds_keep_their_first_time(tmp_path):
-    files = [tmp_path / "seed-0", tmp_path / "seed-1"]
-    for file in files:
-        file.write_text(file.name)
-    timing.record(tmp_path / "t.json", files, 3, "CPU")
-    timing.record(tmp_path / "t.json", files, 4, "CPU")
-    assert json.loads((tmp_path / "t.json").read_text())["seconds"] == 3
-    files[1].write_text("trained otherwise")
-    timing.record(tmp_path / "t.json", files, 4, "CPU")
-    assert json.loads((tmp_path / "t.json").read_text())["seconds"] == 4
 
 
 def test_curves_of_several_seeds_are_their_mean(tmp_path):
