@@ -13,10 +13,12 @@ def main() -> None:
     validation = images.load("data/prepared", "validation")
     scored = {}
     for name in study:
-        answers = np.load(f"data/predictions/{name}.npz")["validation"]
+        said = np.load(f"data/predictions/{name}.npz")
+        answers, diverged = said["validation"], scores.faults(dict(zip(said["seeds"], said["diverged"].tolist())))
         loss = np.mean([scores.summarize(answer, validation.labels)["loss"] for answer in answers])
-        scored[name] = combine.Scored(answers.argmax(axis=-1) == validation.labels, round(float(loss), 6))
-    choice = combine.choose(study, scored, validation.size)
+        scored[name] = combine.Scored(scores.right(answers, validation.labels), round(float(loss), 6), diverged)
+    with errors.within("params.yaml: "):
+        choice = combine.choose(study, scored, validation.size)
 
     files.write_json("report/combined.json", choice.record())
     variants.changed(study[study.baseline], choice.overrides, variants.COMBINED).save("data/combined.yaml")

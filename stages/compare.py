@@ -7,6 +7,7 @@ import pandas as pd
 
 from graybox import errors, files, schema
 from graybox.data import images
+from graybox.statistics import scores
 from graybox.study import comparison, outcome, variants
 from graybox.study.params import SelectParams
 
@@ -19,7 +20,7 @@ def main() -> None:
     timings = {name: files.read_json(f"models/timing/{name}.json") for name in study}
     labels = images.load("data/prepared", "test").labels
     predictions = {name: f"data/predictions/{name}.npz" for name in study} | {variants.COMBINED: "data/combined.npz"}
-    correct = {name: np.load(file)["test"].argmax(axis=-1) == labels for name, file in predictions.items()}
+    correct = {name: scores.right(np.load(file)["test"], labels) for name, file in predictions.items()}
 
     table = comparison.table(study, metrics, timings, correct)
     curves = comparison.learning_curves({name: Path(f"plots/curves/{name}.csv") for name in study})

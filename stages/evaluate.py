@@ -27,16 +27,22 @@ def main(variant: str) -> None:
         answers[split] = np.stack([inference.probabilities(net, part.images, **views) for net in networks.values()])
         for seed, answer in zip(networks, answers[split]):
             by_seed[seed] |= {f"{split}_{name}": value for name, value in scores.summarize(answer, part.labels).items()}
-    row = {name: round(value, 6) for name, value in scores.over_seeds(by_seed).items()}
+    # JSON has no NaN, which a network that diverged has for a loss.
+    row = {name: round(value, 6) if np.isfinite(value) else None for name, value in scores.over_seeds(by_seed).items()}
     network = next(iter(networks.values()))
     row["parameters"] = network.parameter_count
     row["macs"] = network.multiply_accumulates
+    diverged = {seed: net.diverged for seed, net in networks.items()}
+    if found := scores.faults(diverged):
+        row["diverged"] = found
 
     # Stage combine reads data/predictions, and `combined` is made from its result: in that folder it would be a cycle.
     predictions = "data/combined.npz" if variant == "combined" else f"data/predictions/{variant}.npz"
-    seeds = np.array(list(networks))
-    files.write_arrays(predictions, seeds=seeds, test=answers["test"], validation=answers["validation"])
+    by_network = {"seeds": np.array(list(diverged)), "diverged": np.array(list(diverged.values()))}
+    files.write_arrays(predictions, **by_network, test=answers["test"], validation=answers["validation"])
     files.write_json(f"metrics/{variant}.json", row)
+    if found:
+        print(f"{variant} diverged: {found}")
     print(f"{variant}: {row['test_accuracy']:.1%} of the test images, {row['validation_accuracy']:.1%} of validation")
 
 

@@ -19,8 +19,11 @@ def main() -> None:
     test, device = splits["test"], run.device()
     predictions = {name: f"data/predictions/{name}.npz" for name in variants.load("data/settings")}
     answers = {name: np.load(file) for name, file in {**predictions, "combined": "data/combined.npz"}.items()}
-    networks = {f"{name} {seed}": one for name, of in answers.items() for seed, one in zip(of["seeds"], of["test"])}
-    best = json.loads(Path("report/best.json").read_text(encoding="utf-8"))
+    networks = {
+        f"{name} {seed}": answer for name, of in answers.items()
+        for seed, diverged, answer in zip(of["seeds"], of["diverged"], of["test"]) if not diverged
+    }  # fmt: skip
+    best = files.read_json("report/best.json")
     found = analyse(
         cnn.load("models/best.safetensors", device), splits, networks, read("report/reliance.csv"),
         explained=f"{best['variant']} {best['seed']}",

@@ -7,8 +7,20 @@ from collections.abc import Mapping
 import numpy as np
 
 
+def right(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Whether each answer names the true class: bool [..., N]. An answer that is not finite names none.
+
+    Args:
+        probabilities: float [..., N, classes]. `labels`: int [N], the true classes.
+    """
+    named: np.ndarray = (probabilities.argmax(axis=-1) == labels) & np.isfinite(probabilities).all(axis=-1)
+    return named
+
+
 def summarize(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Accuracy, top-5 accuracy (both 0..1) and mean cross-entropy (nats).
+
+    An answer that is not finite, from a network that diverged, is wrong, and makes the cross-entropy NaN.
 
     Args:
         probabilities: float [N, classes], each row adding up to 1.
@@ -19,8 +31,8 @@ def summarize(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]
     rank = (probabilities >= true).sum(axis=1) - 1
     smallest = np.finfo(probabilities.dtype).tiny  # keeps the loss finite at a probability of 0
     return {
-        "accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
-        "top5": float((rank < 5).mean()),
+        "accuracy": float(right(probabilities, labels).mean()),
+        "top5": float(((rank < 5) & np.isfinite(probabilities).all(axis=1)).mean()),
         "loss": float(-np.log(np.maximum(true, smallest)).mean()),
     }
 
@@ -45,6 +57,12 @@ def over_seeds(by_seed: Mapping[int, Mapping[str, float]]) -> dict[str, float | 
             by_seed, key=lambda seed: (-by_seed[seed]["validation_accuracy"], by_seed[seed]["validation_loss"])
         )
     return found
+
+
+def faults(by_seed: Mapping[int, str]) -> str:
+    """Why networks of a variant are no result: in words, of several networks each with its seed; "" if all may be."""
+    named = {seed: why for seed, why in by_seed.items() if why}
+    return "; ".join(f"with seed {seed} {why}" if len(by_seed) > 1 else why for seed, why in named.items())
 
 
 def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:

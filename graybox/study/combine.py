@@ -11,6 +11,7 @@ import numpy as np
 from graybox.errors import UserError
 from graybox.network.params import Recipe
 from graybox.network.sizes import check_fits
+from graybox.schema import shown
 from graybox.statistics import paired
 from graybox.study.variants import COMBINED, FACTORS, Overrides, Variants, changed
 
@@ -22,10 +23,12 @@ class Scored:
     Attributes:
         correct: bool [seeds, N], which of the N validation images each network gets right.
         loss: mean cross-entropy in nats.
+        diverged: why one of its networks is no result (`graybox.network.divergence`); "" = all may be.
     """
 
     correct: np.ndarray
     loss: float
+    diverged: str = ""
 
     @property
     def accuracy(self) -> float:
@@ -81,12 +84,22 @@ def choose(variants: Variants, scored: Mapping[str, Scored], image_size: int) ->
 
     The levels are added to the baseline in the order of their gain, largest first. A level is given up if it sets a key
     to another value than a level before it, or if the network could not be built with it. So if two levels exclude each
-    other, the one with the larger gain stays.
+    other, the one with the larger gain stays. A variant that diverged is never taken.
 
     Args:
         scored: each variant's validation results. `image_size`: height and width of the images, in pixels.
+
+    Raises:
+        UserError: every variant diverged.
     """
     baseline = variants.baseline
+    sound = {name for name in variants if not scored[name].diverged}
+    if not sound:
+        train = variants[baseline].train
+        raise UserError(
+            f"every variant diverged ({baseline}: {scored[baseline].diverged}); allowed: a smaller train.learning_rate "
+            f"(now {train.learning_rate:g}) or train.gradient_clip (now {shown(train.gradient_clip)})"
+        )
     levels: dict[str, list[str]] = {factor: [] for factor in FACTORS}
     for name in variants:
         if parameter := variants.parameter_of(name):
@@ -95,7 +108,11 @@ def choose(variants: Variants, scored: Mapping[str, Scored], image_size: int) ->
     def rank(name: str) -> tuple[float, bool, float]:
         return -scored[name].accuracy, name != baseline, scored[name].loss
 
-    chosen = {parameter: min([baseline, *names], key=rank) for parameter, names in levels.items() if names}
+    chosen = {
+        parameter: min([name for name in (baseline, *names) if name in sound] or [baseline], key=rank)
+        for parameter, names in levels.items()
+        if names
+    }
     order = sorted(chosen, key=lambda parameter: -scored[chosen[parameter]].accuracy)  # stable: the study's order
     overrides: dict[str, dict[str, Any]] = {}
     refused: dict[str, str] = {}

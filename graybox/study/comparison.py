@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from graybox.errors import UserError
 from graybox.network.params import ModelParams, TrainParams
 from graybox.statistics import paired, tables
 from graybox.statistics.intervals import share
@@ -19,6 +20,7 @@ from graybox.study.variants import FACTORS, Variants
 Row = Mapping[str, float] | pd.Series
 
 # Columns of numbers that may be empty: in the baseline's row, or in all rows if each variant has one seed.
+LOSSES = ("test_loss", "validation_loss")  # empty for a network that diverged
 SPARSE = ("difference", "difference_low", "difference_high", "p_value", "seeds_low", "seeds_high", "test_accuracy_sd")
 
 
@@ -59,11 +61,12 @@ def table(
             "seeds_low": differences[name].seeds_low,
             "seeds_high": differences[name].seeds_high,
             "p_value": p_values.get(name, np.nan),
+            "diverged": metrics[name].get("diverged", ""),
             "train_seconds": timings[name]["seconds"],
         }
         for name in variants
     ]
-    frame = pd.DataFrame(rows).astype(dict.fromkeys(SPARSE, float))  # None is NaN from here on
+    frame = pd.DataFrame(rows).astype(dict.fromkeys([*SPARSE, *LOSSES], float))  # None is NaN from here on
     of_baseline = frame["variant"] == reference
     frame.loc[of_baseline, [name for name in SPARSE if name != "test_accuracy_sd"]] = np.nan
     chosen = {split: best(frame, split) for split in ("test", "validation")}
@@ -73,12 +76,21 @@ def table(
 
 def read(path: Path | str) -> pd.DataFrame:
     """The table as `compare` saved it."""
-    return tables.read(path).fillna({"best_on": ""})
+    return tables.read(path).fillna({"best_on": "", "diverged": ""})
 
 
 def best(frame: pd.DataFrame, split: str) -> str:
-    """The variant with the highest accuracy on a split; a tie goes to the lower loss, then to the earlier row."""
-    ranked = frame.sort_values([f"{split}_accuracy", f"{split}_loss"], ascending=[False, True], kind="stable")
+    """The variant with the highest accuracy on a split; a tie goes to the lower loss, then to the earlier row.
+
+    A variant that diverged is never the best.
+
+    Raises:
+        UserError: every variant diverged.
+    """
+    sound = frame[frame["diverged"] == ""]
+    if sound.empty:
+        raise UserError("every variant diverged, so none is the best; allowed: a smaller train.learning_rate")
+    ranked = sound.sort_values([f"{split}_accuracy", f"{split}_loss"], ascending=[False, True], kind="stable")
     return str(ranked["variant"].iloc[0])
 
 
@@ -100,7 +112,7 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
         between = {"95% CI over seeds": [_over_seeds(row) for _, row in frame.iterrows()]}
     return pd.DataFrame(
         {
-            "variant": frame["variant"],
+            "variant": frame["variant"] + np.where(frame["diverged"] == "", "", " (diverged)"),
             **{name: frame[name.replace(" ", "_")] for name in FACTORS},
             "test accuracy (95% CI)": [
                 f"{a:.1%} ({low:.1%} to {high:.1%})"
@@ -111,7 +123,7 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
             **between,
             "p (Holm)": [paired.p_words(value) for value in frame["p_value"]],
             "top-5": [f"{value:.1%}" for value in frame["test_top5"]],
-            "test loss": [f"{value:.3f}" for value in frame["test_loss"]],
+            "test loss": ["" if np.isnan(value) else f"{value:.3f}" for value in frame["test_loss"]],
             "validation accuracy": [f"{value:.1%}" for value in frame["validation_accuracy"]],
             "weights": [f"{value / 1e3:,.0f} k" for value in frame["parameters"]],
             "MACs": [f"{value / 1e6:,.1f} M" for value in frame["macs"]],
@@ -122,7 +134,7 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def sentences(variants: Variants, frame: pd.DataFrame) -> list[str]:
-    """What the table shows, in one sentence per parameter, the six first.
+    """What the table shows, in one sentence per parameter, the six first; then one for each variant that diverged.
 
     A sentence claims a difference if the paired interval excludes 0 and the corrected p-value is below 0.05; with
     several seeds the interval over seeds must exclude 0 too. Otherwise it says "no difference found", or "no difference
@@ -134,15 +146,18 @@ def sentences(variants: Variants, frame: pd.DataFrame) -> list[str]:
         reference = level_of[variants.baseline]
         said = []
         for _, row in rows[~rows["is_baseline"]].iterrows():
-            said.append(f"{level_of[row['variant']]}: {in_words(row)}")
+            said.append(f"{level_of[row['variant']]}: {'diverged' if row['diverged'] else in_words(row)}")
         if said:
             found.append(f"{factor}, against {reference}: {'; '.join(said)}.")
     others: dict[str, list[str]] = {}
     for _, row in frame.iterrows():
         parameter = variants.parameter_of(row["variant"])
         if parameter and parameter not in FACTORS:
-            others.setdefault(parameter, []).append(f"{row['variant']}: {in_words(row)}")
-    return found + [f"{parameter}, against the baseline's: {'; '.join(said)}." for parameter, said in others.items()]
+            words = "diverged" if row["diverged"] else in_words(row)
+            others.setdefault(parameter, []).append(f"{row['variant']}: {words}")
+    found += [f"{parameter}, against the baseline's: {'; '.join(said)}." for parameter, said in others.items()]
+    diverged = [(row["variant"], row["diverged"]) for _, row in frame.iterrows() if row["diverged"]]
+    return found + [f"{name} diverged, so it is never chosen: {why}." for name, why in diverged]
 
 
 def in_words(row: Row, note: str = "") -> str:
@@ -242,7 +257,7 @@ def learning_curves(files: Mapping[str, Path]) -> pd.DataFrame:
     for variant, file in files.items():
         curve = pd.read_csv(file).drop(columns="seed").groupby("epoch").mean().reset_index()
         curves.append(curve.assign(variant=variant))
-    frame = pd.concat(curves, ignore_index=True)
+    frame = pd.concat(curves, ignore_index=True).replace([np.inf, -np.inf], np.nan)
     return frame[["variant", *frame.columns.drop("variant")]]
 
 

@@ -44,6 +44,8 @@ def sentences(
     single = comparison.best(frame[frame["variant"] != COMBINED], split)
     row = comparison.row_of(frame, COMBINED)
     found = [_made_of(choice)]
+    if row["diverged"]:
+        return [*found, f"combined diverged, so {single} is taken: {row['diverged']}."]
     same = next((name for name in variants if variants[name] == variants[COMBINED]), COMBINED)
     if same not in (COMBINED, choice["baseline"]):
         found.append(f"combined has the same settings as {same}, so it is the same network.")

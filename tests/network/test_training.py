@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import re
 import tracemalloc
 from dataclasses import replace
 from typing import get_args
@@ -12,8 +13,9 @@ import torch
 from torchvision.transforms import functional as vision
 
 from graybox.errors import UserError
-from graybox.network import inference, streams, training
+from graybox.network import cnn, inference, streams, training
 from graybox.network.cnn import CNN
+from graybox.network.divergence import divergence
 from graybox.network.params import ModelParams
 from tests.support.basics import image_set
 
@@ -134,8 +136,54 @@ def test_batches_reach_the_network_in_channels_last():
 def test_divergence_is_an_error_not_a_result(settings, change, named):
     network, schedule = settings
     wild = schedule.model_copy(update={"gradient_clip": None, **change})
-    with pytest.raises(UserError, match=r"diverged in epoch 1; allowed: .*" + named):
+    with pytest.raises(UserError, match=r"diverged in epoch 1; allowed: .*" + named) as error:
         training.fit(network, wild, image_set(64), image_set(16))
+    assert len(error.value.fit.curve) == 1
+    assert error.value.fit.model.diverged == "its training loss is not finite in epoch 1"
+
+
+def test_a_loss_far_above_a_constant_answers_is_divergence_too_and_is_saved_with_the_network(settings, tmp_path):
+    """The labels are drawn at random, so that huge scores are wrong ones."""
+    network, schedule = settings
+    random = np.random.default_rng(0)
+    images = [replace(image_set(count), labels=random.integers(0, 4, count)) for count in (64, 16)]
+    fitted = training.fit(network, schedule.model_copy(update={"learning_rate": 1e3, "schedule": "constant"}), *images)
+    last = fitted.curve[-1]
+    assert np.isfinite(last.train_loss) and last.train_loss > 10 and last.validation_loss > 10
+    assert re.fullmatch(
+        r"after the last epoch its training loss \S+ and its validation loss \S+, where a constant answer has 1\.39",
+        fitted.model.diverged,
+    )
+    cnn.save(fitted.model, tmp_path / "x.safetensors")
+    assert cnn.load(tmp_path / "x.safetensors").diverged == fitted.model.diverged
+    sound = training.fit(network, schedule, image_set(64), image_set(16)).model
+    cnn.save(sound, tmp_path / "x.safetensors")
+    assert sound.diverged == cnn.load(tmp_path / "x.safetensors").diverged == ""
+
+
+@pytest.mark.parametrize(
+    ("train_loss", "validation_loss", "found"),
+    [
+        (1.38, 1.39, ""),  # learned nothing: no better than a constant answer, and no worse
+        (2.3, 2.3, ""),  # a few steps old
+        (0.01, 9.0, ""),  # learned by heart
+        (9.0, 1.0, ""),  # trained on pictures that are hard by augmentation
+        (9.0, 9.0, "after the last epoch its training loss 9 and its validation loss 9, where a constant"),
+        (np.nan, 1.0, "its training loss is not finite in epoch 3"),
+        (np.inf, np.inf, "its training loss is not finite in epoch 3"),
+        (1.0, np.nan, "its validation loss is not finite after epoch 3"),
+    ],
+)
+def test_what_divergence_is(settings, train_loss, validation_loss, found):
+    model = CNN(settings[0], 16, ("a", "b", "c", "d"))
+    last = training.Epoch(3, train_loss, 0.25, validation_loss, 0.25, 0.1)
+    why = divergence(last, model)
+    assert why.startswith(found) and bool(why) == bool(found)
+    with torch.no_grad():
+        model.features[1].running_var[0] = np.inf
+    assert (
+        divergence(training.Epoch(3, 1.0, 0.5, 1.0, 0.5, 0.1), model) == "its weights are not all finite after epoch 3"
+    )
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")

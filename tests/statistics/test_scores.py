@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from graybox import settings
+from graybox.errors import UserError
 from graybox.figures import study as figures
 from graybox.mistakes import confusions
 from graybox.statistics import intervals, paired, scores
@@ -109,6 +110,42 @@ def test_the_table_is_read_as_it_was_saved(table, tmp_path):
     table.to_csv(tmp_path / "table.csv", index=False)
     again = comparison.read(tmp_path / "table.csv")
     assert comparison.markdown(again) == comparison.markdown(table)
+
+
+def test_an_answer_that_is_not_finite_is_wrong():
+    """All NaN has its first class as argmax, and no probability is at least NaN: it would count among the best five."""
+    answers = np.array([[0.7, 0.3], [np.nan, np.nan], [0.2, np.inf], [0.4, 0.6]])
+    labels = np.array([0, 0, 1, 1])
+    found = scores.summarize(answers, labels)
+    assert (found["accuracy"], found["top5"]) == (0.5, 0.5) and np.isnan(found["loss"])
+    assert scores.right(np.stack([answers, answers]), labels).tolist() == [[True, False, False, True]] * 2
+    assert scores.faults({0: ""}) == scores.faults({0: "", 1: ""}) == ""
+    assert scores.faults({4: "it broke"}) == "it broke"
+    assert scores.faults({4: "it broke", 5: "", 6: "too"}) == "with seed 4 it broke; with seed 6 too"
+
+
+def test_a_variant_that_diverged_is_marked_and_never_the_best(recipes, tmp_path):
+    correct = {name: np.arange(400) < 200 for name in recipes} | {"conv-5": np.arange(400) < 399}
+    correct["filters-16"] = correct["conv-5"]
+    metrics = {
+        name: {**dict.fromkeys(["test_top5", "test_loss", "validation_accuracy", "validation_loss"], found.mean()),
+               "test_accuracy": found.mean(), "parameters": 1, "macs": 1}
+        for name, found in correct.items()
+    }  # fmt: skip
+    metrics["conv-5"] |= {"test_loss": None, "validation_loss": None, "diverged": "its weights are not all finite"}
+    table = comparison.table(recipes, metrics, {name: {"seconds": 1} for name in correct}, correct)
+    assert comparison.best(table, "test") == comparison.best(table, "validation") == "filters-16"
+    table.to_csv(tmp_path / "table.csv", index=False)
+    again = comparison.read(tmp_path / "table.csv")
+    for frame in (table, again):
+        assert comparison.best(frame, "test") == "filters-16"
+        shown = comparison.readable(frame).set_index("variant")
+        assert shown.loc["conv-5 (diverged)", "test loss"] == "" and "**conv-5" not in comparison.markdown(frame)
+        said = comparison.sentences(recipes, frame)
+        assert said[-1] == "conv-5 diverged, so it is never chosen: its weights are not all finite."
+        assert "; 5: diverged." in said[0]
+    with pytest.raises(UserError, match="every variant diverged"):
+        comparison.best(table.assign(diverged="its weights"), "test")
 
 
 def test_the_sentences_claim_only_what_the_interval_supports(recipes, table):

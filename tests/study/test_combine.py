@@ -58,6 +58,36 @@ def test_a_tie_goes_to_the_baseline_and_then_to_the_lower_loss(study):
     assert lower.overrides == {"model": {"conv_layers": 3}}
 
 
+def test_a_variant_that_diverged_is_never_taken_however_many_images_it_gets_right(study):
+    recipes = study()
+    accuracies = {"conv-5": 0.9, "conv-2": 0.7, "fc-1": 0.8}
+    scored = {name: scored_as(accuracies.get(name, 0.5)) for name in recipes}
+    scored["conv-5"] = scored_as(0.9, "its training loss is not finite in epoch 1")
+    scored["fc-1"] = scored_as(0.8, "its weights are not all finite after epoch 2")
+    choice = combine.choose(recipes, scored, 48)
+    assert choice.overrides == {"model": {"conv_layers": 2}}
+    # If the baseline is among them, each parameter has its best other level.
+    scored["baseline"] = scored_as(0.95, "its training loss is not finite in epoch 1")
+    choice = combine.choose(recipes, scored, 48)
+    taken = {level.variant for level in choice.levels}
+    assert "conv-2" in taken and not taken & {"conv-5", "fc-1"}
+
+
+def test_if_every_variant_diverged_one_sentence_says_what_to_change(study):
+    recipes = study()
+    scored = {name: scored_as(0.1, f"{name} is broken") for name in recipes}
+    with pytest.raises(UserError) as error:
+        combine.choose(recipes, scored, 48)
+    assert str(error.value) == (
+        "every variant diverged (baseline: baseline is broken); allowed: a smaller train.learning_rate (now 0.03) or "
+        "train.gradient_clip (now 2.0)"
+    )
+
+
+def scored_as(accuracy: float, diverged: str = "") -> combine.Scored:
+    return combine.Scored(np.arange(200)[None] < 200 * accuracy, 1.0, diverged)
+
+
 def test_the_mean_over_seeds_decides(study):
     recipes = study({"baseline": {}, "conv-2": {"model": {"conv_layers": 2}}, "conv-3": {"model": {"conv_layers": 3}}})
     lucky = np.array([[True] * 9 + [False], [False] * 10])
