@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 import time
@@ -76,7 +75,7 @@ def test_a_killed_training_goes_on_and_ends_as_if_it_had_not_been(clean):
         while not checkpoint.exists():
             assert process.poll() is None, "it ended before it wrote a checkpoint"
             time.sleep(0.001)
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
         assert (clean.folder / made[seed]).exists() is False
         assert seed == 0 or (clean.folder / made[0]).read_bytes() == whole[made[0]]
