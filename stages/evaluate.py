@@ -4,6 +4,7 @@ Usage: python -m stages.evaluate VARIANT
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,8 @@ def main(variant: str) -> None:
         for seed, answer in zip(networks, answers[split]):
             by_seed[seed] |= {f"{split}_{name}": value for name, value in scores.summarize(answer, part.labels).items()}
     # JSON has no NaN, which a network that diverged has for a loss.
-    row = {name: round(value, 6) if np.isfinite(value) else None for name, value in scores.over_seeds(by_seed).items()}
+    means = scores.over_seeds(by_seed)
+    row: dict[str, Any] = {name: round(value, 6) if np.isfinite(value) else None for name, value in means.items()}
     network = next(iter(networks.values()))
     row["parameters"] = network.parameter_count
     row["macs"] = network.multiply_accumulates
