@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from graybox import files
 from graybox.data import images
 from graybox.data.images import ImageSet
+from graybox.errors import UserError
 from graybox.network.params import ModelParams, TrainParams
 
 State = dict[str, Any]
@@ -59,11 +59,12 @@ class Checkpoint:
         text = json.dumps({"key": key, "strides": strides, "plain": plain})
         tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
         try:
+            content = safetensors.torch.save(tensors, metadata={"state": text, "sha256": _digest(text, tensors)})
             with files.replacing(self.path) as part:
-                save_file(tensors, part, metadata={"state": text, "sha256": _digest(text, tensors)})
-        except (OSError, SafetensorError) as error:
+                part.write_bytes(content)
+        except UserError as error:
             self._next = float("inf")
-            print(f"{self.path} can't be written ({error}); training goes on without checkpoints", file=sys.stderr)
+            print(f"{error}; training goes on without checkpoints", file=sys.stderr)
             return
         now = time.perf_counter()
         self._next = now + max(self.seconds or 0.0, (now - started) / LARGEST_SHARE)
@@ -71,7 +72,7 @@ class Checkpoint:
     def read(self, key: str) -> State | None:
         """What `write` wrote with this key, tensors on the CPU; None if there is no such file, or it is not whole."""
         try:
-            with safe_open(self.path, framework="pt") as file:
+            with safetensors.safe_open(self.path, framework="pt") as file:
                 metadata = file.metadata()
                 found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
             text = metadata["state"]

@@ -103,7 +103,7 @@ class Networks:
             "device": ", ".join(sorted({one.device for one in networks.values()})),
             "networks": {seed: vars(one) | {"curve": _plain(one.curve)} for seed, one in networks.items()},
         }
-        files.write_text(self.record, json.dumps(values, indent=1) + "\n")
+        files.write_json(self.record, values)
 
     def _write_curves(self, more: Mapping[int, list[Epoch]]) -> None:
         curves = {seed: network.curve for seed, network in self._networks.items()} | dict(more)

@@ -245,19 +245,19 @@ def test_a_checkpoint_is_written_when_it_is_due_and_costs_a_hundredth_at_most(tm
     assert not Checkpoint(tmp_path / "x", None).due and not written.due
     now[0] = 60.0
     assert written.due
-    slow = checkpoint.save_file
+    fast = checkpoint.safetensors.torch.save
 
     def save(*arguments, **named):
         now[0] += 2.0
-        slow(*arguments, **named)
+        return fast(*arguments, **named)
 
-    monkeypatch.setattr(checkpoint, "save_file", save)
+    monkeypatch.setattr(checkpoint.safetensors.torch, "save", save)
     written.write("key", {"a": torch.ones(2), "b": 3})
     now[0] += 199.0
     assert not written.due  # two seconds of 200 would be more than a hundredth
     now[0] += 1.0
     assert written.due
-    monkeypatch.setattr(checkpoint, "save_file", slow)
+    monkeypatch.setattr(checkpoint.safetensors.torch, "save", fast)
     written.write("key", {"a": torch.ones(2), "b": 3})
     now[0] += 60.0
     assert written.due
