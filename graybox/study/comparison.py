@@ -87,7 +87,7 @@ def best(frame: pd.DataFrame, split: str) -> str:
     Raises:
         UserError: every variant diverged.
     """
-    sound = frame[frame["diverged"] == ""]
+    sound = frame[frame["diverged"] == ""] if "diverged" in frame else frame
     if sound.empty:
         raise UserError("every variant diverged, so none is the best; allowed: a smaller train.learning_rate")
     ranked = sound.sort_values([f"{split}_accuracy", f"{split}_loss"], ascending=[False, True], kind="stable")
