@@ -159,7 +159,8 @@ def _answers(folder: Path, params: Params, random: np.random.Generator) -> None:
         _write_json(folder / f"metrics/{name}.json", row)
         _write_json(folder / f"models/timing/{name}.json", {"seconds": 60.0 + place, "device": "made-up"})
         file.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(file, test=np.stack(answers["test"]), validation=np.stack(answers["validation"]))
+        by_network = {"seeds": np.array(list(by_seed)), "diverged": np.array([""] * len(by_seed))}
+        np.savez(file, **by_network, test=np.stack(answers["test"]), validation=np.stack(answers["validation"]))
         curve = folder / f"plots/curves/{name}.csv"
         curve.parent.mkdir(parents=True, exist_ok=True)
         epochs = np.arange(1, 1 + max(2, TrainParams().epochs))
