@@ -48,11 +48,13 @@ def shown_matrix(matrix: np.ndarray, class_names: Sequence[str]) -> pd.DataFrame
 
 
 def confusion_counts(matrix: np.ndarray, class_names: Sequence[str]) -> pd.DataFrame:
-    """`shown_matrix` for `dvc plots`: true class, predicted class, images; a row for each pair that has images."""
+    """`shown_matrix` for `dvc plots`: true class, predicted class, images; a row for each pair with images."""
     shown = shown_matrix(matrix, class_names)
     # DVC writes the names into a script of its page, which `</script>` would end. The word joiner is invisible.
     names = [name.replace("<", "<\u2060") for name in shown.columns]
-    rows, columns = np.nonzero(shown.to_numpy())
+    wanted = shown.to_numpy() > 0
+    wanted[:1] = True  # the page orders the classes as they first appear
+    rows, columns = np.nonzero(wanted)
     return pd.DataFrame(
         {
             "true class": [names[row] for row in rows],

@@ -60,6 +60,8 @@ def test_the_table_for_dvcs_page_grows_with_neither_images_nor_classes_and_holds
     assert len(table) < 30 * 31
     assert not table.astype(str).apply(lambda column: column.str.contains("</")).any(axis=None)
     assert table["true class"].str.contains("script").any()
+    shown = list(confusions.shown_matrix(matrix, names).columns)
+    assert [name.replace("\u2060", "") for name in table["predicted class"].unique()] == shown  # also their order
     own = table[table["true class"] == "class 17"].set_index("predicted class")["images"]
     assert own.to_dict() == {"class 17": 50_000, "class 190": 25_000}
 
