@@ -63,12 +63,14 @@ def test_half_a_lock_of_plain_dvc_is_put_back_by_git_or_by_the_guard_and_finishe
 
     # What README says to type.
     clean.git("checkout", "dvc.lock")
-    said = clean.dvc("repro", *targets)
-    assert "Stage 'train@conv-2' is cached" in said and "train@conv-2" not in stages_run(said)
+    said = [clean.dvc("repro", *targets)]
 
-    said = other.run("python", "-m", *GUARD, *targets)
-    assert "dvc.lock was half written when a run was killed; that of the last commit is in its place again." in said
-    assert "train@conv-2" not in stages_run(said)
+    said += [other.run("python", "-m", *GUARD, *targets)]
+    assert "dvc.lock was half written when a run was killed; that of the last commit is in its place again." in said[1]
+    for words in said:
+        assert "Stage 'settings' is cached" in words
+        # DVC keeps no stages in its run cache whose outputs stay when it runs them again; this one keeps its network.
+        assert "conv-2: trained before, with the same code, settings and data" in words
     for made in (clean, other):
         assert made.stale() & {*targets} == set()
     read = [Path(made.folder / "metrics/conv-2.json").read_text() for made in (clean, other)]
