@@ -40,7 +40,7 @@ def outputs(study: Study) -> dict[str, str]:
 def test_after_kills_in_every_stage_and_every_write_the_metrics_are_those_of_an_undisturbed_run(cases, study, tmp_path):
     order = study.ran_first
     assert len(order) == 20  # two kills for each
-    disturbed = new_study(tmp_path / "graybox")
+    disturbed = new_study(tmp_path / "graybox", run__checkpoint_seconds=0.01)
     for case in cases:
         moment = drawn(case, order)
         assert killed(disturbed, GUARD, moment, order), moment
