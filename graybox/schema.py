@@ -6,12 +6,16 @@ parameter touches one room only. The message for a bad value is one sentence: th
 
 from __future__ import annotations
 
+import reprlib
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, NoReturn, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from graybox.errors import UserError, within
+
+if TYPE_CHECKING:
+    from ruamel.yaml.error import YAMLError
 
 
 def _no_bool(value: Any) -> Any:
@@ -20,9 +24,20 @@ def _no_bool(value: Any) -> Any:
     return value
 
 
-# Not strict, because YAML 1.1 reads `1e-3` (no dot) as text; but `true` does not pass as 1.
+def _is_text(value: str) -> str:
+    if not value.strip() or not value.isprintable():
+        raise ValueError("should be text of at least one letter, without control characters")
+    return value
+
+
+# Every number has a least and a greatest value: a slip of some zeros is a sentence, not a full memory hours later.
+MANY = 1_000_000
+"""The greatest number of images, files or classes that can be asked for. Where fewer are there, all are taken."""
+# Not strict, so that a number in quotes passes, too; but `true` does not pass as 1.
 Real = Annotated[float, BeforeValidator(_no_bool), Field(strict=False, allow_inf_nan=False)]
 Fraction = Annotated[Real, Field(ge=0, le=1)]
+Text = Annotated[str, AfterValidator(_is_text)]
+"""A path, a name or an address: not blank, and without characters that no file's name can have."""
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 # Pydantic's phrases -> plainer ones for the author of params.yaml; rooms add their own patterns.
 PLAINER = {
@@ -53,24 +68,65 @@ class Section(BaseModel):
 S = TypeVar("S", bound=Section)
 
 
+MOST_CHARACTERS, DEEPEST = 1_000_000, 20
+"""Of a YAML file that is read; the parser crashes on a file that is nested some 20,000 levels deep."""
+
+
 def read(path: Path | str = "params.yaml") -> dict[str, Any]:
     """Read a YAML file of named sections, as plain values.
+
+    The parser is DVC's, so that both read the same: YAML 1.2, in which `no` is text, `010` is 10 and `1e-3` a number.
 
     Raises:
         UserError: the file is missing, is not YAML, or is not a mapping.
     """
-    import yaml  # not needed for parameters made in Python
+    from ruamel.yaml import YAML  # not needed for parameters made in Python
+    from ruamel.yaml.error import YAMLError
 
     try:
-        # The fast C parser, if this PyYAML has it, because every stage reads params.yaml.
-        raw = yaml.load(Path(path).read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        text = Path(path).read_text(encoding="utf-8-sig")  # which skips a byte order mark
+        if len(text) > MOST_CHARACTERS:
+            raise UserError(f"{path} has {len(text):,} characters; allowed: at most {MOST_CHARACTERS:,}")
+        _check_depth(path, text)
+        raw = YAML(typ="safe").load(text)
     except OSError as error:
         raise UserError(f"{path}: can't be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text (byte {error.start + 1}); save it as UTF-8") from error
+    except YAMLError as error:
+        raise UserError(f"{path} is not YAML: {_why(error)}") from error
+    except (ValueError, LookupError) as error:  # such as the date 2020-13-45, !!int x, or a number of 5,000 digits
+        raise UserError(f"{path} is not YAML: it has a value that can't be read ({_line(error)})") from error
     if not isinstance(raw, dict):
         raise UserError(f"{path} should hold sections of parameters, such as `data:` and `model:`")
     return raw
+
+
+def _check_depth(path: Path | str, text: str) -> None:
+    """Raise a UserError if the file is nested too deep. The events come one by one, without recursion."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
+
+    depth = 0
+    for event in YAML(typ="safe").parse(text):
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > DEEPEST:
+            line = event.start_mark.line + 1
+            raise UserError(f"{path} is nested {depth} levels deep in line {line}; allowed: at most {DEEPEST}")
+
+
+def _why(error: YAMLError) -> str:
+    """What the parser did not understand, and where, in one line."""
+    problem, mark = getattr(error, "problem", None) or str(error), getattr(error, "problem_mark", None)
+    place = "" if mark is None else f" (line {mark.line + 1}, column {mark.column + 1})"
+    return _line(problem) + place
+
+
+def _line(text: object) -> str:
+    """Text as one line that can be printed, shortened in its middle if it is long."""
+    line = " ".join(str(text).split())
+    line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
+    return line if len(line) <= 160 else f"{line[:120]}...{line[-20:]}"
 
 
 def load(section: type[S], path: Path | str = "params.yaml") -> S:
@@ -101,20 +157,24 @@ def validated(section: type[S], values: Any, where: str = "") -> S:
 
 def _fail(section: type[Section], error: Any, where: str) -> NoReturn:
     """Raise a UserError with pydantic's first error in one sentence."""
-    location = [str(part) for part in error["loc"]]
+    location = [_line(part) for part in error["loc"]]
     key = ".".join([where] * bool(where) + location)
     if key in MOVED:
         raise UserError(f"{key} is now {MOVED[key]}; write it there")
-    if error["type"] == "extra_forbidden":
+    if error["type"] in ("extra_forbidden", "invalid_key"):
         for part in location[:-1]:
             section = _subsection(section, part)
-        raise UserError(f"{key} is not a known key; allowed: {', '.join(section.model_fields)}")
+        raise UserError(f"{key} is not a known key; {_known(location[-1], list(section.model_fields))}")
+    if location and location[-1] == "[key]":
+        *_, above, name, _ = [where, *location]
+        raise UserError(f"{above} has the name {name}, which YAML does not read as text; allowed: a name in quotes")
     if error["type"] == "missing":
         raise UserError(f"{key} is missing")
     message = error["msg"].removeprefix("Value error, ")
     for theirs, ours in PLAINER.items():
         message = message.replace(theirs, ours)
-    if isinstance(error["input"], dict) and error["type"] == "value_error":
+    if isinstance(error["input"], dict) and error["type"] == "value_error" and not message.startswith("should"):
+        # Keys that don't go together; the message names them.
         raise UserError(f"{key}: {message}")
     if error["type"] in ("model_type", "dict_type", "model_attributes_type"):
         message = "should hold parameters and their values"
@@ -128,6 +188,18 @@ def _subsection(section: type[Section], key: str) -> type[Section]:
     return next(t for t in (annotation, *get_args(annotation)) if isinstance(t, type) and issubclass(t, Section))
 
 
+def _known(key: str, keys: list[str]) -> str:
+    """The keys that are allowed, and the one that was probably meant."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(key, keys, 1, 0.75)
+    return f"did you mean {close[0]}? allowed: {', '.join(keys)}" if close else f"allowed: {', '.join(keys)}"
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxlong, _SHORT.maxother = 2, 60, 40, 60
+
+
 def shown(value: Any) -> str:
-    """A value as params.yaml would write it."""
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+    """A value as params.yaml would write it, shortened if it is long."""
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else _line(_SHORT.repr(value))

@@ -27,7 +27,10 @@ from graybox.study.params import EvaluateParams, SelectParams
 from graybox.study.variants import COMBINED, Variants
 
 # DVC reads a dot as nesting and silently drops a key that is a number.
-VARIANT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+VARIANT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+# Windows takes these for devices, whatever their ending and case.
+DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
+MOST_VARIANTS = 1000
 TAKEN = {"data": "metrics/data.json is about the images", COMBINED: "stage combine makes the variant of that name"}
 
 
@@ -84,6 +87,10 @@ def load(path: Path | str = "params.yaml") -> Params:
             f"{path}: reliance.map_stride is {params.reliance.map_stride}; it should be below {named} = "
             f"{params.image_size}: else there is one window"
         )
+    if params.evaluate.shift >= params.image_size:
+        raise UserError(
+            f"{path}: evaluate.shift is {params.evaluate.shift}; it should be below {named} = {params.image_size}"
+        )
     return params
 
 
@@ -102,17 +109,16 @@ def warnings_of(params: Params) -> list[str]:
 def _check_variants(variants: dict[str, Any]) -> None:
     if not variants:
         raise UserError("variants is empty; it should name at least one, such as `baseline: {}`")
+    if len(variants) > MOST_VARIANTS:
+        raise UserError(f"variants names {len(variants):,}; allowed: at most {MOST_VARIANTS:,}")
+    _check_names(list(variants))
     for name, overrides in variants.items():
         where = f"variants.{name}"
-        if not VARIANT_NAME.fullmatch(name):
-            raise UserError(f"{where} is not a usable name; allowed: a letter, then letters, digits, - and _")
-        if name in TAKEN:
-            raise UserError(f"{where} is taken: {TAKEN[name]}; rename it")
         if not isinstance(overrides, dict):
             raise UserError(f"{where} is {schema.shown(overrides)}; it should be {{}} or overrides")
         for key, values in overrides.items():
             if key not in ("model", "train"):
-                raise UserError(f"{where}.{key} is not a known key; allowed: model, train")
+                raise UserError(f"{where}.{_plain(key)} is not a known key; allowed: model, train")
             if not isinstance(values, dict):
                 raise UserError(f"{where}.{key} is {schema.shown(values)}; it should hold parameters")
             if "seeds" in values:
@@ -120,3 +126,29 @@ def _check_variants(variants: dict[str, Any]) -> None:
                     f"{where}.{key}.seeds is {schema.shown(values['seeds'])}; "
                     f"it should be the same for all variants: set train.seeds"
                 )
+
+
+def _check_names(names: list[str]) -> None:
+    """Each name is that of several files, on any system."""
+    seen: dict[str, str] = {}
+    for name in names:
+        where, folded = f"variants.{_plain(name)}", name.lower()
+        if not VARIANT_NAME.fullmatch(name):
+            raise UserError(
+                f"{where} is not a usable name; allowed: a letter, then letters, digits, - and _, at most 64 in all"
+            )
+        if folded in TAKEN:
+            raise UserError(f"{where} is taken: {TAKEN[folded]}; rename it")
+        if folded in DEVICES:
+            raise UserError(f"{where} is the name of a device in Windows, so it can't name a file there; rename it")
+        if folded in seen:
+            raise UserError(
+                f"variants.{seen[folded]} and {where} differ by upper and lower case alone, "
+                f"so some systems take their files for the same; rename one"
+            )
+        seen[folded] = name
+
+
+def _plain(name: object) -> str:
+    """A name as it is if it is short and can be printed, else as a value."""
+    return name if isinstance(name, str) and len(name) <= 64 and name.isprintable() else schema.shown(name)

@@ -58,7 +58,7 @@ MISTAKES = [
     ("occlusion.stride", 48, ["48", "below the image size, sources.scenes.image_size = 48"]),
     ("occlusion.other_stride", 60, ["60", "below the image size"]),
     ("reliance.map_stride", 48, ["48", "below the image size"]),
-    ("occlusion.images", 0, ["0", "at least 1"]),
+    ("occlusion.images", 0, ["0", "from 1 to 1,000,000"]),
     ("correspondence.images_per_class", 1, ["1", "greater than or equal to 2"]),
     ("colour", 1, ["not a known key", "data"]),
     ("variants.wide", {"model": {"filters": -3}}, ["-3", "from 1 to 65536"]),

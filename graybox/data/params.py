@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from graybox import schema
-from graybox.schema import PLAINER, Fraction, Real, Section, Seed
+from graybox.schema import MANY, PLAINER, Fraction, Real, Section, Seed, Text
 
 ImageSize = Annotated[int, Field(ge=8, le=1024)]
 SourceName = Literal["scenes", "mini_imagenet", "tiny_imagenet", "cifar10", "cifar100", "fashion_mnist", "folder"]
@@ -31,10 +31,10 @@ class DataParams(Section):
         0.2, description="share of each class's images used for testing, if the source has no test split"
     )
     classes: int | list[str] | None = Field(None, description="null = all; n = the first n; or a list of names")
-    images_per_class: Annotated[int, Field(ge=3)] | None = Field(
+    images_per_class: Annotated[int, Field(ge=3, le=MANY)] | None = Field(
         None, description="null = all; n = at most n in each split, for a quick look"
     )
-    max_unreadable: Annotated[int, Field(ge=0)] = Field(
+    max_unreadable: Annotated[int, Field(ge=0, le=MANY)] = Field(
         20, description="stop if more image files than this can't be decoded"
     )
     seed: Seed = Field(0, description="random seed of the splits and of the generated scenes")
@@ -42,11 +42,15 @@ class DataParams(Section):
     @field_validator("classes", mode="plain")
     @classmethod
     def _number_or_names(cls, value: Any) -> int | list[str] | None:
-        if value is None or (type(value) is int and value >= 2):
+        if value is None or (type(value) is int and 2 <= value <= MANY):
             return value
-        if isinstance(value, list) and len(set(map(str, value))) >= 2 and all(isinstance(v, str) for v in value):
+        # YAML reads an unquoted 5, true or null in a list as no text.
+        if isinstance(value, list) and all(isinstance(v, str) for v in value) and len(set(value)) >= 2:
             return value
-        raise ValueError("should be null, a number of classes of at least 2, or a list of at least 2 class names")
+        raise ValueError(
+            f"should be null, a number of classes from 2 to {MANY:,}, or a list of at least 2 class names, "
+            f"those that look like numbers in quotes"
+        )
 
 
 class ScenesParams(Section):
@@ -54,10 +58,10 @@ class ScenesParams(Section):
 
     image_size: Annotated[int, Field(ge=32, le=160)] = Field(48, description="pixels; the images are square")
     classes: Annotated[int, Field(ge=2, le=10)] = Field(10, description="2 to 10")
-    train_per_class: Annotated[int, Field(ge=2)] = Field(
+    train_per_class: Annotated[int, Field(ge=2, le=100_000)] = Field(
         140, description="training images of each class; validation images are taken from these"
     )
-    test_per_class: Annotated[int, Field(ge=1)] = Field(100, description="test images of each class")
+    test_per_class: Annotated[int, Field(ge=1, le=100_000)] = Field(100, description="test images of each class")
     object_signal: Fraction = Field(
         1.0, description="probability that the picture shows the object of its class, else a random one"
     )
@@ -80,7 +84,7 @@ class MiniImagenetParams(Section):
     """mini-ImageNet, from the hub or from files."""
 
     image_size: ImageSize = Field(84, description="pixels; the images are square")
-    path: str | None = Field(
+    path: Text | None = Field(
         None, description="null = from the Hugging Face hub; or a folder with the classic CSV files or pickles"
     )
     repository: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] = Field(
@@ -89,14 +93,14 @@ class MiniImagenetParams(Section):
     revision: Annotated[str, Field(pattern=COMMIT)] = Field(
         "bd8779f9d33c061ea6e75fdd3bce4e43dd679060", description="the data set's commit on the hub"
     )
-    boxes: str | None = Field(None, description=BOXES)
+    boxes: Text | None = Field(None, description=BOXES)
 
 
 class TinyImagenetParams(Section):
     """The Tiny-ImageNet layout."""
 
     image_size: ImageSize = Field(64, description="pixels; the images are square")
-    archive: str = Field(
+    archive: Text = Field(
         "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
         description="the URL or path of the zip, or the path of the unpacked folder",
     )
@@ -109,17 +113,19 @@ class TorchvisionParams(Section):
     """A data set that torchvision downloads."""
 
     image_size: ImageSize = Field(32, description="pixels; the images are square")
-    path: str | None = Field(None, description="null = download; or a folder with the files as torchvision stores them")
+    path: Text | None = Field(
+        None, description="null = download; or a folder with the files as torchvision stores them"
+    )
 
 
 class FolderParams(Section):
     """Class-named folders."""
 
     image_size: ImageSize = Field(64, description="pixels; the images are square")
-    path: str | None = Field(
+    path: Text | None = Field(
         None, description="a folder, zip or tar of class-named folders, with or without train/val/test above them"
     )
-    boxes: str | None = Field(None, description=f"{BOXES} (file, x0, y0, x1, y1)")
+    boxes: Text | None = Field(None, description=f"{BOXES} (file, x0, y0, x1, y1)")
 
 
 class SourcesParams(Section):

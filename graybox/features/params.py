@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from graybox.schema import Section, Seed
+from graybox.schema import MANY, Section, Seed
 
 
 class CorrespondenceParams(Section):
@@ -14,8 +14,10 @@ class CorrespondenceParams(Section):
 
     key: ClassVar[str] = "correspondence"
 
-    images_per_class: Annotated[int, Field(ge=2)] = Field(
+    images_per_class: Annotated[int, Field(ge=2, le=MANY)] = Field(
         20, description="at most so many correctly classified test images; classes with fewer than 5 are left out"
     )
-    random_draws: Annotated[int, Field(ge=1)] = Field(10, description="random parts of each object to compare with")
+    random_draws: Annotated[int, Field(ge=1, le=200)] = Field(
+        10, description="random parts of each object to compare with"
+    )
     seed: Seed = Field(0, description="for the choice of images and of the random parts")

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from graybox.schema import Section
+from graybox.schema import MANY, Section
 
 
 class MistakesParams(Section):
@@ -18,4 +18,4 @@ class MistakesParams(Section):
     per_reason: Annotated[int, Field(ge=1, le=200)] = Field(
         8, description="misclassified test images on the page of each reason"
     )
-    pairs: Annotated[int, Field(ge=1)] = Field(10, description="most confused pairs of classes to list")
+    pairs: Annotated[int, Field(ge=1, le=MANY)] = Field(10, description="most confused pairs of classes to list")

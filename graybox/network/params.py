@@ -12,6 +12,8 @@ from graybox import files, schema
 from graybox.errors import within
 from graybox.schema import Real, Section, Seed
 
+MOST_EPOCHS = 100_000
+
 
 class ModelParams(Section):
     """The section `model`: the layers of the CNN."""
@@ -25,25 +27,25 @@ class ModelParams(Section):
     filter_growth: Annotated[Real, Field(gt=0, le=16)] = Field(
         2, description="after each block (pool_every), the next conv layers have this many times the filters"
     )
-    kernel_size: Annotated[int, Field(ge=1)] = Field(3, description="height and width of each filter; odd")
-    stride: Annotated[int, Field(ge=1)] = Field(
+    kernel_size: Annotated[int, Field(ge=1, le=1023)] = Field(3, description="height and width of each filter; odd")
+    stride: Annotated[int, Field(ge=1, le=1024)] = Field(
         1, description="stride of the conv layers that stride_layers names; the others have stride 1"
     )
     stride_layers: Literal["first", "all"] = Field("first", description="the conv layers with this stride: first | all")
-    max_pool: Annotated[int, Field(ge=2)] | None = Field(
+    max_pool: Annotated[int, Field(ge=2, le=1024)] | None = Field(
         2, description="window of the max pooling after each conv layer; null = none"
     )
-    pool_stride: Annotated[int, Field(ge=1)] | None = Field(
+    pool_stride: Annotated[int, Field(ge=1, le=1024)] | None = Field(
         None, description="null = max_pool, so windows don't overlap"
     )
     pool_every: int | list[int] = Field(
         1,
         description="conv layers per block, which ends with pooling and growth; or [1, 1, 2] = after layers 1, 2 and 4",
     )
-    fc_layers: Annotated[int, Field(ge=1)] = Field(
+    fc_layers: Annotated[int, Field(ge=1, le=64)] = Field(
         2, description="fully connected layers, including the one that gives the class scores"
     )
-    fc_units: Annotated[int, Field(ge=1)] = Field(
+    fc_units: Annotated[int, Field(ge=1, le=65_536)] = Field(
         256, description="units of each fully connected layer except the last"
     )
     batch_norm: bool = Field(True, description="after each convolution")
@@ -89,7 +91,7 @@ class ModelParams(Section):
             )
         if max(self.filters_per_layer) > 65_536:
             raise ValueError(
-                f"filters and filter_growth give a conv layer {max(self.filters_per_layer):,} filters; "
+                f"filters, filter_growth and conv_layers give a conv layer {max(self.filters_per_layer):,} filters; "
                 f"they should give at most 65,536"
             )
         return self
@@ -115,11 +117,11 @@ class TrainParams(Section):
 
     key: ClassVar[str] = "train"
 
-    epochs: Annotated[int, Field(ge=1)] = Field(6, description="passes over the training images")
+    epochs: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] = Field(6, description="passes over the training images")
     epochs_factor: Annotated[Real, Field(gt=0, le=1000)] = Field(
         1, description='multiplies epochs, so that a variant can say "half" (0.5) or "double" (2)'
     )
-    batch_size: Annotated[int, Field(ge=2)] = Field(64, description="images per step")
+    batch_size: Annotated[int, Field(ge=2, le=65_536)] = Field(64, description="images per step")
     optimizer: Literal["sgd", "muon"] = Field(
         "sgd", description="sgd | muon (orthogonalised steps; slower per step, so use larger batches)"
     )
@@ -142,11 +144,11 @@ class TrainParams(Section):
     label_smoothing: Annotated[Real, Field(ge=0, lt=1)] = Field(
         0.1, description="share of each target that is spread evenly over all classes"
     )
-    weight_average: Annotated[Real, Field(ge=0)] = Field(
+    weight_average: Annotated[Real, Field(ge=0, le=MOST_EPOCHS)] = Field(
         0.0, description="use an exponential mean of the weights over about this many epochs; 0 = the last weights"
     )
     flip: bool = Field(True, description="mirror half of the training images")
-    shift: Annotated[int, Field(ge=0)] = Field(
+    shift: Annotated[int, Field(ge=0, le=1024)] = Field(
         4, description="move training images by up to this many pixels in each direction"
     )
     zoom: Annotated[Real, Field(ge=1, le=4)] = Field(
@@ -158,7 +160,7 @@ class TrainParams(Section):
     cutout: Annotated[Real, Field(ge=0, lt=1)] = Field(
         0.0, description="cover a random square; its side as a share of the image's side; 0 = no"
     )
-    mixup: Annotated[Real, Field(ge=0)] = Field(
+    mixup: Annotated[Real, Field(ge=0, le=1000)] = Field(
         0.0, description="blend pairs of images, with weights from Beta(mixup, mixup); 0 = no"
     )
     start_size: Annotated[Real, Field(gt=0, le=1)] = Field(
@@ -200,6 +202,15 @@ class Recipe(Section):
 
     model: ModelParams = ModelParams()
     train: TrainParams = TrainParams()
+
+    @model_validator(mode="after")
+    def _epochs_that_end(self) -> Recipe:
+        if self.train.total_epochs > MOST_EPOCHS:
+            raise ValueError(
+                f"train.epochs times train.epochs_factor is {self.train.total_epochs:,} epochs; "
+                f"allowed: at most {MOST_EPOCHS:,}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _small_images_need_an_average(self) -> Recipe:

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from graybox.errors import UserError
 from graybox.network.params import ModelParams, TrainParams
 
+MOST_WEIGHTS = 10**9
+"""Of a network; training holds 3 to 4 numbers of 4 bytes for each weight."""
+MOST_VALUES = 2**28
+"""Of all layers' outputs for one image; they take 1 GiB, and training holds them for a whole batch."""
+
 
 @dataclass(frozen=True)
 class LayerSize:
@@ -65,9 +70,23 @@ def check_fits(network: ModelParams, schedule: TrainParams, image_size: int) -> 
     """Check that the layers leave at least one pixel of the smallest training images (`train.start_size`).
 
     Raises:
-        UserError: a layer would leave nothing of the image.
+        UserError: a layer would leave nothing of the image, or the network is too large to be meant: it has more than
+            MOST_WEIGHTS weights, or gives more than MOST_VALUES values for one image.
     """
     layer_sizes(network, schedule.size_at(0, image_size), classes=2)
+    layers = layer_sizes(network, image_size, classes=2)
+    weights = sum(layer.macs // layer.size**2 for layer in layers)
+    if weights > MOST_WEIGHTS:
+        raise UserError(
+            f"model: the network would have {weights:,} weights; allowed: at most {MOST_WEIGHTS:,}, "
+            f"by fewer filters or fc_units, a smaller filter_growth or kernel_size, or more pooling"
+        )
+    values = sum(layer.channels * layer.size**2 for layer in layers)
+    if values > MOST_VALUES:
+        raise UserError(
+            f"model: the layers would give {values:,} values for one image; allowed: at most {MOST_VALUES:,}, "
+            f"by fewer filters, a larger stride, more pooling, or smaller images"
+        )
 
 
 def conv_stride(params: ModelParams, number: int) -> int:

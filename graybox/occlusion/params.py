@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field, field_validator
 
 from graybox.errors import ParameterError
-from graybox.schema import Fraction, Section
+from graybox.schema import MANY, Fraction, Section
 
 
 def _odd(value: int) -> int:
@@ -18,7 +18,7 @@ def _odd(value: int) -> int:
     return value
 
 
-Window = Annotated[int, Field(ge=1), AfterValidator(_odd)]
+Window = Annotated[int, Field(ge=1, le=1023), AfterValidator(_odd)]
 
 
 def never_hidden(size: Sequence[int], centres: Sequence[Iterable[int]], window: int) -> float:
@@ -45,9 +45,11 @@ class OcclusionParams(Section):
     key: ClassVar[str] = "occlusion"
 
     window: Window = Field(11, description="N of the N x N window, in pixels; odd")
-    stride: Annotated[int, Field(ge=1)] = Field(1, description="pixels between window centres")
-    other_windows: list[Window] = Field([5, 15, 21], description="further N, side by side with the first; [] = none")
-    other_stride: Annotated[int, Field(ge=1)] = Field(3, description="pixels between their centres")
+    stride: Annotated[int, Field(ge=1, le=1024)] = Field(1, description="pixels between window centres")
+    other_windows: list[Window] = Field(
+        [5, 15, 21], max_length=20, description="further N, side by side with the first; [] = none"
+    )
+    other_stride: Annotated[int, Field(ge=1, le=1024)] = Field(3, description="pixels between their centres")
     fill: Literal["gray", "mean", "blur", "noise"] = Field(
         "gray", description="what the window shows: gray | mean (the image's colour) | blur | noise (its own pixels)"
     )
@@ -93,8 +95,8 @@ class OcclusionParams(Section):
     @field_validator("images", mode="plain")
     @classmethod
     def _number_or_files(cls, value: Any) -> int | list[str]:
-        if type(value) is int and value >= 1:
+        if type(value) is int and 1 <= value <= MANY:
             return value
         if isinstance(value, list) and value and all(isinstance(v, str) for v in value):
             return value
-        raise ValueError("should be a number of test images of at least 1, or a list of their files")
+        raise ValueError(f"should be a number of test images from 1 to {MANY:,}, or a list of their files")

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from graybox.schema import Section
+from graybox.schema import MANY, Section
 
 
 class RelianceParams(Section):
@@ -14,7 +14,9 @@ class RelianceParams(Section):
 
     key: ClassVar[str] = "reliance"
 
-    maps: Annotated[int, Field(ge=1)] = Field(
+    maps: Annotated[int, Field(ge=1, le=MANY)] = Field(
         100, description="test images whose confidence maps are evaluated too, evenly spread"
     )
-    map_stride: Annotated[int, Field(ge=1)] = Field(4, description="pixels between window centres of those maps")
+    map_stride: Annotated[int, Field(ge=1, le=1024)] = Field(
+        4, description="pixels between window centres of those maps"
+    )

@@ -15,7 +15,7 @@ class EvaluateParams(Section):
     key: ClassVar[str] = "evaluate"
 
     flip: bool = Field(False, description="average the probabilities of an image and its mirror image")
-    shift: Annotated[int, Field(ge=0)] = Field(
+    shift: Annotated[int, Field(ge=0, le=1024)] = Field(
         0, description="also average over copies moved by this many pixels towards each corner; 0 = no copies"
     )
 
