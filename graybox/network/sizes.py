@@ -70,10 +70,22 @@ def check_fits(network: ModelParams, schedule: TrainParams, image_size: int) -> 
     """Check that the layers leave at least one pixel of the smallest training images (`train.start_size`).
 
     Raises:
-        UserError: a layer would leave nothing of the image, or the network is too large to be meant: it has more than
+        UserError: a layer would leave nothing of the image, a conv layer's stride is larger than what the layer is
+            given, or the network is too large to be meant: it has more than
             MOST_WEIGHTS weights, or gives more than MOST_VALUES values for one image.
     """
-    layer_sizes(network, schedule.size_at(0, image_size), classes=2)
+    smallest = schedule.size_at(0, image_size)
+    size = smallest
+    for layer in layer_sizes(network, smallest, classes=2):
+        stride = conv_stride(network, int(layer.name.split()[-1])) if layer.name.startswith("conv layer") else 1
+        if stride > size:
+            # Such a layer has one window. On a CPU in bf16 its gradient is not a number, by chance, in PyTorch 2.15.
+            raise UserError(
+                f"model: {layer.name} has the stride {stride} and is given only {size} x {size} pixels of the "
+                f"{smallest} x {smallest} image; allowed: a stride up to that, fewer conv_layers, less pooling, "
+                f"or larger images"
+            )
+        size = layer.size
     layers = layer_sizes(network, image_size, classes=2)
     weights = sum(layer.macs // layer.size**2 for layer in layers)
     if weights > MOST_WEIGHTS:

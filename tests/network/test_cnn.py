@@ -13,7 +13,7 @@ from torch import nn
 from graybox.errors import UserError
 from graybox.network import cnn as models
 from graybox.network import sizes
-from graybox.network.params import ModelParams
+from graybox.network.params import ModelParams, TrainParams
 
 BASE = {
     "conv_layers": 4, "filters": 32, "filter_growth": 2, "kernel_size": 3, "stride": 1, "stride_layers": "first",
@@ -230,3 +230,20 @@ def test_what_is_not_there_is_named_the_file_and_the_device(tmp_path):
     models.save(network(), tmp_path / "best.safetensors")
     with pytest.raises(UserError, match=r"^device is 'cuda:99', which this machine lacks"):
         models.load(tmp_path / "best.safetensors", "cuda:99")
+
+
+@pytest.mark.parametrize(
+    ("changes", "size", "told"),
+    [
+        ({"stride": 17}, 16, "conv layer 1 has the stride 17 and is given only 16 x 16"),
+        ({"stride": 2, "stride_layers": "all", "conv_layers": 6}, 16, "conv layer 5 has the stride 2"),
+        ({"stride": 9, "global_average_pool": True}, 16, "only 8 x 8 pixels of the 8 x 8 image"),
+    ],
+)
+def test_a_stride_larger_than_the_map_is_refused_as_its_gradient_would_be_chance(changes, size, told):
+    """In bf16 on a CPU, PyTorch 2.15 reads memory that nothing was written to: NaN in one training of sixty."""
+    network = ModelParams(**{"max_pool": None} | changes)
+    schedule = TrainParams(start_size=0.5 if network.global_average_pool else 1)
+    with pytest.raises(UserError, match=told):
+        sizes.check_fits(network, schedule, size)
+    sizes.check_fits(ModelParams(stride=16, max_pool=None), TrainParams(), 16)
