@@ -73,7 +73,7 @@ def test_any_value_of_any_key_is_refused_in_a_sentence_or_taken_as_dvc_reads_it(
         found = outcome(text, tmp_path)
         if isinstance(found, str):
             # Where two keys don't go together, both are named, without their section.
-            assert key.rpartition(".")[2] in found or "which leaves nothing of the" in found, found
+            assert key.rpartition(".")[2] in found or "of the 48 x 48 image" in found, found
             assert any(word in found for word in ("should", "allowed", "can't be read")), found
             continue
         section, name = key.rsplit(".", 1)
@@ -319,13 +319,11 @@ def prepared(tmp_path_factory):
     def of_size(size: int) -> Path:
         if size not in made:
             made[size] = folder = tmp_path_factory.mktemp("prepared")
-            found = image_set(count=27, size=size, classes=3)
+            found = image_set(count=36, size=size, classes=3)
             found.boxes[-1] = np.nan
-            array = images.new_images(folder, len(found), size)
-            array[:] = found.images
-            array.flush()
-            splits = np.repeat(["train", "validation", "test"], [12, 6, 9])
-            table = pd.DataFrame({"split": splits, "row": np.arange(27), "label": found.labels})
+            np.save(folder / "images.npy", found.images)
+            splits = np.repeat(["train", "validation", "test"], [12, 6, 18])
+            table = pd.DataFrame({"split": splits, "row": np.arange(36), "label": found.labels})
             table["class"], table["file"] = [found.class_names[label] for label in found.labels], found.files
             table[BOX_COLUMNS] = found.boxes
             images.save_table(folder, table, list(found.class_names))
@@ -374,6 +372,6 @@ def test_what_the_settings_allow_trains_and_occludes(cases, prepared, tmp_path):
             refused.append(why)
 
     holds()
-    assert len(refused) < len(cases) * 2 / 3, "the drawn studies are too often none"
-    known = ("which leaves nothing of the", "train.start_size", "pool_every lists blocks")
+    assert len(refused) < len(cases) / 2, "the drawn studies are too often none"
+    known = ("which leaves nothing of the", "is given only")
     assert all(any(words in why for words in known) for why in refused), set(refused)
