@@ -5,11 +5,13 @@ Another device rounds in another way, but no stage computes its results anew for
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
+from graybox import parallel
 from graybox.errors import within
 from graybox.schema import PLAINER, Real, Section, load
 
@@ -34,14 +36,19 @@ class RunParams(Section):
 
 
 def device(path: Path | str = "params.yaml") -> torch.device:
-    """The device that `run.device` names.
+    """The device that `run.device` names; on the CPU, PyTorch gets no more threads than a CPU quota allows.
 
     Raises:
         UserError: the file can't be read, or this machine lacks the device.
     """
-    from graybox.network.inference import pick_device  # loads torch, which the schema alone does not need
+    import torch  # which the schema alone does not need
+
+    from graybox.network.inference import pick_device
 
     name = load(RunParams, path).device
+    if "OMP_NUM_THREADS" not in os.environ:
+        # PyTorch counts the machine's cores. Under a smaller CPU quota, threads would wait for one another.
+        torch.set_num_threads(min(torch.get_num_threads(), parallel.cores()))
     with within(f"{path}: run."):
         return pick_device(name)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import multiprocessing.synchronize
 import os
 import subprocess
 import sys
@@ -392,3 +394,42 @@ def test_preparing_does_not_wait_for_torch():
     program = "import sys, graybox.data.prepare, graybox.data.sources; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_without_semaphores_this_process_decodes(tmp_path, monkeypatch):
+    """As where /dev/shm is missing or read-only: Python can't have locks between processes."""
+
+    def refused(*_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    catalogue = folder.catalogue(FolderFiles(photo_folder(tmp_path / "photos")))
+    prepare(catalogue, params(max_unreadable=1), 24, tmp_path / "here", workers=1)
+    monkeypatch.setattr(multiprocessing.synchronize.SemLock, "__init__", refused)
+    prepare(catalogue, params(max_unreadable=1), 24, tmp_path / "refused", workers=2)
+    assert bytes_of(tmp_path / "refused") == bytes_of(tmp_path / "here")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("planted", ["unreadable images", "a full disk"])
+def test_what_fails_leaves_the_old_images_and_nothing_of_the_new(tmp_path, monkeypatch, planted, workers):
+    """Not a table of the old images beside an array of zeros, on which a stage run by hand would train."""
+    way = {"workers": workers, "start_method": None}
+    if workers > 1 and planted == "a full disk":  # a process that is not forked would not have what is patched here
+        if "fork" not in multiprocessing.get_all_start_methods():
+            pytest.skip("this system has no fork")
+        way["start_method"] = "fork"
+    prepare(painted(MANY), params(), 8, tmp_path, workers=workers)
+    before = bytes_of(tmp_path)
+    if planted == "a full disk":
+
+        def full(*_):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr("graybox.data.prepare._Array.write", full)
+        told, broken = f"{tmp_path} can't be written (No space left on device)", ()
+    else:
+        told, broken = "data.max_unreadable is 0", (100,)
+    with pytest.raises(UserError) as caught:
+        prepare(painted(MANY, broken), params(max_unreadable=0, seed=1), 8, tmp_path, **way)
+    assert str(caught.value).startswith(told)
+    assert bytes_of(tmp_path) == before
