@@ -68,7 +68,7 @@ MISTAKES = [
     ("variants.1st", {}, ["not a usable name"]),
     ("variants.con", {}, ["variants.con is not a usable name", "Windows"]),
     ("variants.LPT1", {}, ["variants.LPT1 is not a usable name", "Windows"]),
-    ("variants.Baseline", {}, ["variants.Baseline and variants.baseline differ only in case"]),
+    ("variants.Baseline", {}, ["variants.Baseline", "variants.baseline", "differ only in case"]),
     ("variants.data", {}, ["variants.data is taken"]),
     ("variants.Combined", {}, ["variants.Combined is taken", "rename"]),
     ("variants.combined", {}, ["variants.combined is taken", "rename"]),

@@ -60,6 +60,34 @@ for command in sys.argv[1:]:
 """
 
 
+# A stage as on another system: processes are spawned, as on macOS and Windows, and a text that is opened
+# without naming its encoding, which is another one on Windows, is an error.
+ELSEWHERE = """
+import multiprocessing, warnings
+
+multiprocessing.set_start_method("spawn")
+warnings.filterwarnings("error", category=EncodingWarning, module=r"(graybox|stages|__main__|__mp_main__)\\b")
+"""
+
+# A full disk: a limit on the size of files works for every user, root too. Each stage says how it ended.
+FULL_DISK = """
+import resource, runpy, sys, traceback
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+for command in sys.argv[2:]:
+    name, *sys.argv[1:] = command.split()
+    try:
+        runpy.run_module(f"stages.{name}", run_name="__main__")
+        ending = "done"
+    except SystemExit as stopped:
+        ending = stopped.code
+    except BaseException as error:
+        traceback.print_exc()
+        ending = f"traceback of {type(error).__name__}"
+    print(f"ENDED {command}: {ending}", flush=True)
+"""
+
+
 class Study:
     """A repository with a tiny study in it.
 
@@ -123,6 +151,26 @@ class Study:
     def run_stages(self, *commands: str) -> None:
         """Run stages' scripts without DVC, such as "train baseline", one after the other in one process."""
         self.run(sys.executable, "-c", RUNNER, *commands)
+
+    def run_stages_elsewhere(self, scratch: Path, *commands: str) -> None:
+        """`run_stages` with spawned processes, ASCII as the locale's encoding and no default encodings in our files.
+
+        Args:
+            scratch: an empty folder.
+        """
+        (scratch / "sitecustomize.py").write_text(ELSEWHERE)
+        before, paths = self.environment, [str(scratch), os.environ.get("PYTHONPATH", "")]
+        ascii_locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+        self.environment = {**before, **ascii_locale, "PYTHONWARNDEFAULTENCODING": "1",
+                            "PYTHONPATH": os.pathsep.join(filter(None, paths))}  # fmt: skip
+        self.run_stages(*commands)
+        self.environment = before
+
+    def run_stages_on_a_full_disk(self, limit: int, *commands: str) -> dict[str, str]:
+        """Run stages' scripts where no file can be larger than `limit` bytes; how each ended, "done" or its message."""
+        output = self.run(sys.executable, "-c", FULL_DISK, str(limit), *commands)
+        lines = [line.removeprefix("ENDED ") for line in output.splitlines() if line.startswith("ENDED ")]
+        return {command: ending for command, _, ending in (line.partition(": ") for line in lines)}
 
     def stale(self) -> set[str]:
         """The stages of which a dep, a parameter or an output is not what dvc.lock says: `dvc status`."""
