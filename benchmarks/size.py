@@ -90,7 +90,8 @@ def make(folder: Path, *, classes: int, test: int, train: int, variants: int, se
 
 def _pictures(folder: Path, random: np.random.Generator, count: int, size: int) -> np.memmap:
     """Coarse noise, so that networks answer differently."""
-    pictures = images.new_images(folder, count, size)
+    folder.mkdir(parents=True)
+    pictures = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, (count, size, size, 3))
     for first in range(0, count, 1000):
         coarse = random.integers(0, 256, (min(1000, count - first), 8, 8, 3), np.uint8)
         pictures[first : first + 1000] = coarse.repeat(-(-size // 8), 1).repeat(-(-size // 8), 2)[:, :size, :size]
@@ -134,7 +135,7 @@ def _table(
     images.save_table(folder, table, list(model.class_names))
     summary.write(
         folder, table, list(model.class_names), size, colour_sums=np.full((len(labels), 3), 127 * size**2),
-        original_sizes=np.full((len(labels), 2), size), unreadable=0, ignored={}, duplicates={},
+        original_sizes=np.full((len(labels), 2), size), unreadable=0, ignored={}, duplicates={}, remarks=[],
     )  # fmt: skip
 
 
