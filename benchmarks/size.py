@@ -24,7 +24,7 @@ import torch
 import yaml
 
 from benchmarks.command import parser_of, positive, start
-from graybox.data import images, summary
+from graybox.data import images, near_duplicates, summary
 from graybox.errors import UserError
 from graybox.network import cnn, inference
 from graybox.network.params import ModelParams, TrainParams
@@ -135,8 +135,10 @@ def _table(
     images.save_table(folder, table, list(model.class_names))
     summary.write(
         folder, table, list(model.class_names), size, colour_sums=np.full((len(labels), 3), 127 * size**2),
-        original_sizes=np.full((len(labels), 2), size), unreadable=0, ignored={}, duplicates={}, remarks=[],
+        original_sizes=np.full((len(labels), 2), size), unreadable=0, ignored={}, duplicates={},
+        two_labels=0, near_duplicates={}, near_duplicates_dropped=0, remarks=[],
     )  # fmt: skip
+    near_duplicates.write(folder, [], [], table, pictures)
 
 
 def _answers(folder: Path, params: Params, random: np.random.Generator) -> None:

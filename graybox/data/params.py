@@ -37,6 +37,9 @@ class DataParams(Section):
     max_unreadable: Annotated[int, Field(ge=0, le=MANY)] = Field(
         20, description="stop if more image files than this can't be decoded"
     )
+    drop_near_duplicates: bool = Field(
+        False, description="leave out training and validation images that are nearly a later split's image"
+    )
     seed: Seed = Field(0, description="random seed of the splits and of the generated scenes")
 
     @field_validator("classes", mode="plain")

@@ -17,7 +17,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from graybox import files, parallel
-from graybox.data import duplicates, images, remarks, summary
+from graybox.data import duplicates, images, near_duplicates, remarks, summary
 from graybox.data.images import BOX_COLUMNS, SPLITS
 from graybox.data.params import DataParams
 from graybox.data.sources.catalogue import Catalogue, Load, UnreadableError
@@ -40,6 +40,9 @@ class Prepared:
         unreadable: file that can't be decoded -> why.
         ignored: why files of the source were skipped -> number of files.
         duplicates: "in train and test", "within train" and so on -> number; see duplicates.Duplicates.counts.
+        two_labels: number of these that have another label than the image that they copy.
+        near_duplicates: likewise; see near_duplicates.counts.
+        dropped: number of images left out because they are near-duplicates.
         remarks: sentences on what the user should know, such as folders without images, and classes of unequal size.
     """
 
@@ -49,6 +52,9 @@ class Prepared:
     unreadable: dict[str, str]
     ignored: dict[str, int]
     duplicates: dict[str, int]
+    two_labels: int
+    near_duplicates: dict[str, int]
+    dropped: int
     remarks: list[str]
 
     def summary(self) -> str:
@@ -62,6 +68,11 @@ class Prepared:
         for where, count in self.duplicates.items():
             kind, split, *_ = where.split()
             notes.append(f"{count:,} duplicates {where}" + f" (dropped from {split})" * (kind == "in"))
+        if self.two_labels:
+            notes.append(f"{self.two_labels:,} of the duplicates have two labels (duplicates.txt)")
+        notes += [f"{count:,} near-duplicates {where}" for where, count in self.near_duplicates.items()]
+        if self.near_duplicates:
+            notes.append(f"{self.dropped:,} near-duplicates dropped (near_duplicates.csv)")
         classes = self.table["label"].nunique()
         images_of = f"{len(self.table):,} images of {classes} classes, {self.size} x {self.size} pixels"
         return "; ".join([f"{images_of}: {', '.join(splits)}", *notes])
@@ -80,8 +91,9 @@ def prepare(
 
     The old images stay until all new ones are there: what fails leaves the folder as it was.
 
-    It also writes unreadable.txt (files that can't be decoded, and why), duplicates.txt (files left out because a
-    later split has the same pixels) and summary.json (see summary.write).
+    It also writes unreadable.txt (files that can't be decoded, and why), duplicates.txt (files with the same pixels;
+    one that a later split has too is left out), near_duplicates.csv and .npy (see near_duplicates.write) and
+    summary.json (see summary.write).
 
     Args:
         size: height and width of the prepared images, in pixels.
@@ -96,14 +108,14 @@ def prepare(
     classes = choose_classes(catalogue, data.classes)
     chosen = choose(catalogue, classes, data)
     with files.filling(folder, last=images.TABLE) as part:
-        return _prepare(catalogue, classes, chosen, data.max_unreadable, size, part, workers, start_method)
+        return _prepare(catalogue, classes, chosen, data, size, part, workers, start_method)
 
 
 def _prepare(
     catalogue: Catalogue,
     classes: list[int],
     chosen: pd.DataFrame,
-    max_unreadable: int,
+    data: DataParams,
     size: int,
     folder: Path,
     workers: int | None,
@@ -118,8 +130,8 @@ def _prepare(
             bar.update()
             if isinstance(outcome, str):
                 reasons[row] = outcome
-                if len(reasons) > max_unreadable:
-                    raise _too_many_unreadable(chosen, reasons, max_unreadable)
+                if len(reasons) > data.max_unreadable:
+                    raise _too_many_unreadable(chosen, reasons, data.max_unreadable)
             else:
                 decoded[row] = outcome
 
@@ -127,10 +139,19 @@ def _prepare(
     kept = np.array(sorted(decoded), np.int64)
     _check_every_class(chosen.iloc[kept], class_names)
     copies = duplicates.find(chosen.iloc[kept], [decoded[row].digest for row in kept])
-    twice = {int(kept[place]): int(kept[other]) for place, other in copies.dropped.items()}
-    kept = np.setdiff1d(kept, list(twice))
+    of_kept = [chosen[name].iloc[kept].tolist() for name in ("file", "split", "class")]
+    _write_lines(folder / "duplicates.txt", copies.lines(*of_kept))
+    kept = np.delete(kept, list(copies.dropped))
+    pixels = np.load(folder / "images.npy", mmap_mode="r")
+    pairs = near_duplicates.find(pixels, kept, chosen["split"].iloc[kept].tolist())
+    split_of: dict[int, str] = dict(enumerate(chosen["split"]))
+    dropped = near_duplicates.to_drop(pairs, split_of) if data.drop_near_duplicates else {}
+    near = near_duplicates.counts(pairs, split_of)
+    near_duplicates.write(folder, pairs, set(dropped), chosen, pixels)
+    del pixels
+    kept = np.setdiff1d(kept, list(dropped))
     table = chosen.iloc[kept].drop(columns="index").reset_index(drop=True)
-    _check_every_class(table, class_names, " and are no duplicates of a later split's")
+    _check_every_class(table, class_names, " and are no copies of a later split's")
     if len(kept) < len(chosen):
         _close_gaps(folder, kept, size)
     table.insert(1, "row", np.arange(len(table)))
@@ -143,13 +164,8 @@ def _prepare(
         *remarks.too_dark([peak for row in kept if (peak := decoded[row].deep_peak) is not None]),
         *remarks.unequal(table, class_names),
     ]
-    files, splits = chosen["file"], chosen["split"]
-    unreadable = {files[row]: reasons[row] for row in sorted(reasons)}
+    unreadable = {chosen["file"][row]: reasons[row] for row in sorted(reasons)}
     _write_lines(folder / "unreadable.txt", [f"{file}: {reason}" for file, reason in unreadable.items()])
-    _write_lines(
-        folder / "duplicates.txt",
-        [f"{files[row]} ({splits[row]}): as {files[other]} ({splits[other]})" for row, other in twice.items()],
-    )
     summary.write(
         folder,
         table,
@@ -160,9 +176,15 @@ def _prepare(
         unreadable=len(unreadable),
         ignored=catalogue.ignored,
         duplicates=copies.counts,
+        two_labels=len(copies.two_labels),
+        near_duplicates=near,
+        near_duplicates_dropped=len(dropped),
         remarks=said,
     )
-    return Prepared(table, size, carved(catalogue), unreadable, catalogue.ignored, copies.counts, said)
+    return Prepared(
+        table, size, carved(catalogue), unreadable, catalogue.ignored,
+        copies.counts, len(copies.two_labels), near, len(dropped), said,
+    )  # fmt: skip
 
 
 def choose_classes(catalogue: Catalogue, wanted: int | list[str] | None) -> list[int]:

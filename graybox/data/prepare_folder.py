@@ -34,6 +34,7 @@ def prepare_folder(
     validation_fraction: float = 0.15,
     test_fraction: float = 0.2,
     max_unreadable: int = 20,
+    drop_near_duplicates: bool = False,
     seed: int = 0,
     workers: int | None = 1,
 ) -> Splits:
@@ -41,7 +42,8 @@ def prepare_folder(
 
     What its user should know, such as folders without images, and classes of unequal size, comes as a warning.
     Training images with exactly the pixels of a validation or test image are left out. Besides the prepared images,
-    `into` gets summary.json (counts), unreadable.txt and duplicates.txt (which files were left out, and why).
+    `into` gets summary.json (counts), unreadable.txt (which files were left out, and why), duplicates.txt (exact
+    copies) and near_duplicates.csv.
     `graybox.load_images(into, "test")` loads a split again.
 
     Args:
@@ -54,6 +56,8 @@ def prepare_folder(
         images_per_class: None = all; n (at least 3) = at most n in each split.
         validation_fraction, test_fraction: share of each class, 0..1, for a split that `path` lacks.
         max_unreadable: largest allowed number of unreadable files.
+        drop_near_duplicates: leave out training and validation images that are nearly a later split's image (encoded
+            again, resized, slightly cropped or mirrored); False = only list them.
         seed: random seed of the splits.
         workers: number of processes that decode; 1 = this process; None = one per core (in a script only under
             `if __name__ == "__main__":`).
@@ -70,7 +74,7 @@ def prepare_folder(
         {
             "source": "folder", "classes": classes, "images_per_class": images_per_class,
             "validation_fraction": validation_fraction, "test_fraction": test_fraction,
-            "max_unreadable": max_unreadable, "seed": seed,
+            "max_unreadable": max_unreadable, "drop_near_duplicates": drop_near_duplicates, "seed": seed,
         },
     )  # fmt: skip
     into = Path(into)

@@ -25,6 +25,9 @@ def write(
     unreadable: int,
     ignored: dict[str, int],
     duplicates: dict[str, int],
+    two_labels: int,
+    near_duplicates: dict[str, int],
+    near_duplicates_dropped: int,
     remarks: list[str],
 ) -> None:
     """Write summary.json; the same images always give the same bytes.
@@ -38,6 +41,9 @@ def write(
         unreadable: number of files that can't be decoded.
         ignored: {reason: n}, number of skipped files of the source.
         duplicates: {"in train and test": n, ..., "within test": n, ...}; see duplicates.Duplicates.counts.
+        two_labels: number of duplicates with another label than the image that they copy.
+        near_duplicates: {"in train and test": n, ..., "within test": n, ...}; see near_duplicates.counts.
+        near_duplicates_dropped: number of images left out because they are near-duplicates.
         mean_colour: {"red": x, "green": x, "blue": x}, each 0..1, over all images.
         original_size: {"smallest": [width, height], "median": ..., "largest": ...}, by area, in pixels of the images
             as stored; the median is the size of a real image (the lower of the middle two).
@@ -49,7 +55,7 @@ def write(
         size: height and width of the images, in pixels.
         colour_sums: int64 [N, 3], the sum of each image's red, green and blue, 0..255 each.
         original_sizes: int64 [N, 2], width and height of each image as stored.
-        unreadable, ignored, duplicates, remarks: as above.
+        unreadable, ignored, duplicates, two_labels, near_duplicates, near_duplicates_dropped, remarks: as above.
     """
     counts = table.groupby(["label", "split"]).size()
     boxes = table[BOX_COLUMNS].notna().all(axis=1)
@@ -68,6 +74,9 @@ def write(
         "unreadable": unreadable,
         "ignored": dict(sorted(ignored.items())),
         "duplicates": duplicates,
+        "two_labels": two_labels,
+        "near_duplicates": near_duplicates,
+        "near_duplicates_dropped": near_duplicates_dropped,
         "mean_colour": {name: round(float(x), 6) for name, x in zip(("red", "green", "blue"), mean, strict=True)},
         "original_size": {
             name: by_area[place].tolist()
@@ -87,6 +96,7 @@ def metrics(summary: Mapping[str, Any]) -> dict[str, float]:
     """
     row: dict[str, float] = {"classes": len(summary["images_per_class"])}
     row |= {f"{split}_images": count for split, count in summary["images_per_split"].items()}
-    row |= {"duplicates": sum(summary["duplicates"].values()), "unreadable": summary["unreadable"]}
+    row |= {key: sum(summary[key].values()) for key in ("duplicates", "near_duplicates")}
+    row |= {"unreadable": summary["unreadable"]}
     constant = summary["constant_answer"]
     return row | {"constant_accuracy": constant["test"], "constant_balanced_accuracy": constant["balanced"]}

@@ -84,7 +84,8 @@ def _undrawable(root: Path, characters: set[str]) -> str:
 def _data(root: Path) -> Drawn:
     summary = files.read_json(root / "data/prepared/summary.json")
     yield "contact_sheet.png", data.contact_sheet(images.load(root / "data/prepared", "train")), 75
-    yield "data.png", data.counts_chart(summary), 110
+    pairs = tables.read(root / "data/prepared/near_duplicates.csv")
+    yield "data.png", data.counts_chart(summary, pairs, np.load(root / "data/prepared/near_duplicates.npy")), 110
 
 
 def _study(root: Path) -> Drawn:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -77,9 +77,20 @@ def test_copies_are_dropped_from_the_side_of_training(tmp_path):
         "within validation": 1,
     }
     assert "; 2 duplicates in train and test (dropped from train); " in prepared.summary()
-    assert prepared.summary().endswith("; 1 duplicates within validation")
+    assert "; 1 duplicates within validation; " in prepared.summary()
+    # An image of two classes is told apart from other copies.
+    assert prepared.two_labels == 4 and "; 4 of the duplicates have two labels" in prepared.summary()
     lines = (tmp_path / "duplicates.txt").read_text().splitlines()
-    assert lines[0] == "train/cat/1.png (train): as test/dog/21.png (test)" and len(lines) == 4
+    assert lines == [
+        "train/cat/1.png (train): as test/dog/21.png (test); two labels: cat and dog",
+        "train/cat/2.png (train): as test/cat/16.png (test)",
+        "validation/cat/10.png (validation): as test/dog/21.png (test); two labels: cat and dog",
+        "validation/dog/13.png (validation): as test/dog/19.png (test)",
+        "train/cat/4.png (train): as train/cat/3.png (train), kept",
+        "train/dog/8.png (train): as train/cat/0.png (train), kept; two labels: dog and cat",
+        "validation/dog/15.png (validation): as validation/cat/11.png (validation), kept; two labels: dog and cat",
+        "test/cat/18.png (test): as test/cat/17.png (test), kept",
+    ]
     for split in images.SPLITS:  # each row's file is still its own
         part = images.load(tmp_path, split)
         numbers = [COPIES.load.numbers[COPIES.files.index(file)] for file in part.files]
@@ -109,7 +120,7 @@ def test_a_class_of_nothing_but_copies_is_named(tmp_path):
         cat_train=[1, 2], dog_train=[3], cat_validation=[4], dog_validation=[5], cat_test=[1, 2], dog_test=[7]
     )
     with pytest.raises(UserError, match="class 'cat' has 0 train, 1 validation, 2 test images that can be used and are "
-                       "no duplicates of a later split's; at least 1 is needed in each split"):  # fmt: skip
+                       "no copies of a later split's; at least 1 is needed in each split"):  # fmt: skip
         prepare(catalogue, params(), 8, tmp_path, workers=1)
 
 
@@ -146,6 +157,9 @@ def test_the_summary_says_what_there_is(tmp_path):
             "within train": 2,
             "within validation": 1,
         },
+        "two_labels": 4,
+        "near_duplicates": {},
+        "near_duplicates_dropped": 0,
         "mean_colour": {
             "red": pytest.approx(np.mean(everything) / 255, abs=1e-6),
             "green": pytest.approx(100 / 255, abs=1e-6),
@@ -157,9 +171,10 @@ def test_the_summary_says_what_there_is(tmp_path):
     }
 
 
-@given(st.lists(st.tuples(st.sampled_from(images.SPLITS), st.integers(0, 6)), max_size=40))
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(images.SPLITS), st.integers(0, 6), st.integers(0, 1)), max_size=40))
 def test_no_picture_is_in_two_splits_and_none_is_lost(rows):
-    table = pd.DataFrame(rows, columns=["split", "number"])
+    table = pd.DataFrame(rows, columns=["split", "number", "label"])
     found = duplicates.find(table, [bytes([number]) for number in table["number"]])
     rest = table.drop(index=list(found.dropped))
     assert rest.groupby("number")["split"].nunique().le(1).all()
@@ -168,5 +183,9 @@ def test_no_picture_is_in_two_splits_and_none_is_lost(rows):
     for row, other in found.dropped.items():
         assert table["number"][row] == table["number"][other] and other in rest.index
         assert images.SPLITS.index(table["split"][row]) < images.SPLITS.index(table["split"][other])
-    within = len(rest) - len(rest.drop_duplicates())
+    within = len(rest) - len(rest.drop_duplicates(["split", "number"]))
+    assert len(found.within) == within
+    for row, other in {**found.dropped, **found.within}.items():
+        assert table["number"][row] == table["number"][other]
+        assert (row in found.two_labels) == (table["label"][row] != table["label"][other])
     assert sum(found.counts.values()) == len(found.dropped) + within

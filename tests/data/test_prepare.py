@@ -33,6 +33,7 @@ DEFAULTS |= {"images_per_class": None, "max_unreadable": 0, "seed": 0}
 
 
 WRITTEN = {"images.npy", "table.csv", "classes.json", "unreadable.txt", "duplicates.txt", "summary.json"}
+WRITTEN |= {"near_duplicates.csv", "near_duplicates.npy"}
 
 
 def params(**changes) -> DataParams:

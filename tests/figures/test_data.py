@@ -3,6 +3,7 @@
 import io
 
 import numpy as np
+import pandas as pd
 
 from graybox.figures import data
 from tests.support.basics import image_set
@@ -16,6 +17,9 @@ SUMMARY = {
     "unreadable": 2,
     "ignored": {"hidden": 4},
     "duplicates": {"in train and test": 1, "within test": 0},
+    "two_labels": 1,
+    "near_duplicates": {"in train and test": 3},
+    "near_duplicates_dropped": 3,
     "mean_colour": {"red": 0.25, "green": 0.5, "blue": 0.75},
     "original_size": {"smallest": [20, 30], "median": [40, 30], "largest": [500, 375]},
 }
@@ -25,7 +29,8 @@ def test_the_facts_name_what_there_is_and_leave_out_what_there_is_not():
     facts = data.facts(SUMMARY)
     assert facts["size"] == "16 x 16, from 20 x 30 to 500 x 375 (median 40 x 30)"
     assert facts["with an object box"] == "6 train, 3 test"
-    assert facts["the same pixels twice"] == "1 in train and test"
+    assert facts["the same pixels twice"] == "1 in train and test (1 with two labels)"
+    assert facts["near-duplicates"] == "3 in train and test (3 dropped)"
     assert facts["passed over"] == "4 hidden" and facts["can't be decoded"] == "2"
     same = data.facts({**SUMMARY, "original_size": dict.fromkeys(("smallest", "median", "largest"), (16, 16))})
     assert same["size"] == "16 x 16, from 16 x 16"
@@ -36,6 +41,24 @@ def test_the_bars_stack_up_to_every_classs_images():
     tops = [bar.get_y() + bar.get_height() for bar in figure.axes[0].patches]
     assert sorted(tops) == [2] * 3 + [3] * 3 + [4] * 3
     figure.savefig(io.BytesIO(), format="png")
+
+
+def test_near_duplicates_are_shown_in_pairs_with_their_splits_and_classes():
+    pictures = np.random.default_rng(0).integers(0, 256, (6, 2, 16, 16, 3), dtype=np.uint8)
+    pair = {"split": "train", "class": "a $1", "other_split": "test", "other_class": "b", "mirrored": True}
+    table = pd.DataFrame([pair | {"dropped": False}] * 2 + [pair | {"mirrored": False, "dropped": True}] * 5)
+    figure = data.counts_chart(SUMMARY, table, pictures)
+    shown = [axes for axes in figure.axes if axes.images]
+    assert len(shown) == data.MOST_PAIRS_SHOWN
+    for axes, (first, second) in zip(shown, pictures):
+        np.testing.assert_array_equal(axes.images[0].get_array()[:, :16], first)
+        np.testing.assert_array_equal(axes.images[0].get_array()[:, -16:], second)
+        assert axes.get_title() == "train: a $1\ntest: b"
+    assert [axes.get_xlabel() for axes in shown[1:3]] == ["mirrored", "first dropped"]
+    assert any("(5 of 7 pairs)" in str(part.get_suptitle()) for part in figure.subfigs)
+    figure.savefig(io.BytesIO(), format="png")
+    nothing = data.counts_chart(SUMMARY, table[:0], pictures[:0])
+    assert not [axes for axes in nothing.axes if axes.images]
 
 
 def test_the_contact_sheet_shows_each_class_with_its_own_images():
