@@ -8,7 +8,7 @@ import pandas as pd
 from graybox import errors, files, schema
 from graybox.data import images
 from graybox.statistics import scores
-from graybox.study import comparison, outcome, variants
+from graybox.study import balance, comparison, outcome, variants
 from graybox.study.params import SelectParams
 
 
@@ -18,19 +18,21 @@ def main() -> None:
     # Read only the variants of params.yaml: the folders may still have files of removed variants.
     metrics = {name: files.read_json(f"metrics/{name}.json") for name in study}
     timings = {name: files.read_json(f"models/timing/{name}.json") for name in study}
-    labels = images.load("data/prepared", "test").labels
+    test = images.load("data/prepared", "test")
     predictions = {name: f"data/predictions/{name}.npz" for name in study} | {variants.COMBINED: "data/combined.npz"}
-    correct = {name: scores.right(np.load(file)["test"], labels) for name, file in predictions.items()}
+    correct = {name: scores.right(np.load(file)["test"], test.labels) for name, file in predictions.items()}
 
     table = comparison.table(study, metrics, timings, correct)
     curves = comparison.learning_curves({name: Path(f"plots/curves/{name}.csv") for name in study})
     findings = {
         "method": comparison.method(study),
+        "balance": balance.sentences(test.labels, test.class_names, correct),
         "parameters": comparison.sentences(study, table),
         "combined": outcome.sentences(study, table, correct, curves, choice, schema.load(SelectParams).split),
     }
     devices = ", ".join(sorted({timing["device"] for timing in timings.values()}))
-    said = "".join(f"- {sentence}\n" for sentence in [*findings["parameters"], " ".join(findings["combined"])])
+    said = "".join(f"- {sentence}\n" for sentence in
+                   [*findings["balance"], *findings["parameters"], " ".join(findings["combined"])])  # fmt: skip
     markdown = f"{comparison.markdown(table)}\n\n{said}\n{findings['method']}\n\nTrained on: {devices}.\n"
 
     files.write_text("report/comparison.md", markdown)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SPLITS = ("train", "validation", "test")
 TABLE = "table.csv"  # a prepared folder without it is not whole
 BOX_COLUMNS = ["x0", "y0", "x1", "y1"]
+UNEQUAL = 1.5  # classes are called unequal if the largest has more than so many times the smallest's test images
 
 
 @dataclass(frozen=True)

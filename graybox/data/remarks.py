@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from graybox.data.images import SPLITS
+from graybox.data.images import SPLITS, UNEQUAL
 from graybox.data.sources.names import look_alikes
 
 DARK = 64  # 16-bit images without a value of so many of 255 use 14 bits or fewer
-UNEQUAL = 1.5  # classes whose largest has more than so many times the smallest's images
 
 
 def too_dark(peaks: list[int]) -> list[str]:

@@ -37,6 +37,20 @@ def summarize(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]
     }
 
 
+def balanced_accuracy(correct: np.ndarray, labels: np.ndarray) -> float:
+    """The mean, over the classes that have images, of the share of their images that is right, 0..1.
+
+    As scikit-learn's balanced_accuracy_score defines it. Any constant answer gets 1 / number of these classes.
+
+    Args:
+        correct: bool [N], which answers are right.
+        labels: int [N], the true classes.
+    """
+    images = np.bincount(labels)
+    found = np.bincount(labels, weights=correct)
+    return float((found[images > 0] / images[images > 0]).mean())
+
+
 def over_seeds(by_seed: Mapping[int, Mapping[str, float]]) -> dict[str, float | int]:
     """One row for a variant: the mean of each figure over its seeds.
 
