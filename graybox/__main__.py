@@ -123,11 +123,16 @@ def occlude(options: argparse.Namespace) -> None:
 
 def _square(path: Path, box: list[float] | None, size: int) -> tuple[np.ndarray, np.ndarray]:
     """The picture and its box, prepared for the model with the same steps as a data set's images."""
+    from graybox.data import remarks
     from graybox.data.sources import decode
 
     try:
         image = decode.open_image(path.read_bytes())
-        return decode.square(image, np.array(box or [np.nan] * 4, np.float32), size)
+        deep = decode.is_16_bit(image)
+        picture, prepared_box = decode.square(image, np.array(box or [np.nan] * 4, np.float32), size)
+        for remark in remarks.too_dark([int(picture.max())] if deep else []):
+            print(remark)
+        return picture, prepared_box
     except OSError as error:
         raise UserError(f"{path}: can't be read ({error.strerror or error})") from error
     except UnreadableError as error:
