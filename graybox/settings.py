@@ -121,11 +121,6 @@ def _check_variants(variants: dict[str, Any]) -> None:
                 raise UserError(f"{where}.{_plain(key)} is not a known key; allowed: model, train")
             if not isinstance(values, dict):
                 raise UserError(f"{where}.{key} is {schema.shown(values)}; it should hold parameters")
-            if "seeds" in values:
-                raise UserError(
-                    f"{where}.{key}.seeds is {schema.shown(values['seeds'])}; "
-                    f"it should be the same for all variants: set train.seeds"
-                )
 
 
 def _check_names(names: list[str]) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 from graybox import errors, files, schema
 from graybox.data import images
 from graybox.statistics import scores
-from graybox.study import balance, comparison, outcome, variants
+from graybox.study import balance, comparison, outcome, variants, winner
 from graybox.study.params import SelectParams
 
 
@@ -24,15 +24,18 @@ def main() -> None:
 
     table = comparison.table(study, metrics, timings, correct)
     curves = comparison.learning_curves({name: Path(f"plots/curves/{name}.csv") for name in study})
+    split = schema.load(SelectParams).split
     findings = {
         "method": comparison.method(study),
         "balance": balance.sentences(test.labels, test.class_names, correct),
         "parameters": comparison.sentences(study, table),
-        "combined": outcome.sentences(study, table, correct, curves, choice, schema.load(SelectParams).split),
+        "combined": outcome.sentences(study, table, correct, curves, choice, split),
+        "best": winner.sentence(table, correct, split),
     }
     devices = ", ".join(sorted({timing["device"] for timing in timings.values()}))
-    said = "".join(f"- {sentence}\n" for sentence in
-                   [*findings["balance"], *findings["parameters"], " ".join(findings["combined"])])  # fmt: skip
+    sentences = [*findings["balance"], *findings["parameters"], " ".join(findings["combined"]), findings["best"]]
+    said = "".join(f"- {sentence}
+" for sentence in sentences)
     markdown = f"{comparison.markdown(table)}\n\n{said}\n{findings['method']}\n\nTrained on: {devices}.\n"
 
     files.write_text("report/comparison.md", markdown)

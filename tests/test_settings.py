@@ -68,7 +68,6 @@ MISTAKES = [
     ("variants.1st", {}, ["not a usable name"]),
     ("variants.data", {}, ["variants.data is taken"]),
     ("variants.combined", {}, ["variants.combined is taken", "rename"]),
-    ("variants.conv-2", {"train": {"seeds": 3}}, ["train.seeds is 3", "set train.seeds"]),
     ("train.seeds", 0, ["0", "greater than or equal to 1"]),
     ("sources.mini_imagenet.revision", "main", ["'main'", "a commit, 40 hexadecimal digits"]),
     ("occlusion.other_windows", [3, 4], ["occlusion.other_windows.1 is 4", "odd"]),

@@ -56,8 +56,8 @@ def render(
         reason_pages: a picture of the mistakes with a reason, by the reason's name; not every reason has one.
         occlusion: a row per occluded image, in the order of `panels`.
         reliance: the verdict's figures and "sentence". `correspondence`: its "sentence".
-        findings: the table in words: sentences on the "parameters", on "combined" and, where the classes are of unequal
-            size, on the "balance"; and the "method".
+        findings: the table in words: sentences on the "parameters", on "combined", on the "best" and, where the classes
+            are of unequal size, on the "balance"; and the "method".
         pictures: those of plots/figures, by name.
     """
     environment = jinja2.Environment(

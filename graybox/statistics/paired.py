@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+
+FEWEST = 20  # images; with fewer, a difference is too uncertain to claim anything
 
 
 @dataclass(frozen=True)
@@ -14,21 +17,21 @@ class Paired:
 
     Attributes:
         difference: -1..1; above 0 the first is better.
-        low, high: its 95% interval, from the differences per image (paired t). It holds for these networks on other
-            test images. It does not cover another training run of either network.
+        low, high: its 95% interval, within -1..1 and never empty.
         p_value: two-sided. For one network against one: McNemar's exact test (McNemar 1947), which counts only the
-            images that exactly one of the two gets right. For several seeds: the paired t test, because McNemar's test
-            cannot use an image that only some seeds get right.
-        seeds_low, seeds_high: the 95% interval from the seeds' accuracies (Welch 1947). It holds for other training
-            runs on these test images. None if either side has only one seed, as one seed shows no spread.
+            images that exactly one of the two gets right. If either side has several seeds: the interval's own, so that
+            below 0.05 the interval excludes 0.
+        images: number of images. With fewer than FEWEST nothing should be claimed.
+        covers_seeds: whether interval and p-value hold for other training runs too, and not only for other images:
+            if either side has several seeds, as one seed shows no spread.
     """
 
     difference: float
     low: float
     high: float
     p_value: float
-    seeds_low: float | None = None
-    seeds_high: float | None = None
+    images: int
+    covers_seeds: bool = False
 
 
 def p_words(p_value: float, equals: str = "") -> str:
@@ -39,48 +42,94 @@ def p_words(p_value: float, equals: str = "") -> str:
 def compare(correct: np.ndarray, baseline: np.ndarray) -> Paired:
     """Compare two networks, or two sets of networks with different seeds.
 
+    The interval over images is the paired t interval after two images are added, one that only the first network gets
+    right and one that only the second does (Bonett and Price 2012; recommended by Fagerland, Lydersen and Laake 2014).
+    It has some width even where the two agree on every image.
+
+    With several seeds, two components vary: the images and the training runs. Each has its own t quantile, and their
+    half-widths are added in squares (Burdick and Graybill 1992; Zou and Donner 2008). What the images' component has
+    of the seeds' noise is counted once. If only one side has several seeds, the other is taken to vary as much between
+    its seeds.
+
     Args:
-        correct, baseline: bool [N] or [seeds, N], N of at least 2: which images each network gets right, in the same
+        correct, baseline: bool [N] or [seeds, N], N of at least 1: which images each network gets right, in the same
             order of images.
 
     Raises:
         ValueError: the numbers of images differ.
     """
-    from scipy.stats import binomtest, ttest_rel  # takes a second to load, and not every stage needs it
+    from scipy.stats import binomtest, t  # takes a second to load, and not every stage needs it
 
     mine, theirs = np.atleast_2d(correct), np.atleast_2d(baseline)
-    if mine.shape[1] != theirs.shape[1]:
-        raise ValueError(f"the networks answered {mine.shape[1]} and {theirs.shape[1]} images; they should be the same")
-    difference = float(mine.mean() - theirs.mean())
-    by_image = mine.mean(axis=0), theirs.mean(axis=0)
-    low = high = difference
-    p_value = 1.0 if difference == 0 else 0.0
-    if np.ptp(by_image[0] - by_image[1]) > 1e-9:  # without spread there is no t test
-        test = ttest_rel(*by_image)
-        interval, p_value = test.confidence_interval(0.95), float(test.pvalue)
-        low, high = float(interval.low), float(interval.high)
-    if len(mine) == len(theirs) == 1:
+    images = mine.shape[1]
+    if theirs.shape[1] != images:
+        raise ValueError(f"the networks answered {images} and {theirs.shape[1]} images; they should be the same")
+    by_image = np.concatenate([mine.mean(axis=0) - theirs.mean(axis=0), [1.0, -1.0]])
+    of_images = float(by_image.var(ddof=1)) / len(by_image)
+    spread = _of_seeds(mine, theirs)
+
+    def half_width(p: float) -> float:
+        over_images = float(t.isf(p / 2, len(by_image) - 1)) ** 2
+        if spread is None:
+            return float(np.sqrt(over_images * of_images))
+        over_seeds = float(t.isf(p / 2, spread.degrees)) ** 2
+        both = over_images * max(0.0, of_images - spread.noise) + over_seeds * spread.variance
+        return float(np.sqrt(max(both, over_images * of_images)))
+
+    middle, half = float(by_image.mean()), half_width(0.05)
+    if spread is None:
         mine_alone, theirs_alone = int((mine & ~theirs).sum()), int((theirs & ~mine).sum())
-        disagreements = mine_alone + theirs_alone
-        p_value = float(binomtest(mine_alone, disagreements).pvalue) if disagreements else 1.0
-    return Paired(difference, low, high, p_value, *_over_seeds(mine, theirs))
+        tries = mine_alone + theirs_alone
+        p_value = float(binomtest(mine_alone, tries).pvalue) if tries else 1.0
+    else:
+        p_value = _where_it_reaches(abs(middle), half_width)
+    difference = float(mine.mean() - theirs.mean())
+    low, high = max(-1.0, middle - half), min(1.0, middle + half)
+    return Paired(difference, low, high, p_value, images, spread is not None)
 
 
-def _over_seeds(correct: np.ndarray, baseline: np.ndarray) -> tuple[float, float] | tuple[None, None]:
-    from scipy.stats import ttest_1samp, ttest_ind
+class _Spread(NamedTuple):
+    """How far the difference varies between training runs.
 
-    if min(len(correct), len(baseline)) < 2:
-        return None, None
-    # Count, then divide: equal counts then give exactly equal accuracies.
-    mine, theirs = (found.sum(axis=1) / found.shape[1] for found in (correct, baseline))
-    if not np.ptp(mine) and not np.ptp(theirs):
-        return (float(mine[0] - theirs[0]),) * 2
-    if np.ptp(mine) and np.ptp(theirs):
-        interval = ttest_ind(mine, theirs, equal_var=False).confidence_interval(0.95)
-    else:  # one side has no spread: Welch's interval is then the one-sample t interval, and scipy would warn
-        moving = mine - theirs[0] if np.ptp(mine) else mine[0] - theirs
-        interval = ttest_1samp(moving, 0).confidence_interval(0.95)
-    return float(interval.low), float(interval.high)
+    Attributes:
+        variance: of the difference. `degrees`: of freedom, with which it is known (Welch 1947).
+        noise: the part of `variance` that the images' component has too: each run's luck with each image.
+    """
+
+    variance: float
+    degrees: float
+    noise: float
+
+
+def _of_seeds(*sides: np.ndarray) -> _Spread | None:
+    known = {place: side for place, side in enumerate(sides) if len(side) > 1}
+    if not known:
+        return None
+    variances, noises = {}, {}
+    for place, side in known.items():
+        rest = side - side.mean(axis=0) - side.mean(axis=1, keepdims=True) + side.mean()
+        variances[place] = float(side.mean(axis=1).var(ddof=1)) / len(side)
+        noises[place] = float((rest**2).sum()) / (len(side) - 1) / max(1, side.shape[1] - 1) / side.size
+    if len(known) == 1:
+        ((place, side),) = known.items()
+        runs = len(side)
+        return _Spread(variances[place] * (1 + runs), runs - 1, noises[place] * (1 + runs))
+    variance = sum(variances.values())
+    weights = sum(variances[place] ** 2 / (len(side) - 1) for place, side in known.items())
+    degrees = variance**2 / weights if weights else float(min(map(len, sides)) - 1)
+    return _Spread(variance, degrees, sum(noises.values()))
+
+
+def _where_it_reaches(distance: float, half_width: Callable[[float], float]) -> float:
+    """The p at which the interval's half-width is `distance`."""
+    from scipy.optimize import brentq
+
+    if not distance:
+        return 1.0
+    smallest = 1e-12
+    if half_width(smallest) <= distance:
+        return smallest
+    return float(brentq(lambda p: half_width(p) - distance, smallest, 1.0))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

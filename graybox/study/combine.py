@@ -45,8 +45,8 @@ class Level:
         variant: the variant that has this level; the baseline's name if none was better.
         level: the overrides; {} for the baseline.
         validation_accuracy: of the variant, 0..1.
-        gain, gain_low, gain_high: its validation accuracy minus the baseline's, and the 95% interval over the
-            validation images (paired t).
+        gain, gain_low, gain_high: its validation accuracy minus the baseline's, and the 95% interval of that
+            (`paired.compare`).
         given_up: why the combination leaves it out; empty if it is in.
     """
 

@@ -21,7 +21,7 @@ Row = Mapping[str, float] | pd.Series
 
 # Columns of numbers that may be empty: in the baseline's row, or in all rows if each variant has one seed.
 LOSSES = ("test_loss", "validation_loss")  # empty for a network that diverged
-SPARSE = ("difference", "difference_low", "difference_high", "p_value", "seeds_low", "seeds_high", "test_accuracy_sd")
+SPARSE = ("difference", "difference_low", "difference_high", "p_value", "test_accuracy_sd")
 
 
 def table(
@@ -58,9 +58,9 @@ def table(
             "difference": differences[name].difference,
             "difference_low": differences[name].low,
             "difference_high": differences[name].high,
-            "seeds_low": differences[name].seeds_low,
-            "seeds_high": differences[name].seeds_high,
             "p_value": p_values.get(name, np.nan),
+            "images": differences[name].images,
+            "covers_seeds": differences[name].covers_seeds,
             "diverged": metrics[name].get("diverged", ""),
             "train_seconds": timings[name]["seconds"],
         }
@@ -102,14 +102,16 @@ def row_of(frame: pd.DataFrame, variant: str) -> pd.Series:
 def readable(frame: pd.DataFrame) -> pd.DataFrame:
     """The table for people: accuracies in percent, costs in thousands and millions, all as text.
 
-    With several seeds it has extra columns for their spread. MACs are multiply-accumulates for one image.
+    With several seeds it has a column for their spread. MACs are multiply-accumulates for one image.
     """
-    seeds = frame["seeds"].max()
-    spread, between, over_images = {}, {}, ""
-    if seeds > 1:
-        over_images = " over test images"
-        spread = {f"standard deviation over {seeds} seeds": [f"{100 * sd:.1f}" for sd in frame["test_accuracy_sd"]]}
-        between = {"95% CI over seeds": [_over_seeds(row) for _, row in frame.iterrows()]}
+    spread = {}
+    if frame["seeds"].max() > 1:
+        deviations = zip(frame["test_accuracy_sd"], frame["seeds"])
+        spread = {
+            "SD over seeds (their number)": [
+                "" if pd.isna(sd) else f"{100 * sd:.1f} ({count})" for sd, count in deviations
+            ]
+        }
     return pd.DataFrame(
         {
             "variant": frame["variant"] + np.where(frame["diverged"] == "", "", " (diverged)"),
@@ -119,8 +121,7 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
                 for a, low, high in zip(frame["test_accuracy"], frame["test_low"], frame["test_high"])
             ],
             **spread,
-            f"against the baseline (95% CI{over_images}), points": [_difference(row) for _, row in frame.iterrows()],
-            **between,
+            "against the baseline (95% CI), points": [_difference(row) for _, row in frame.iterrows()],
             "p (Holm)": [paired.p_words(value) for value in frame["p_value"]],
             "top-5": [f"{value:.1%}" for value in frame["test_top5"]],
             "test loss": ["" if np.isnan(value) else f"{value:.3f}" for value in frame["test_loss"]],
@@ -136,9 +137,8 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
 def sentences(variants: Variants, frame: pd.DataFrame) -> list[str]:
     """What the table shows, in one sentence per parameter, the six first; then one for each variant that diverged.
 
-    A sentence claims a difference if the paired interval excludes 0 and the corrected p-value is below 0.05; with
-    several seeds the interval over seeds must exclude 0 too. Otherwise it says "no difference found", or "no difference
-    found over seeds" if only the interval over seeds includes 0.
+    A sentence claims a difference if the paired interval excludes 0 and the corrected p-value is below 0.05. Otherwise
+    it says "no difference found", or "too few images to say" below `paired.FEWEST`.
     """
     found = []
     for factor, rows in factor_levels(variants, frame).items():
@@ -161,47 +161,47 @@ def sentences(variants: Variants, frame: pd.DataFrame) -> list[str]:
 
 
 def in_words(row: Row, note: str = "") -> str:
-    """One difference with its intervals and p-value, after "no difference found" if it is not claimed.
+    """One difference with its interval and p-value, after "no difference found" if it is not claimed.
 
     Args:
-        row: difference, difference_low, difference_high, p_value, and with several seeds (else None or NaN) seeds_low
-            and seeds_high; shares, not points.
+        row: difference, difference_low, difference_high (shares, not points), p_value and images.
         note: text after the p-value.
     """
     value, interval = _difference(row).rstrip(")").split(" (")
-    if over_seeds := _over_seeds(row):
-        interval += f" over test images, {over_seeds} over seeds"
     unsure = f"{doubt(row)}, " if doubt(row) else ""
     return f"{unsure}{value} points (95% CI {interval}; p {paired.p_words(row['p_value'], equals='= ')}{note})"
 
 
 def doubt(row: Row) -> str:
     """In words, why a difference is not claimed; empty if it is claimed. `row`: as for `in_words`."""
+    if row["images"] < paired.FEWEST:
+        return "too few images to say"
     if not (row["p_value"] < 0.05 and row["difference_low"] * row["difference_high"] > 0):  # NaN is no evidence
         return "no difference found"
-    if _over_seeds(row) and row["seeds_low"] * row["seeds_high"] <= 0:
-        return "no difference found over seeds"
     return ""
 
 
 def method(variants: Variants) -> str:
     """How the intervals and p-values of the differences are computed, in a few sentences."""
-    if variants.seeds == 1:
-        return (
-            "Differences are in points of test accuracy on the same images. The 95% CI is a paired t interval. p is "
-            "McNemar's exact test, which counts the images that only one of the two networks gets right; it is "
-            "Holm-corrected, so that below 0.05 the chance of any false positive in the whole study is at most 5%. "
-            "Neither covers another training run of either network."
-        )
-    return (
-        f"Each variant is trained {variants.seeds} times, and accuracies are means over the seeds. Differences are "
-        "in points of test accuracy, with two 95% intervals. The one over test images (paired t, from each image's "
-        "share of right seeds) asks: would it hold on other images? The one over seeds (Welch's t, from the seeds' "
-        "accuracies) asks: would it hold if all were trained again? A difference is claimed if both intervals exclude "
-        "0 and p is below 0.05. p is the paired t test's, Holm-corrected, so that the chance of any false positive in "
-        "the whole study is at most 5%. McNemar's test is not used: it cannot use an image that only some seeds get "
-        "right."
+    points = "Differences are in points of test accuracy on the same images."
+    holm = "Holm-corrected, so that below 0.05 the chance of any false positive in the whole study is at most 5%"
+    alone = (
+        "The 95% CI is a paired t interval (Bonett and Price 2012). p is McNemar's exact test, which counts the images "
+        f"that only one of the two networks gets right; it is {holm}."
     )
+    seeds = {name: variants[name].train.seeds for name in variants}
+    if max(seeds.values()) == 1:
+        return f"{points} {alone} Neither covers another training run of either network."
+    several = [f"{name} {count}" for name, count in seeds.items() if count > 1]
+    trained = "Each variant" if len(several) == len(seeds) else "A variant with several seeds"
+    together = (
+        f"{trained} is trained that often ({', '.join(several)}), and its accuracy is the mean. If either side of a "
+        "difference has several seeds, interval and p cover both the choice of images and other training runs; a "
+        "variant with one seed is taken to vary as much as the other. "
+    )
+    rest = alone.replace("The 95% CI", "Between two single networks the 95% CI") if min(seeds.values()) == 1 else ""
+    only = "" if rest else f"p is {holm}."
+    return " ".join(filter(None, [points, together.strip(), rest, only]))
 
 
 def markdown(frame: pd.DataFrame) -> str:
@@ -267,13 +267,6 @@ def _difference(row: Row) -> str:
         return ""
     value, low, high = (100 * row[name] for name in ("difference", "difference_low", "difference_high"))
     return f"{value:+.1f} ({low:.1f} to {high:.1f})"
-
-
-def _over_seeds(row: Row) -> str:
-    """The interval over seeds in points, as "0.3 to 5.3"; empty where there is none."""
-    if pd.isna(row["seeds_low"]):
-        return ""
-    return f"{100 * row['seeds_low']:.1f} to {100 * row['seeds_high']:.1f}"
 
 
 def _settings(model: ModelParams, train: TrainParams) -> dict[str, Any]:

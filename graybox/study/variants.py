@@ -50,11 +50,6 @@ class Variants(Mapping[str, Recipe]):
     def __len__(self) -> int:
         return len(self._recipes)
 
-    @property
-    def seeds(self) -> int:
-        """Networks per variant."""
-        return self[self.baseline].train.seeds
-
     def extended(self, name: str, recipe: Recipe) -> Variants:
         """The same variants, and one more at the end."""
         return Variants({**self._recipes, name: recipe}, self.baseline)
