@@ -33,7 +33,7 @@ UNKNOWN = "unknown for these images"
 AGAINST = {
     "correct": CORRECT,
     "expected": "the number expected without wrong labels",
-    "control": "hiding only as much of the context as the object covers",
+    "control": "hiding as much, but not the same part",
     "": "",
 }
 

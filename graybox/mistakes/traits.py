@@ -186,7 +186,7 @@ TRAITS = (
         _given_back("p_context_hidden"),
         lambda row: f"with the context hidden the true class has {percent(row['p_context_hidden'])} instead of "
         f"{percent(row['p_as_is'])} (with the object hidden {percent(row['p_box_hidden'])})",
-        tested="control", control=_given_back("p_control"),
+        tested="control", control=_given_back("p_elsewhere"),
     ),
     Trait("looks_like_another", "looks like another class", NETWORKS, _looks_like, _says_looks_like, tested=""),
     Trait(

@@ -14,6 +14,7 @@ from graybox.mistakes import evidence, picture_measures, reasons, reasons_table
 from graybox.mistakes.label_suspects import LabelSuspects, recalibrated, suspects, temperature
 from graybox.mistakes.neighbours import Neighbours, nearest
 from graybox.mistakes.picture_measures import measure, ordinary, place
+from graybox.mistakes.traits import TRAITS
 from tests.support.basics import image_set
 
 
@@ -174,7 +175,7 @@ def frame_of(count: int = 400, wrong: int = 80, seed: int = 0) -> pd.DataFrame:
         frame[name], frame[f"{name}_place"] = 0.3, random.uniform(0.1, 0.9, count)
     frame["box_at_border"] = 0.0
     frame["label_suspect"], frame["label_quality"] = False, 0.5
-    frame["p_as_is"], frame["p_control"] = frame["true_probability"], frame["true_probability"]
+    frame["p_as_is"], frame["p_elsewhere"] = frame["true_probability"], frame["true_probability"]
     frame["p_box_hidden"], frame["p_context_hidden"] = 0.1, np.where(frame["correct"], 0.9, 0.3 * random.random(count))
     frame["other_networks"], frame["others_right"], frame["others_agree"] = 5, 0.4, 0.2
     frame["others_wrong_class"], frame["others_wrong_share"] = "b", 0.2
@@ -252,12 +253,27 @@ def test_what_the_networks_say_describes_and_is_marked_so():
     assert rows.loc["hard_for_all", "finding"] == reasons.UNKNOWN
 
 
-def test_context_misleads_if_hiding_it_gives_back_what_hiding_a_part_of_it_does_not():
+def test_context_misleads_if_hiding_it_gives_back_what_hiding_as_much_elsewhere_does_not():
     frame = frame_of()
     frame.loc[:19, "p_context_hidden"] = 0.9
     assert _finding(frame, "misled_by_context")["finding"] == reasons.SUPPORTED
-    frame.loc[:17, "p_control"] = 0.9  # a part of the context, wherever it lies, does as much
+    frame.loc[:17, "p_elsewhere"] = 0.9  # whatever is left in view does as much
     assert _finding(frame, "misled_by_context")["finding"] == reasons.UNSUPPORTED
+
+
+def test_answers_that_only_vary_with_what_is_hidden_seldom_blame_the_context():
+    """Without an effect of what is hidden, the four answers to an image are exchangeable."""
+    random, had, blamed, studies = np.random.default_rng(5), 0, 0, 200
+    for _ in range(studies):
+        frame = frame_of(seed=int(random.integers(10**6)))
+        columns = ["p_as_is", "p_box_hidden", "p_context_hidden", "p_elsewhere"]
+        frame[columns] = random.beta(0.4, 0.8, (len(frame), 4))
+        trait = next(trait for trait in TRAITS if trait.name == "misled_by_context")
+        found = reasons._finding(trait, trait.applies(frame), frame, NOBODY)
+        had += found.mistakes
+        blamed += found.p_value < 0.05
+    assert had / studies > 5  # enough to reject, were the test too eager
+    assert blamed / studies <= 0.05 + 3.5 * np.sqrt(0.05 * 0.95 / studies)
 
 
 def _finding(frame: pd.DataFrame, reason: str) -> pd.Series:
@@ -293,7 +309,7 @@ def test_mistakes_are_ordered_by_confidence_and_a_class_that_is_never_right_is_n
     labels = suspects(probabilities, images.labels, probabilities)
     neighbours = Neighbours(np.zeros((40, 2), int), np.zeros((40, 2), int), np.ones((40, 2)))
     measures = evidence.pictures(images, images, probabilities.argmax(axis=1) == images.labels)
-    reliance = pd.DataFrame(columns=["row", "p", "p_box_hidden", "p_context_hidden", "p_control"])
+    reliance = pd.DataFrame(columns=["row", "p", "p_box_hidden", "p_context_hidden", "p_elsewhere"])
     alone = evidence.agreement(probabilities, {}, images)
     found = evidence.gather(images, probabilities, alone, neighbours, labels, measures, reliance)
     mistakes, _ = reasons.explain(found, labels)

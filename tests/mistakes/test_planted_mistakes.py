@@ -265,7 +265,7 @@ def test_the_nearest_training_image_of_a_training_image_is_itself(network):
 def test_with_more_views_the_answers_are_those_that_were_scored_and_the_neighbours_stay(network):
     parts, nothing_hidden = (
         known(),
-        pd.DataFrame(columns=["row", "p", "p_box_hidden", "p_context_hidden", "p_control"]),
+        pd.DataFrame(columns=["row", "p", "p_box_hidden", "p_context_hidden", "p_elsewhere"]),
     )
     views = {"flip": True, "shift": 2}
     plain, both = (analyse(network, parts, {}, nothing_hidden, **chosen) for chosen in ({}, views))

@@ -10,7 +10,8 @@ from graybox.study import winner
 def frame_of(test: dict[str, float], validation: dict[str, float], images: int = 1000) -> pd.DataFrame:
     names = list(test)
     return pd.DataFrame({
-        "variant": names, "test_accuracy": [test[name] for name in names], "test_loss": 1.0, "images": images, "diverged": "",
+        "variant": names, "test_accuracy": [test[name] for name in names], "test_loss": 1.0, "diverged": "",
+        "images": images,
         "validation_accuracy": [validation[name] for name in names], "validation_loss": 1.0,
     })  # fmt: skip
 
