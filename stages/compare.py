@@ -34,8 +34,7 @@ def main() -> None:
     }
     devices = ", ".join(sorted({timing["device"] for timing in timings.values()}))
     sentences = [*findings["balance"], *findings["parameters"], " ".join(findings["combined"]), findings["best"]]
-    said = "".join(f"- {sentence}
-" for sentence in sentences)
+    said = "".join(f"- {sentence}\n" for sentence in sentences)
     markdown = f"{comparison.markdown(table)}\n\n{said}\n{findings['method']}\n\nTrained on: {devices}.\n"
 
     files.write_text("report/comparison.md", markdown)
