@@ -19,7 +19,8 @@ ROOMS = (
 )  # fmt: skip
 # The rooms' parameters lead to `settings`, which the report prints.
 ORDER = (
-    "errors", "files", "parallel", "schema", *ROOMS[:-1], "run", "settings", "reference", "report", "guard", "__main__"
+    "errors", "arguments", "files", "parallel", "schema", *ROOMS[:-1], "run", "settings", "reference", "report",
+    "guard", "__main__",
 )  # fmt: skip
 
 FILES = sorted((ROOT / "graybox").rglob("*.py"))

@@ -57,6 +57,7 @@ MISTAKES = [
     ("occlusion.window", 49, ["49", "at most the image size", "48"]),
     ("occlusion.stride", 48, ["48", "below the image size, sources.scenes.image_size = 48"]),
     ("occlusion.other_stride", 60, ["60", "below the image size"]),
+    ("evaluate.shift", 48, ["48", "below the image size"]),
     ("reliance.map_stride", 48, ["48", "below the image size"]),
     ("occlusion.images", 0, ["0", "from 1 to 1,000,000"]),
     ("correspondence.images_per_class", 1, ["1", "greater than or equal to 2"]),

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graybox import files
+from graybox import arguments, files
 from graybox.errors import UserError
 
 if TYPE_CHECKING:
@@ -65,25 +65,27 @@ class ImageSet:
             files: N names of the images; None = their numbers.
 
         Raises:
-            TypeError: the images are not uint8, or the labels are not integers.
-            ValueError: a shape is wrong, the lengths differ, or a label has no class name.
+            TypeError: the images are not uint8, the labels no integers, the boxes no numbers, or class_names or files
+                no list.
+            ValueError: a shape is wrong, the lengths differ, there are fewer than 2 class_names, a label has no class
+                name, or a box has an infinite edge.
         """
-        images, labels = np.asanyarray(images), np.asarray(labels)
-        if images.dtype != np.uint8:
-            raise TypeError(f"images is of {images.dtype}; allowed: uint8 [N, H, W, 3]")
-        if images.ndim != 4 or images.shape[3] != 3 or not images.size:
-            raise ValueError(f"images has the shape {list(images.shape)}; allowed: [N, H, W, 3], each of at least 1")
+        images, labels = _array("images", images, "uint8 [N, H, W, 3]"), _array("labels", labels, "integers [N]")
+        arguments.pictures("images", images)
         if labels.dtype.kind not in "iu":
             raise TypeError(f"labels is of {labels.dtype}; allowed: integers [N]")
-        count, names = len(images), tuple(map(str, class_names))
-        boxes = np.full((count, 4), np.nan, np.float32) if boxes is None else np.asarray(boxes, np.float32)
-        files = tuple(map(str, range(count) if files is None else files))
+        count, names = len(images), arguments.names("class_names", class_names)
+        boxes = _array("boxes", np.full((count, 4), np.nan) if boxes is None else boxes, "numbers [N, 4]")
+        if boxes.dtype.kind not in "fiu":
+            raise TypeError(f"boxes is of {boxes.dtype}; allowed: numbers [N, 4]")
+        if np.isinf(boxes).any():
+            raise ValueError("boxes has infinite values; allowed: pixels, or NaN where an image has no box")
+        boxes = boxes.astype(np.float32, copy=False)
+        files = tuple(map(str, range(count))) if files is None else arguments.names("files", files, 1)
         for name, shape in {"labels": labels.shape, "boxes": boxes.shape, "files": (len(files),)}.items():
             allowed = (count, 4) if name == "boxes" else (count,)
             if shape != allowed:
                 raise ValueError(f"{name} has the shape {list(shape)}; allowed with these images: {list(allowed)}")
-        if len(names) < 2:
-            raise ValueError(f"class_names has {len(names)} names; it should have at least 2")
         if not 0 <= labels.min() <= labels.max() < len(names):
             raise ValueError(
                 f"labels has values from {labels.min()} to {labels.max()}; allowed with {len(names)} class_names: "
@@ -113,6 +115,14 @@ class ImageSet:
         """bool [N]: which images have a known object box."""
         known: np.ndarray = ~np.isnan(self.boxes).any(axis=1)
         return known
+
+
+def _array(name: str, values: Any, allowed: str) -> np.ndarray:
+    """The values as an array, not copied if they are one."""
+    try:
+        return np.asanyarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:  # lists of unequal lengths; a tensor on a GPU
+        raise TypeError(f"{name} is {arguments.shown(values)}; allowed: {allowed}") from error
 
 
 def new_images(folder: Path, count: int, size: int) -> int:
@@ -151,12 +161,12 @@ def load(folder: Path | str, split: str) -> ImageSet:
         split: "train", "validation" or "test".
 
     Raises:
+        TypeError: `folder` is no path.
         ValueError: `split` has another name.
         UserError: the folder holds no prepared images, or none of that split.
     """
-    folder = Path(folder)
-    if split not in SPLITS:
-        raise ValueError(f"split is {split!r}; allowed: {', '.join(SPLITS)}")
+    folder = arguments.path("folder", folder)
+    arguments.choice("split", split, SPLITS)
     # Without pandas, which takes half a second to load, because every stage reads this table.
     try:
         with (folder / TABLE).open(encoding="utf-8", newline="") as file:

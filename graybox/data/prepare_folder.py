@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple
 
+from graybox import arguments
 from graybox.data import images, sources
 from graybox.data.images import ImageSet
 from graybox.data.params import DataParams, FolderParams
@@ -63,9 +64,14 @@ def prepare_folder(
             `if __name__ == "__main__":`).
 
     Raises:
+        TypeError, ValueError: `path`, `into` or `boxes` is no path, or `workers` no integer of at least 1.
         UserError: an argument is not allowed, the folder has another layout, a class has too few images, too many files
             can't be decoded, or the disk is full.
     """
+    workers = None if workers is None else arguments.integer("workers", workers, 1)
+    into = arguments.path("into", into)
+    for name, given in {"path": path, **({} if boxes is None else {"boxes": boxes})}.items():
+        arguments.path(name, given)
     options = validated(
         FolderParams, {"image_size": image_size, "path": str(path), "boxes": None if boxes is None else str(boxes)}
     )
@@ -77,7 +83,6 @@ def prepare_folder(
             "max_unreadable": max_unreadable, "drop_near_duplicates": drop_near_duplicates, "seed": seed,
         },
     )  # fmt: skip
-    into = Path(into)
     try:
         into.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=into) as scratch:

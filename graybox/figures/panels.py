@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from PIL import Image
 
+from graybox import arguments
 from graybox.figures.style import colours, draw_box, short
 from graybox.figures.text import plain
 
@@ -98,8 +99,24 @@ def map_figure(
     Args:
         found: the map of this image. `image`: uint8 [H, W, 3], or a PIL image.
         class_names: one for each label; None = the labels' numbers.
+
+    Raises:
+        TypeError: `found` is no map, the image is not uint8, or class_names is no list of names.
+        ValueError: the image has another shape than the map's, or there are fewer names than classes.
     """
-    pixels, label = np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image), found.label
+    # Imported here, as the stage `figures` needs neither.
+    from graybox.occlusion.confidence import OcclusionMap
+    from graybox.occlusion.pixels import rgb_array
+
+    arguments.instance("found", found, OcclusionMap)
+    pixels, label = rgb_array(image), found.label
+    if found.rows[-1] >= pixels.shape[0] or found.columns[-1] >= pixels.shape[1]:
+        raise ValueError(
+            f"image has {pixels.shape[0]} x {pixels.shape[1]} pixels; it should be the map's image, in which windows "
+            f"are centred up to row {found.rows[-1]} and column {found.columns[-1]}"
+        )
+    if class_names is not None:
+        class_names = arguments.names("class_names", class_names, len(found.unoccluded))
     figure = Figure(figsize=(11, 3.7), layout="constrained")
     original, confidence, drop = figure.subplots(1, 3)
     original.imshow(pixels)

@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from graybox import files
+from graybox import arguments, files
 from graybox.errors import UserError
 from graybox.network import sizes
 from graybox.network.inference import pick_device
@@ -90,6 +90,11 @@ class CNN(nn.Module):
         mean, std: float [3, 1, 1], of the training images' pixels in 0..1.
         diverged: why this network is no result, in words (`graybox.network.divergence`), saved with it; "" if it may be
             one.
+
+    Raises:
+        TypeError: params is no ModelParams, image_size no integer, or class_names no list of names.
+        ValueError: image_size is outside 1 to 65,536, or there are fewer than 2 class_names.
+        UserError: a layer would leave nothing of the image.
     """
 
     mean: Tensor
@@ -97,6 +102,9 @@ class CNN(nn.Module):
 
     def __init__(self, params: ModelParams, image_size: int, class_names: tuple[str, ...]) -> None:
         super().__init__()
+        arguments.instance("params", params, ModelParams)
+        image_size = arguments.integer("image_size", image_size, 1, 2**16)
+        class_names = arguments.names("class_names", class_names)
         layer_sizes(params, image_size, len(class_names))  # raises if a layer has no pixels left
         self.params, self.image_size, self.class_names = params, image_size, tuple(class_names)
         self.diverged = ""
@@ -169,8 +177,11 @@ def save(model: CNN, path: Path | str) -> None:
         path: the file; an existing one is replaced. Missing folders are made.
 
     Raises:
+        TypeError: the model is no CNN, or `path` no path.
         UserError: the file can't be written.
     """
+    arguments.instance("model", model, CNN)
+    path = arguments.path("path", path)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     network = {
         "format": FORMAT,
@@ -194,10 +205,11 @@ def load(path: Path | str, device: torch.device | str = "cpu") -> CNN:
         device: where the network goes: "cpu", "cuda", "cuda:1", "mps", or "auto" (CUDA, else MPS, else the CPU).
 
     Raises:
+        TypeError: `path` is no path.
         UserError: the device is not there, or the file is missing, is not safetensors, was not written by `save`, or
             has a newer format.
     """
-    place = pick_device(device)
+    path, place = arguments.path("path", path), pick_device(device)
     try:
         with safe_open(path, framework="pt", device=str(place)) as file:
             network = json.loads((file.metadata() or {})["graybox"])

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypedDict, Unpack
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from graybox import arguments
 from graybox.errors import UserError
+
+LARGEST_BATCH = 2**31 - 1
+"""The largest `batch_size`; the images that there are can be fewer."""
 
 
 class Views(TypedDict, total=False):
@@ -34,7 +40,7 @@ def pick_device(name: str | torch.device) -> torch.device:
     Raises:
         UserError: this machine lacks the named device.
     """
-    name = str(name)
+    given, name = arguments.shown(name), str(name)
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         return torch.device(next(kind for kind, there in available.items() if there))
@@ -42,7 +48,7 @@ def pick_device(name: str | torch.device) -> torch.device:
     several = torch.cuda.device_count() if kind == "cuda" else 1
     if not available.get(kind) or (number and not (number.isdecimal() and int(number) < several)):
         there = ", ".join(kind for kind, there in available.items() if there)
-        raise UserError(f"device is {name!r}, which this machine lacks; allowed here: auto, {there}")
+        raise UserError(f"device is {given}, which this machine lacks; allowed here: auto, {there}")
     return torch.device(name)
 
 
@@ -68,16 +74,33 @@ def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == torch.bfloat16)
 
 
+_MODES: WeakKeyDictionary[nn.Module, tuple[int, bool]] = WeakKeyDictionary()
+"""Of each module that is being asked: by how many at once, and its mode before the first of them."""
+_MODES_LOCK = threading.Lock()
+
+
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """A context in which the network is in evaluation mode; afterwards each module gets its former mode back."""
-    before = [(module, module.training) for module in model.modules()]
-    model.eval()
+    """A context in which the network is in evaluation mode; afterwards each module gets its former mode back.
+
+    Several threads may ask one network at once: the mode comes back when the last of them is done.
+    """
+    modules = list(model.modules())
+    with _MODES_LOCK:
+        for module in modules:
+            users, before = _MODES.get(module, (0, module.training))
+            _MODES[module] = users + 1, before
     try:
+        model.eval()
         yield
     finally:
-        for module, training in before:
-            module.training = training
+        with _MODES_LOCK:
+            for module in modules:
+                users, before = _MODES.pop(module)
+                if users > 1:
+                    _MODES[module] = users - 1, before
+                else:
+                    module.training = before
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -88,6 +111,25 @@ def device_of(model: nn.Module) -> torch.device:
 def to_float(images: Tensor) -> Tensor:
     """uint8 [B, H, W, 3] -> float32 [B, 3, H, W] in 0..1, in channels_last memory, so that no reordering is needed."""
     return images.permute(0, 3, 1, 2).float().div_(255)
+
+
+def check_size(name: str, model: nn.Module, height: int, width: int, error: RuntimeError) -> None:
+    """After PyTorch's error: raise a ValueError about the argument `name` if a `CNN` can't take its size."""
+    from graybox.network.cnn import CNN  # which imports this module
+
+    if isinstance(model, CNN) and not isinstance(error, torch.OutOfMemoryError):
+        size = model.image_size
+        if (height, width) != (size, size):
+            raise ValueError(f"{name} has {height} x {width} pixels; this network takes {size} x {size}") from error
+
+
+def checked_scores(scores: Tensor, images: int) -> Tensor:
+    """What a network gave for so many images, if these are class scores; else a TypeError."""
+    if isinstance(scores, Tensor) and scores.ndim == 2 and len(scores) == images and scores.is_floating_point():
+        return scores
+    given = f"{scores.dtype} {list(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
+    asked = "one image" if images == 1 else f"{images} images"
+    raise TypeError(f"model gives {given} for {asked}; it should give class scores (logits), float [{images}, classes]")
 
 
 @torch.inference_mode()
@@ -106,12 +148,16 @@ def class_scores(
         batch_size: images at a time; None = chosen for the device. `precision`: from `pick_precision`.
 
     Raises:
-        TypeError, ValueError: the images are not uint8 [N, H, W, 3], N of at least 1.
+        TypeError: the model is no module or gives no class scores, the images are not uint8, or batch_size is no
+            integer.
+        ValueError: the images are not [N, H, W, 3], or not of a `CNN`'s size; batch_size is below 1; or the precision
+            is neither float32 nor bfloat16.
     """
-    if images.dtype not in (np.uint8, torch.uint8):
-        raise TypeError(f"images is of {images.dtype}; allowed: uint8 [N, H, W, 3]")
-    if images.ndim != 4 or images.shape[3] != 3 or not len(images):
-        raise ValueError(f"images has the shape {list(images.shape)}; allowed: [N, H, W, 3], N of at least 1")
+    arguments.instance("model", model, nn.Module, "torch.nn.Module")
+    arguments.pictures("images", images)
+    batch_size = None if batch_size is None else arguments.integer("batch_size", batch_size, 1, LARGEST_BATCH)
+    if not isinstance(precision, torch.dtype) or precision not in (torch.float32, torch.bfloat16):
+        raise ValueError(f"precision is {arguments.shown(precision)}; allowed: torch.float32, torch.bfloat16")
     device = device_of(model)
     if batch_size is None:
         batch_size = usual_batch(device)
@@ -121,7 +167,12 @@ def class_scores(
             batch = images[start : start + batch_size]
             # A copy, because PyTorch can't wrap a read-only memory map.
             batch = torch.as_tensor(np.array(batch) if isinstance(batch, np.ndarray) else batch)
-            scores.append(model(to_float(batch.to(device))).float())
+            try:
+                given = model(to_float(batch.to(device)))
+            except RuntimeError as error:
+                check_size("images", model, batch.shape[1], batch.shape[2], error)
+                raise
+            scores.append(checked_scores(given, len(batch)).float())
     return torch.cat(scores).cpu()  # one copy at the end: each copy makes a GPU wait
 
 
@@ -135,13 +186,20 @@ def probabilities(
         images: uint8 [N, H, W, 3], RGB, N of at least 1; they may be memory-mapped.
         flip: take the mean over the image and its mirror image.
         shift: take the mean over the image and four copies, each moved by this many pixels towards one corner; the
-            gap is filled with the mirror image at the border. With `flip` these are ten views (Krizhevsky et al. 2012,
-            section 4.1).
+            gap is filled with the mirror image at the border. Less than the images' shorter side. With `flip` these are
+            ten views (Krizhevsky et al. 2012, section 4.1).
         options: batch_size and precision, as for `class_scores`.
 
     Raises:
-        TypeError, ValueError: the images are not uint8 [N, H, W, 3].
+        TypeError, ValueError: the model, the images, flip, shift or an option is not allowed; as for `class_scores`.
     """
+    arguments.instance("model", model, nn.Module, "torch.nn.Module")
+    arguments.pictures("images", images)
+    flip, shift = arguments.flag("flip", flip), arguments.integer("shift", shift, 0, min(images.shape[1:3]) - 1)
+    if unknown := sorted(set(options) - Options.__annotations__.keys()):
+        raise TypeError(f"{unknown[0]} is no argument of probabilities; allowed: {', '.join(Options.__annotations__)}")
+    if options.get("batch_size") is not None:
+        arguments.integer("batch_size", options["batch_size"], 1, LARGEST_BATCH)
     if not flip and not shift:
         return class_scores(model, images, **options).softmax(dim=1).numpy()
     # The views are copies, so make them of some images at a time: a split may be larger than the memory.
@@ -167,17 +225,18 @@ def usual_batch(device: torch.device) -> int:
 
 def _views(images: np.ndarray | Tensor, flip: bool, shift: int) -> Iterator[np.ndarray | Tensor]:
     """The images themselves, then the other views of `probabilities`, one copy at a time."""
-    size, width = images.shape[1], ((0, 0), (shift, shift), (shift, shift), (0, 0))
+    height, width = images.shape[1:3]
+    around = ((0, 0), (shift, shift), (shift, shift), (0, 0))
     yield images
     if isinstance(images, Tensor):
         images = images.cpu().numpy()
     if flip:
         yield np.asarray(images)[:, :, ::-1]
     if shift:
-        padded = np.pad(images, width, mode="reflect")
+        padded = np.pad(images, around, mode="reflect")
         for top in (0, 2 * shift):
             for left in (0, 2 * shift):
-                view = padded[:, top : top + size, left : left + size]
+                view = padded[:, top : top + height, left : left + width]
                 yield view
                 if flip:
                     yield view[:, :, ::-1]

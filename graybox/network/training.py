@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from graybox import arguments
 from graybox.data.images import ImageSet
 from graybox.errors import UserError
 from graybox.network import inference, streams
@@ -87,11 +88,17 @@ def fit(
             you call its `remove`, once the network is saved.
 
     Raises:
+        TypeError: an argument is of another class, or on_epoch is no function.
         ValueError: the images are not square, `validation` has another size or other classes, or the parameters do
             not go together.
         UserError: this machine lacks the device, or a layer would leave nothing of the image.
         Diverged: a UserError; the training loss is no longer finite.
     """
+    arguments.instance("model_params", model_params, ModelParams)
+    arguments.instance("train_params", train_params, TrainParams)
+    arguments.instance("train", train, ImageSet)
+    arguments.instance("validation", validation, ImageSet)
+    arguments.function("on_epoch", on_epoch)
     height, width = train.images.shape[1:3]
     if height != width:
         raise ValueError(f"train has images of {height} x {width} pixels; they should be square")

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from graybox import arguments
+
 
 @dataclass(frozen=True)
 class OcclusionMap:
@@ -62,7 +64,11 @@ class OcclusionMap:
             class_names: one for each label.
             labelled: whether `label` is known to be the true class. If False it is only the class that was followed,
                 and no figure is named after the truth.
+
+        Raises:
+            TypeError: class_names is no list of names. ValueError: it has fewer names than the network has classes.
         """
+        class_names = arguments.names("class_names", class_names, len(self.unoccluded))
         row, column = self.lowest
         followed = class_names[self.label], float(self.unoccluded[self.label])
         known = {"true_class": followed[0], "predicted_class": class_names[int(self.unoccluded.argmax())],

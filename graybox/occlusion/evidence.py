@@ -9,15 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from graybox import arguments
+from graybox.occlusion.confidence import OcclusionMap
 from graybox.statistics import paired
 from graybox.statistics.intervals import Estimate, percentiles, resampled_means, share
-
-if TYPE_CHECKING:
-    from graybox.occlusion.confidence import OcclusionMap
 
 FLAT = 0.05
 """A map is flat if its largest drop of the true class's probability is below this: noise, not evaluated further."""
@@ -61,7 +59,13 @@ def map_evidence(found: OcclusionMap, box: np.ndarray | Sequence[float] | None) 
     Args:
         found: the map.
         box: the object box, x0, y0, x1, y1 in pixels, half-open; None or NaN = no box.
+
+    Raises:
+        TypeError: `found` is no map, or the box holds no numbers. ValueError: the box is not four finite numbers, or
+            NaN.
     """
+    arguments.instance("found", found, OcclusionMap)
+    box = None if box is None else _checked_box(box)
     drop = np.maximum(found.drop, 0).astype(np.float64)
     largest = float(drop.max())
     flat = largest < FLAT
@@ -70,7 +74,7 @@ def map_evidence(found: OcclusionMap, box: np.ndarray | Sequence[float] | None) 
     if not flat:
         held = np.cumsum(np.sort(drop, axis=None)[::-1]) / drop.sum()
         concentration = float((np.searchsorted(held, 0.5) + 1) / drop.size)
-    if box is not None and not np.isnan(np.asarray(box, float)).any():
+    if box is not None and not np.isnan(box).any():
         inside = centres_inside(found.rows, found.columns, box)
         box_share = float(inside.mean())
         centre_in_box = bool(inside[len(found.rows) // 2, len(found.columns) // 2])
@@ -80,6 +84,19 @@ def map_evidence(found: OcclusionMap, box: np.ndarray | Sequence[float] | None) 
     return MapEvidence(
         largest, flat, concentration, drop_in_box, box_share, peak_in_box, centre_in_box, found.never_hidden
     )
+
+
+def _checked_box(box: np.ndarray | Sequence[float]) -> np.ndarray:
+    allowed = "four numbers x0, y0, x1, y1 in pixels, or NaN"
+    try:
+        edges = np.asarray(box)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"box is {arguments.shown(box)}; allowed: {allowed}") from error
+    if edges.dtype.kind not in "fiu":
+        raise TypeError(f"box is {arguments.shown(box)}; allowed: {allowed}")
+    if edges.shape != (4,) or np.isinf(edges).any():
+        raise ValueError(f"box is {arguments.shown(box)}; allowed: {allowed}")
+    return edges
 
 
 def centres_inside(rows: np.ndarray, columns: np.ndarray, box: np.ndarray | Sequence[float]) -> np.ndarray:

@@ -7,17 +7,21 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
+
+from graybox.arguments import choice, number
+from graybox.occlusion.pixels import rgb_array
 
 Fill = Literal["gray", "mean", "blur", "noise"]
 FILLS: tuple[str, ...] = get_args(Fill)
 
 
-def fill_picture(image: NDArray[np.uint8], fill: Fill = "gray", gray: float = 0.5) -> NDArray[np.float32]:
+def fill_picture(image: NDArray[np.uint8] | Image.Image, fill: Fill = "gray", gray: float = 0.5) -> NDArray[np.float32]:
     """The picture that replaces the hidden part of `image`.
 
     Args:
-        image: uint8 [H, W, 3].
+        image: uint8 [H, W, 3], or a PIL image.
         fill: "gray": one gray level (Zeiler & Fergus 2014); "mean": the image's mean colour; "blur": the image itself,
             blurred with a standard deviation of a sixteenth of its longer side; "noise": the image's own pixels in
             random order, so that only its colours remain (the same order for every image of a size).
@@ -25,7 +29,13 @@ def fill_picture(image: NDArray[np.uint8], fill: Fill = "gray", gray: float = 0.
 
     Returns:
         float32 [H, W, 3] in 0..1.
+
+    Raises:
+        TypeError: the image is not uint8, or gray is no number.
+        ValueError: the image has another shape, or `fill` or `gray` is not allowed.
     """
+    image, gray = rgb_array(image), number("gray", gray, 0, 1)
+    choice("fill", fill, FILLS)
     pixels = image.astype(np.float32) / np.float32(255)
     height, width = image.shape[:2]
     if fill == "gray":
@@ -40,7 +50,5 @@ def fill_picture(image: NDArray[np.uint8], fill: Fill = "gray", gray: float = 0.
         reach = min(round(3 * sigma), min(height, width) - 1)
         blurred: Tensor = gaussian_blur(torch.from_numpy(pixels).permute(2, 0, 1), [2 * reach + 1] * 2, [sigma] * 2)
         return blurred.permute(1, 2, 0).numpy()
-    if fill == "noise":
-        order = np.random.default_rng(0).permutation(height * width)
-        return pixels.reshape(-1, 3)[order].reshape(height, width, 3)
-    raise ValueError(f"fill is {fill!r}; allowed: {', '.join(FILLS)}")
+    order = np.random.default_rng(0).permutation(height * width)
+    return pixels.reshape(-1, 3)[order].reshape(height, width, 3)

@@ -5,20 +5,20 @@ Zeiler & Fergus 2014, "Visualizing and Understanding Convolutional Networks", se
 
 from __future__ import annotations
 
-import operator
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal, TypeGuard
+from typing import Literal, TypeGuard, get_args
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from graybox import arguments
 from graybox.network.cnn import CNN
-from graybox.network.inference import device_of, evaluating
+from graybox.network.inference import LARGEST_BATCH, autocast, check_size, checked_scores, device_of, evaluating
 from graybox.occlusion.confidence import OcclusionMap
 from graybox.occlusion.incremental import engine as incremental
 from graybox.occlusion.params import never_hidden
@@ -103,23 +103,26 @@ def window_scores(
     Raises:
         TypeError, ValueError: as for `occlusion_map`.
     """
-    window, stride = operator.index(window), operator.index(stride)
+    arguments.instance("model", model, nn.Module, "torch.nn.Module")
+    arguments.function("on_windows", on_windows)
+    window, stride = arguments.integer("window", window), arguments.integer("stride", stride, 1)
+    batch_size = None if batch_size is None else arguments.integer("batch_size", batch_size, 1, LARGEST_BATCH)
     if window < 1 or window % 2 == 0:
         raise ValueError(f"window is {window}; it should be odd and at least 1, so that it has a centre")
-    if stride < 1:
-        raise ValueError(f"stride is {stride}; it should be at least 1")
+    arguments.choice("engine", engine, get_args(Engine))
     if feature_map is not None and not isinstance(model, CNN):
         raise ValueError(f"feature_map is {feature_map}; only a graybox.CNN has maps, so it should be None")
     if isinstance(model, CNN) and feature_map is not None:
         maps = model.params.filters_per_layer[-1]
-        if not 0 <= operator.index(feature_map) < maps:
+        feature_map = arguments.integer("feature_map", feature_map)
+        if not 0 <= feature_map < maps:
             raise ValueError(f"feature_map is {feature_map}; the last conv layer has {maps} maps, so 0 to {maps - 1}")
     device = device_of(model)
     pixels = torch.as_tensor(np.array(rgb_array(image)), device=device).permute(2, 0, 1).float().div(255)
     pixels = pixels.to(_precision(model))
     rows, columns = (range(0, size, stride) for size in pixels.shape[1:])
     shown = fill_tensor(fill, pixels)
-    with evaluating(model), _full_float32():
+    with evaluating(model), _full_float32(), autocast(device, torch.float32):  # the caller's autocast is off here
         unoccluded, activation = _answer_as_is(model, pixels, feature_map, label)
         if _is_incremental(model, engine, pixels, rows, columns, window):
             scores, sums = incremental.window_scores(
@@ -148,14 +151,9 @@ def _answer_as_is(
     try:
         scores, activation = _answer(model, pixels[None], feature_map)
     except RuntimeError as error:
-        if not isinstance(model, CNN) or isinstance(error, torch.OutOfMemoryError):
-            raise
-        height, width = pixels.shape[1:]
-        size = model.image_size
-        raise ValueError(f"image has {height} x {width} pixels; this network takes {size} x {size}") from error
-    if not isinstance(scores, Tensor) or scores.ndim != 2 or len(scores) != 1 or not scores.is_floating_point():
-        given = f"{scores.dtype} {list(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
-        raise TypeError(f"model gives {given} for one image; it should give class scores (logits), float [1, classes]")
+        check_size("image", model, pixels.shape[1], pixels.shape[2], error)
+        raise
+    checked_scores(scores, 1)
     if label is not None and not 0 <= label < scores.shape[1]:
         raise ValueError(f"label is {label}; the model has {scores.shape[1]} classes, so 0 to {scores.shape[1] - 1}")
     return scores[0], None if activation is None else activation[0]
@@ -197,8 +195,6 @@ def _full_float32() -> Iterator[None]:
 def _is_incremental(
     model: nn.Module, engine: str, pixels: Tensor, rows: range, columns: range, window: int
 ) -> TypeGuard[CNN]:
-    if engine not in ("auto", "plain", "incremental"):
-        raise ValueError(f"engine is {engine!r}; allowed: auto, plain, incremental")
     if engine == "plain":
         return False
     if not incremental.knows(model):
@@ -272,7 +268,7 @@ def occlusion_map(
             do, comes after its normalisation: `nn.Sequential(Normalize(mean, std), model)`.
         image: uint8 [H, W, 3], RGB, of any size that the model takes; or a PIL image, taken as it is.
         label: the true class, 0..classes - 1.
-        window: N of the N x N window, odd, in pixels.
+        window: N of the N x N window, odd, in pixels; at most the image's longer side.
         stride: pixels between window centres, at least 1.
         fill: what the window shows, 0..1: one gray level, or a float picture [H, W, 3] that shows through the window
             (`graybox.fill_picture`).
@@ -287,13 +283,17 @@ def occlusion_map(
         An object with `confidence`, float32 [rows, columns], the true class's probability (0..1) for each centre.
 
     Raises:
-        TypeError: the image is not uint8, an integer is not one, or the model gives no class scores.
-        ValueError: the image's shape, the label, the window (even), the stride, the fill or the engine is not allowed,
-            or a `CNN` can't take an image of this size.
+        TypeError: the model is no module or gives no class scores, the image is not uint8, an integer is not one, the
+            fill holds no numbers, or on_windows is no function.
+        ValueError: the image's shape, the label, the window (even, or larger than the image), the stride, the fill, the
+            engine, the feature map or the batch size is not allowed, or a `CNN` can't take an image of this size.
     """
-    label = operator.index(label)
+    label = arguments.integer("label", label, what="the number of the class, from 0 on")
+    window, pixels = arguments.integer("window", window), rgb_array(image)
+    if window > max(pixels.shape[:2]):
+        raise ValueError(f"window is {window}; it should be at most the image's longer side, {max(pixels.shape[:2])}")
     found = window_scores(
-        model, image, window=window, stride=stride, fill=fill, feature_map=feature_map, engine=engine,
+        model, pixels, window=window, stride=stride, fill=fill, feature_map=feature_map, engine=engine,
         batch_size=batch_size, on_windows=on_windows, label=label,
     )  # fmt: skip
     probabilities = found.probabilities.cpu()
@@ -307,5 +307,5 @@ def occlusion_map(
         window=window,
         activation=None if found.activation is None else found.activation.cpu().numpy(),
         unoccluded_activation=found.unoccluded_activation,
-        never_hidden=never_hidden(rgb_array(image).shape[:2], (found.rows, found.columns), window),
+        never_hidden=never_hidden(pixels.shape[:2], (found.rows, found.columns), window),
     )

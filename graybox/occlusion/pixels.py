@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
+
+from graybox.arguments import shown
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def rgb_array(image: np.ndarray | Image.Image) -> np.ndarray:
@@ -27,7 +31,10 @@ def rgb_array(image: np.ndarray | Image.Image) -> np.ndarray:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         return np.array(image.convert("RGB"))
-    pixels = np.asarray(image)
+    try:
+        pixels = np.asarray(image)
+    except (TypeError, ValueError, RuntimeError) as error:  # lists of unequal lengths; a tensor on a GPU
+        raise TypeError(f"image is {shown(image)}; allowed: uint8 [H, W, 3] or a PIL image") from error
     if pixels.dtype != np.uint8:
         raise TypeError(f"image is {type(image).__name__} of {pixels.dtype}; allowed: uint8 [H, W, 3] or a PIL image")
     if pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
@@ -42,15 +49,25 @@ def fill_tensor(fill: float | np.ndarray, like: Tensor) -> Tensor:
         fill: one gray level, or a float picture [H, W, 3], in 0..1. `like`: the image, float [3, H, W].
 
     Raises:
+        TypeError: it holds no numbers.
         ValueError: its shape is not allowed, or a value is outside 0..1.
     """
-    shown = torch.as_tensor(np.array(fill), dtype=like.dtype, device=like.device)
-    if shown.ndim:
-        if shown.shape != like.permute(1, 2, 0).shape:
-            allowed = list(like.permute(1, 2, 0).shape)
-            raise ValueError(f"fill has the shape {list(shown.shape)}; allowed: one number, or a picture {allowed}")
-        shown = shown.permute(2, 0, 1)
-    low, high = (float(value) for value in shown.aminmax())
+    import torch  # not above, as a figure checks its picture here and needs no torch
+
+    allowed = list(like.permute(1, 2, 0).shape)
+    try:
+        values = np.array(fill)
+    except (TypeError, ValueError, RuntimeError) as error:  # lists of unequal lengths; a tensor on a GPU
+        raise TypeError(f"fill is {shown(fill)}; allowed: one number, or a picture {allowed}") from error
+    if values.dtype.kind not in "fiu":
+        raise TypeError(
+            f"fill is {shown(fill)}; allowed: one number, or a picture {allowed}, as graybox.fill_picture makes it"
+        )
+    if values.ndim and values.shape != tuple(allowed):
+        raise ValueError(f"fill has the shape {list(values.shape)}; allowed: one number, or a picture {allowed}")
+    picture = torch.as_tensor(values, dtype=like.dtype, device=like.device)
+    picture = picture.permute(2, 0, 1) if values.ndim else picture
+    low, high = (float(value) for value in picture.aminmax())
     if not (math.isfinite(low) and low >= 0 and high <= 1):
         raise ValueError(f"fill has values from {low:g} to {high:g}; allowed: 0 (black) to 1 (white)")
-    return shown
+    return picture

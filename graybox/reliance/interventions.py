@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from graybox import arguments
 from graybox.data.images import ImageSet
 from graybox.network import inference
 from graybox.network.inference import Options
-from graybox.occlusion.fills import Fill, fill_picture
+from graybox.occlusion.fills import FILLS, Fill, fill_picture
 
 NAMES = ("as_is", "box_hidden", "context_hidden", "control")
 """The interventions; "as_is" hides nothing."""
@@ -171,14 +172,27 @@ def intervene(
         options: batch_size and precision, as for `graybox.network.inference.class_scores`.
 
     Raises:
-        ValueError: `fill` is not one of these.
+        TypeError: the model is no module or gives no class scores, images is no ImageSet, or gray is no number.
+        ValueError: `fill`, `gray` or an option is not allowed, a `CNN` can't take images of this size, or the model has
+            another number of classes than the images.
     """
+    arguments.instance("model", model, nn.Module, "torch.nn.Module")
+    arguments.instance("images", images, ImageSet)
+    arguments.number("gray", gray, 0, 1)
+    arguments.choice("fill", fill, FILLS)
     height, width = images.images.shape[1:3]
     masks = (box_mask(box, height, width) for box in images.boxes)
     inside = np.array([mask.sum() for mask in masks], dtype=np.int64)
     rows = np.flatnonzero((inside > 0) & (inside < height * width))
-    found = [inference.probabilities(model, pictures, **options) for pictures in _pictures(images, rows, fill, gray)]
     none = np.zeros((0, len(images.class_names)), np.float32)
+    found = []
+    for pictures in _pictures(images, rows, fill, gray):
+        found.append(inference.probabilities(model, pictures, **options))
+        if found[-1].shape[1] != len(images.class_names):
+            raise ValueError(
+                f"images has {len(images.class_names)} class_names; it should have one for each of this model's "
+                f"{found[-1].shape[1]} classes"
+            )
     # Eight pictures for each image: as it is, object, context and all but an equal area hidden, and the control's four.
     answers = np.concatenate([none, *found]).reshape(len(rows), 4 + len(SIDES), none.shape[1])
     return Interventions(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from graybox import arguments
 from graybox.occlusion.evidence import FLAT, MapEvidence, MapFigures, summarize
 from graybox.reliance.interventions import NAMES, Interventions
 from graybox.reliance.rule import (
@@ -162,13 +163,19 @@ def judge(
     Args:
         interventions: from `intervene`; if no image has a box, the verdict is "cannot tell".
         evidence: the confidence maps of some of the images; they are reported but do not change the verdict.
-        resamples: how often the bootstrap (Efron 1979) resamples the images; at least 1. `seed`: of its random numbers.
+        resamples: how often the bootstrap (Efron 1979) resamples the images; 1 to 1,000,000. `seed`: of its random
+            numbers.
 
     Raises:
-        ValueError: resamples is below 1.
+        TypeError: an argument is of another type.
+        ValueError: resamples is outside 1 to 1,000,000, or the seed below 0.
     """
-    if resamples < 1:
-        raise ValueError(f"resamples is {resamples}; it should be at least 1")
+    arguments.instance("interventions", interventions, Interventions)
+    resamples, seed = arguments.integer("resamples", resamples, 1, 1_000_000), arguments.integer("seed", seed, 0)
+    if isinstance(evidence, MapEvidence) or not isinstance(evidence, Sequence):
+        raise TypeError(f"evidence is {arguments.shown(evidence)}; it should be a list of graybox.MapEvidence")
+    for place, one in enumerate(evidence):
+        arguments.instance(f"evidence[{place}]", one, MapEvidence)
     count, chance = len(interventions), interventions.chance
     correct, probability = interventions.correct(), interventions.true_probabilities()
     missing = Estimate(math.nan, math.nan, math.nan)

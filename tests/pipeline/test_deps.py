@@ -10,9 +10,11 @@ import yaml
 from tests.support.basics import ROOT
 from tests.support.tiny_study import TINY, Study, command_of
 
-# What no stage depends on although it is loaded, as it changes no result: how a user's mistake is said, how a file is
-# written, how many processes work, on which device a network runs, and the packages' descriptions.
-IN_NO_DEPS = {"graybox/errors.py", "graybox/files.py", "graybox/parallel.py", "graybox/run.py"}
+# What no stage depends on although it is loaded, as it changes no result: how a mistake is said, how a file is written,
+# how many processes work, on which device a network runs, and the packages' descriptions.
+IN_NO_DEPS = {
+    "graybox/arguments.py", "graybox/errors.py", "graybox/files.py", "graybox/parallel.py", "graybox/run.py"
+}  # fmt: skip
 
 TRAIN = {*(f"train@{name}" for name in TINY["variants"]), "train_combined"}
 EVALUATE = {*(f"evaluate@{name}" for name in TINY["variants"]), "evaluate_combined"}
@@ -40,6 +42,7 @@ STALE_AFTER_AN_EDIT = {
     "graybox/schema.py": ALL,
     "graybox/settings.py": {"settings", "report"},
     "graybox/run.py": {"settings"},
+    "graybox/arguments.py": set(),
     "graybox/errors.py": set(),
     "graybox/files.py": set(),
     "graybox/parallel.py": set(),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import operator
-
 import numpy as np
 
+from graybox import arguments
 from graybox.data.images import ImageSet
 from graybox.data.scenes.objects import OBJECTS
 from graybox.data.scenes.world import World, draw
@@ -38,10 +37,11 @@ def draw_scenes(
         Images uint8 [count, image_size, image_size, 3] with the objects' boxes in pixels.
 
     Raises:
+        TypeError: `count` is no integer, or `split` no text.
         ValueError: an argument is not allowed.
     """
-    if operator.index(count) < 1:
-        raise ValueError(f"count is {count}; it should be at least 1")
+    count = arguments.integer("count", count, 1)
+    arguments.instance("split", split, str, "name")
     world = World(
         image_size=image_size, classes=classes, object_signal=object_signal, context_bias=context_bias,
         object_size=object_size, seed=seed,

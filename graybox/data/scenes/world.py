@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from graybox.arguments import shown
 from graybox.data.scenes.backgrounds import BACKGROUNDS, GROUNDS, plain
 from graybox.data.scenes.objects import OBJECTS, PAINTERS, blob
 from graybox.data.scenes.render import (
@@ -185,13 +186,13 @@ def _check(key: str, value: Any, low: float, high: float, kind: Any) -> None:
     """Raise ValueError unless the value is of the kind (Integral or Real) and within low..high."""
     if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
         number = "a whole number" if kind is Integral else "a number"
-        raise ValueError(f"{key} is {value!r}, but must be {number} from {low} to {high}.")
+        raise ValueError(f"{key} is {shown(value)}, but must be {number} from {low} to {high}.")
 
 
 def _checked_pair(key: str, value: Any, low: float, high: float, kind: Any) -> tuple[Any, Any]:
     """The value as a tuple (least, greatest), or ValueError."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise ValueError(f"{key} is {value!r}, but must be a pair: [least, greatest].")
+        raise ValueError(f"{key} is {shown(value)}, but must be a pair: [least, greatest].")
     for end in value:
         _check(key, end, low, high, kind)
     if value[0] > value[1]:

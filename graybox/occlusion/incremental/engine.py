@@ -19,6 +19,7 @@ from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as _everywhere
 
 from graybox.network.cnn import CNN
 from graybox.occlusion.incremental.difference import (
@@ -217,7 +218,7 @@ def knows(model: nn.Module) -> TypeGuard[CNN]:
     The engine does not run the network's own `forward`, so that anything else would get another network's maps: a
     subclass, an exchanged or added layer, a hook, a `forward` of the object's own.
     """
-    if type(model) is not CNN or any(tensor.dtype != torch.float32 for tensor in _floating(model)):
+    if type(model) is not CNN or not all(map(_is_plain, _floating(model))) or _is_watched():
         return False
     with torch.device("meta"):  # shapes without numbers
         built = CNN(model.params, model.image_size, model.class_names)
@@ -228,12 +229,31 @@ def _floating(model: nn.Module) -> Iterator[Tensor]:
     return (tensor for tensor in (*model.parameters(), *model.buffers()) if tensor.is_floating_point())
 
 
-def _layers(model: nn.Module) -> list[tuple[str, type[nn.Module], str]]:
-    return [(name, type(module), module.extra_repr()) for name, module in model.named_modules()]
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether it is float32 and computes as PyTorch's own: not a quantised one that only looks like it, for example."""
+    return tensor.dtype == torch.float32 and type(tensor) in (Tensor, nn.Parameter)
+
+
+def _layers(model: nn.Module) -> list[tuple[str, type[nn.Module], str, list[tuple[str, torch.Size]]]]:
+    """Of each module its name, class, settings, and the shapes of its weights and buffers."""
+    return [
+        (name, type(module), module.extra_repr(), [
+            (own, tensor.shape)
+            for own, tensor in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+        ])
+        for name, module in model.named_modules()
+    ]  # fmt: skip
 
 
 def _is_altered(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
+    """Whether it has a hook, or a method of its own in place of its class's: `net.forward = ...`."""
+    own = {name for name in vars(module) if callable(getattr(type(module), name, None))}
+    return bool(module._forward_hooks or module._forward_pre_hooks or own)
+
+
+def _is_watched() -> bool:
+    """Whether a hook is registered for all modules, as `torch.nn.modules.module.register_module_forward_hook` does."""
+    return bool(_everywhere._global_forward_hooks or _everywhere._global_forward_pre_hooks)
 
 
 def job_of(model: CNN, size: Sequence[int], rows: range, columns: range, window: int) -> Job:

@@ -9,6 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils import prune
 
 from graybox.errors import UserError
 from graybox.network.cnn import CNN
@@ -356,7 +357,75 @@ def _own_forward() -> CNN:
     return net
 
 
-@pytest.mark.parametrize("made", [_leaky, _inverted, _exchanged, _dilated, _hooked, _own_forward])
+def _own_normalisation() -> CNN:
+    net = network(32)
+    net.normalised = lambda images: (1 - images - net.mean) / net.std
+    return net
+
+
+def _hooked_head() -> CNN:
+    net = network(32)
+    net.head[-1].register_forward_pre_hook(lambda module, inputs: (inputs[0].sqrt(),))
+    return net
+
+
+def _parametrized() -> CNN:
+    net = network(32)
+    nn.utils.parametrizations.weight_norm(net.features[0])
+    with torch.no_grad():
+        net.features[0].parametrizations.weight.original0.mul_(2)
+    return net
+
+
+def _pruned() -> CNN:
+    net = network(32)
+    prune.l1_unstructured(net.features[0], "weight", 0.9)
+    return net
+
+
+def _longer() -> CNN:
+    net = network(32)
+    net.head.append(nn.Softsign())
+    return net
+
+
+def _soft_head() -> CNN:
+    net = network(32)
+    place = next(place for place, module in enumerate(net.head) if isinstance(module, nn.ReLU))
+    net.head[place] = nn.Hardtanh()
+    return net
+
+
+def _mean_picture() -> CNN:
+    """The pixels' mean is a picture, as in Krizhevsky et al. 2012, and no longer one colour."""
+    net = network(32)
+    net.mean = torch.rand(3, 32, 32)
+    return net
+
+
+class Rounded(torch.Tensor):
+    """Weights that look like float32 and compute in another way, as quantised ones do."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if func is nn.functional.linear:
+            args = [args[0], (args[1].as_subclass(torch.Tensor) * 8).round() / 8, *args[2:]]
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+
+def _quantised() -> CNN:
+    net = network(32)
+    net.head[-1].weight = nn.Parameter(net.head[-1].weight.detach().as_subclass(Rounded))
+    return net
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        _leaky, _inverted, _exchanged, _dilated, _hooked, _own_forward, _own_normalisation, _hooked_head, _parametrized,
+        _pruned, _longer, _soft_head, _mean_picture, _quantised,
+    ],
+)  # fmt: skip
 def test_what_is_not_exactly_the_engines_network_gets_its_own_map_from_the_plain_engine(made):
     net, picture = made(), image(32)
     assert incremental.knows(network(32)) and not incremental.knows(net)
@@ -378,3 +447,42 @@ def test_the_engine_knows_each_network_as_it_is_built_and_draws_no_random_number
     assert incremental.knows(net)
     assert torch.equal(torch.get_rng_state(), before)
     assert not incremental.knows(net.double())
+
+
+def test_a_hook_for_all_modules_is_seen():
+    net, picture = network(32), image(32)
+    handle = nn.modules.module.register_module_forward_hook(
+        lambda module, inputs, output: output.abs() if isinstance(module, nn.Conv2d) else output
+    )
+    try:
+        assert not incremental.knows(net)
+        plain = maps.occlusion_map(net, picture, 2, window=5, stride=4, engine="plain")
+        found = maps.occlusion_map(net, picture, 2, window=5, stride=4)
+    finally:
+        handle.remove()
+    np.testing.assert_array_equal(found.confidence, plain.confidence)
+    assert incremental.knows(net)
+    unhooked = maps.occlusion_map(net, picture, 2, window=5, stride=4)
+    assert np.abs(found.confidence - unhooked.confidence).max() > 1e-4
+
+
+def test_a_compiled_or_traced_network_goes_to_the_plain_engine():
+    net = network(32)
+    assert not incremental.knows(torch.compile(net))
+    assert not incremental.knows(torch.fx.symbolic_trace(net))
+
+
+def test_a_batch_norm_without_statistics_of_its_own_is_not_the_engines():
+    net = network(32)
+    norm = next(module for module in net.features if isinstance(module, nn.BatchNorm2d))
+    norm.track_running_stats, norm.running_mean, norm.running_var = False, None, None
+    assert not incremental.knows(net)
+
+
+@pytest.mark.parametrize("engine", ["plain", "incremental"])
+def test_the_callers_autocast_does_not_round_the_map(engine):
+    net, picture = network(32), image(32)
+    expected = maps.occlusion_map(net, picture, 2, window=5, stride=4, engine=engine)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = maps.occlusion_map(net, picture, 2, window=5, stride=4, engine=engine)
+    np.testing.assert_array_equal(found.confidence, expected.confidence)
