@@ -38,7 +38,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "fill_picture": {"image": SET.images[0], "fill": "gray", "gray": 0.5},
     "fit": {
         "model_params": LAYERS, "train_params": SCHOOL, "train": SET, "validation": SET,
-        "on_epoch": lambda epoch: None, "device": "cpu",
+        "on_epoch": lambda epoch: None, "name": "train", "device": "cpu", "checkpoint": None,
     },
     "intervene": {"model": MODEL, "images": SET, "fill": "gray", "gray": 0.5, "batch_size": 4},
     "judge": {"interventions": HIDDEN, "evidence": [], "resamples": 3, "seed": 0},
@@ -128,7 +128,7 @@ def test_every_public_function_and_argument_is_tried():
     assert functions | {"CNN"} == {name for name in CALLS if "." not in name}
     assert set(graybox.__all__) - set(CALLS) == RESULTS
     elsewhere = {"prepare_folder": {"boxes", "classes", "images_per_class", "validation_fraction", "test_fraction",
-                                    "max_unreadable"}, "fit": {"name"}}  # fmt: skip
+                                    "max_unreadable"}}  # fmt: skip
     for name in functions:
         asked = set(inspect.signature(function(name)).parameters) - {"options"} - elsewhere.get(name, set())
         assert asked <= set(CALLS[name]), name

@@ -177,11 +177,13 @@ def save(model: CNN, path: Path | str) -> None:
         path: the file; an existing one is replaced. Missing folders are made.
 
     Raises:
-        TypeError: the model is no CNN, or `path` no path.
+        TypeError: the model is no CNN, or `path` no path. ValueError: `path` names no file.
         UserError: the file can't be written.
     """
     arguments.instance("model", model, CNN)
     path = arguments.path("path", path)
+    if not path.name:
+        raise ValueError(f"path is {str(path)!r}; it should be the path of a file")
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     network = {
         "format": FORMAT,

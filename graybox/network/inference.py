@@ -153,7 +153,7 @@ def class_scores(
         ValueError: the images are not [N, H, W, 3], or not of a `CNN`'s size; batch_size is below 1; or the precision
             is neither float32 nor bfloat16.
     """
-    arguments.instance("model", model, nn.Module, "torch.nn.Module")
+    arguments.instance("model", model, nn.Module, "a torch.nn.Module")
     arguments.pictures("images", images)
     batch_size = None if batch_size is None else arguments.integer("batch_size", batch_size, 1, LARGEST_BATCH)
     if not isinstance(precision, torch.dtype) or precision not in (torch.float32, torch.bfloat16):
@@ -193,7 +193,7 @@ def probabilities(
     Raises:
         TypeError, ValueError: the model, the images, flip, shift or an option is not allowed; as for `class_scores`.
     """
-    arguments.instance("model", model, nn.Module, "torch.nn.Module")
+    arguments.instance("model", model, nn.Module, "a torch.nn.Module")
     arguments.pictures("images", images)
     flip, shift = arguments.flag("flip", flip), arguments.integer("shift", shift, 0, min(images.shape[1:3]) - 1)
     if unknown := sorted(set(options) - Options.__annotations__.keys()):

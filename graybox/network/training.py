@@ -99,6 +99,9 @@ def fit(
     arguments.instance("train", train, ImageSet)
     arguments.instance("validation", validation, ImageSet)
     arguments.function("on_epoch", on_epoch)
+    arguments.instance("name", name, str, "text")
+    if checkpoint is not None:
+        arguments.instance("checkpoint", checkpoint, Checkpoint)
     height, width = train.images.shape[1:3]
     if height != width:
         raise ValueError(f"train has images of {height} x {width} pixels; they should be square")

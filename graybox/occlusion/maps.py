@@ -103,7 +103,7 @@ def window_scores(
     Raises:
         TypeError, ValueError: as for `occlusion_map`.
     """
-    arguments.instance("model", model, nn.Module, "torch.nn.Module")
+    arguments.instance("model", model, nn.Module, "a torch.nn.Module")
     arguments.function("on_windows", on_windows)
     window, stride = arguments.integer("window", window), arguments.integer("stride", stride, 1)
     batch_size = None if batch_size is None else arguments.integer("batch_size", batch_size, 1, LARGEST_BATCH)

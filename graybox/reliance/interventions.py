@@ -176,7 +176,7 @@ def intervene(
         ValueError: `fill`, `gray` or an option is not allowed, a `CNN` can't take images of this size, or the model has
             another number of classes than the images.
     """
-    arguments.instance("model", model, nn.Module, "torch.nn.Module")
+    arguments.instance("model", model, nn.Module, "a torch.nn.Module")
     arguments.instance("images", images, ImageSet)
     arguments.number("gray", gray, 0, 1)
     arguments.choice("fill", fill, FILLS)

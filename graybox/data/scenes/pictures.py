@@ -41,7 +41,7 @@ def draw_scenes(
         ValueError: an argument is not allowed.
     """
     count = arguments.integer("count", count, 1)
-    arguments.instance("split", split, str, "name")
+    arguments.instance("split", split, str, "text")
     world = World(
         image_size=image_size, classes=classes, object_signal=object_signal, context_bias=context_bias,
         object_size=object_size, seed=seed,
