@@ -86,7 +86,7 @@ def instance(name: str, value: Any, kind: type[T], said: str = "") -> T:
     """The value, if it is of this class; else a TypeError that says so. `said`: the class, for the message."""
     if isinstance(value, kind):
         return value
-    raise TypeError(f"{name} is {shown(value)}; it should be {said or f'a graybox.{kind.__name__}'}")
+    raise TypeError(f"{name} is {shown(value)}; it should be {said or 'a graybox.' + kind.__name__}")
 
 
 def function(name: str, value: T) -> T:
