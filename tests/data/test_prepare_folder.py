@@ -102,7 +102,7 @@ PIXELS = np.zeros((3, 8, 8, 3), np.uint8)
         ({"labels": [0, 1]}, ValueError, r"labels has the shape \[2\]; allowed with these images: \[3\]"),
         ({"labels": [0, 1, 2]}, ValueError, "labels has values from 0 to 2; allowed with 2 class_names: 0 to 1"),
         ({"labels": [0, -1, 1]}, ValueError, "labels has values from -1 to 1"),
-        ({"class_names": ["a"]}, ValueError, "class_names has 1 names"),
+        ({"class_names": ["a"]}, ValueError, "class_names has 1 name; it should have at least 2"),
         ({"boxes": np.zeros((2, 4))}, ValueError, r"boxes has the shape \[2, 4\]; allowed with these images: \[3, 4\]"),
         ({"files": ["x"]}, ValueError, r"files has the shape \[1\]"),
     ],
