@@ -3,6 +3,22 @@
 import os
 import signal
 import sys
+from importlib.util import find_spec
+
+
+def _check_python() -> None:
+    """Stop in one sentence where `python` is another one than that of the study's environment."""
+    version = ".".join(map(str, sys.version_info[:2]))
+    wrong = [f"is Python {version}, and 3.11 or newer is needed"] if sys.version_info < (3, 11) else []
+    wrong += [f"has no {library}" for library in ("pydantic", "torch") if find_spec(library) is None]
+    if wrong:
+        sys.exit(
+            f"error: python, here {sys.executable}, {wrong[0]}; activate the environment that has the study's packages "
+            f"(`. .venv/bin/activate`), or run `.venv/bin/python -m graybox repro`"
+        )
+
+
+_check_python()
 
 # Files are drawn, not windows. Jupyter and Colab set a backend that only works in a notebook for every command that is
 # started there, and matplotlib would stop at its import.

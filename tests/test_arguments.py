@@ -128,7 +128,7 @@ def test_every_public_function_and_argument_is_tried():
     assert functions | {"CNN"} == {name for name in CALLS if "." not in name}
     assert set(graybox.__all__) - set(CALLS) == RESULTS
     elsewhere = {"prepare_folder": {"boxes", "classes", "images_per_class", "validation_fraction", "test_fraction",
-                                    "max_unreadable"}}  # fmt: skip
+                                    "max_unreadable", "drop_near_duplicates"}}  # fmt: skip
     for name in functions:
         asked = set(inspect.signature(function(name)).parameters) - {"options"} - elsewhere.get(name, set())
         assert asked <= set(CALLS[name]), name
