@@ -19,7 +19,7 @@ from graybox import files
 from graybox.data import registration
 from graybox.data.images import SPLITS
 
-SMALLEST = 24  # pixels: smaller pictures have too little detail to be told apart
+SMALLEST = 32  # pixels: smaller pictures have too little detail to be told apart
 HASH = 16  # pixels of the thumbnails that are hashed
 FREQUENCIES = 8  # along each axis
 ALIKE = 0.7  # least cosine of two hashes
@@ -27,9 +27,10 @@ ROWS, COLUMNS = 512, 1024  # pictures compared at a time: their products stay in
 PAIRS = 256  # registered at a time
 SHOWN = 5  # pairs whose pictures are kept for the figure
 
+AVERAGED = 0.6  # compare at this share of the side at most: resizing and encoding change single pixels
 # Pictures are compared at these sides, in pixels, after so many Gauss-Newton steps. To go on, a pair needs the least
 # agreement and may have the largest difference (of 255). The last line decides.
-LEVELS = ((HASH, 3, 0.85, 24.0), (32, 2, 0.4, 16.0), (64, 2, 0.7, 10.0))
+LEVELS = ((HASH, 3, 0.85, 24.0), (32, 2, 0.4, 20.0), (64, 2, 0.7, 12.0))
 
 
 class Pair(NamedTuple):
@@ -194,7 +195,7 @@ def _confirmed(pixels: np.ndarray, rows: np.ndarray, thumbs: np.ndarray, candida
     for side, steps, least, most in LEVELS:
         if not len(candidates):
             return
-        side = min(side, pixels.shape[1])
+        side = min(side, int(AVERAGED * pixels.shape[1]))
         first, second = (
             thumbs[places] if side == HASH else registration.thumbnails(pixels[rows[places]], side)
             for places in candidates[:, :2].T

@@ -102,6 +102,15 @@ def compare_whole(pictures: np.ndarray, others: np.ndarray) -> tuple[np.ndarray,
     return correlation, difference
 
 
+def _detail(pictures: np.ndarray) -> np.ndarray:
+    reach = int(3 * DETAIL)
+    sides = ((0, 0), (reach, reach), (reach, reach))
+    padded = np.pad(pictures, sides, "reflect", reflect_type="odd")  # a slope goes on: an edge is no detail
+    blurred = gaussian_filter(padded, (0, DETAIL, DETAIL), truncate=3)
+    detail: np.ndarray = pictures - blurred[:, reach:-reach, reach:-reach]
+    return detail
+
+
 def compare_detail(pictures: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How well registered pictures agree, block by block: pictures of similar things agree in their large forms, but
     only copies agree in their detail nearly everywhere.
@@ -114,7 +123,7 @@ def compare_detail(pictures: np.ndarray, others: np.ndarray) -> tuple[np.ndarray
         a root mean square of the pixels' differences of at most so much. Flat blocks don't count; where too few blocks
         have detail it is -1 and infinity.
     """
-    details = [each - gaussian_filter(each, (0, DETAIL, DETAIL)) for each in (pictures, others)]
+    details = [_detail(each) for each in (pictures, others)]
     edges = np.linspace(0, pictures.shape[1], BLOCKS + 1).round().astype(int)
     parts = [slice(*pair) for pair in pairwise(edges)]
     measures = []
