@@ -126,6 +126,7 @@ def finished(tmp_path, raw_params, write_params, monkeypatch):
         cnn.save(CNN(ModelParams(conv_layers=4 - 2 * seed, filters=4, fc_units=8), 32, names), file)
     shutil.copy(file, tmp_path / "models/best.safetensors")
     (tmp_path / "report").mkdir()
+    (tmp_path / "report/best.json").write_text('{"variant": "conv-2"}', encoding="utf-8")
     pd.DataFrame({"variant": ["baseline", "conv-2"], "best_on": ["", "test"]}).to_csv(
         tmp_path / "report/comparison.csv"
     )

@@ -448,22 +448,9 @@ def test_a_preparation_reads_each_row_group_once_and_holds_a_batch(two_shards, t
             assert batch.num_rows <= shards.BATCH
             yield batch
 
-    class Here:
-        """A pool of this process alone."""
-
-        def __init__(self, max_workers, mp_context, initializer, initargs) -> None:
-            initializer(*initargs)
-
-        def map(self, *arguments):
-            return map(*arguments)
-
-        def shutdown(self, **_) -> None:
-            pass
-
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", watched)
-    monkeypatch.setattr("graybox.data.prepare.ProcessPoolExecutor", Here)
     data = params.data.model_copy(update={"images_per_class": None, "classes": 2})
-    prepared = prepare(shards.catalogue(two_shards), data, 24, tmp_path)
+    prepared = prepare(shards.catalogue(two_shards), data, 24, tmp_path, workers=1)
     assert len(prepared.table) == 40
     assert opened == [[0], [1], [2], [3], [4], [0]]
 
@@ -593,5 +580,4 @@ def test_the_stages_run_on_a_hub(server, tmp_path, raw_params):
     prepared = stage("prepare", tmp_path)
     assert prepared.returncode == 0, prepared.stderr
     assert "24 images of 2 classes, 84 x 84 pixels: 8 train, 8 validation, 8 test" in prepared.stdout
-    [table] = (tmp_path / "data/prepared").glob("*.csv")
-    assert set(pd.read_csv(table)["class"]) == {"lion", "ear"}
+    assert set(pd.read_csv(tmp_path / "data/prepared/table.csv")["class"]) == {"lion", "ear"}
