@@ -7,7 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,10 +22,14 @@ from hypothesis import strategies as st
 from graybox import schema, settings
 from graybox.data import images
 from graybox.data.images import BOX_COLUMNS
+from graybox.data.params import DataParams, ScenesParams
+from graybox.data.prepare import prepare
+from graybox.data.scenes import OBJECTS
+from graybox.data.sources import generated
 from graybox.errors import UserError
 from graybox.network.sizes import check_fits
 from tests.support.basics import ROOT, image_set
-from tests.support.configurations import constraints, kinds, parameters, small_studies, written
+from tests.support.configurations import constraints, kinds, parameters, sections, small_studies, written
 
 KEYS = [key for key, _ in parameters()]
 SECTIONS = [name for name in settings.Params.model_fields if name != "variants"]
@@ -201,17 +207,18 @@ def test_sizes_that_are_too_large_together_are_refused(tmp_path):
     assert not isinstance(outcome(last, tmp_path), str)
 
 
-# A rate that is too large makes training diverge, which training itself finds.
+# A rate that is too large makes training diverge, which training itself finds; a late checkpoint is none.
 UNBOUNDED = {
     "train.learning_rate", "train.muon_learning_rate", "train.weight_decay", "train.muon_weight_decay",
-    "train.gradient_clip",
+    "train.gradient_clip", "run.checkpoint_seconds",
 }  # fmt: skip
 
 
 def test_every_number_has_a_least_and_a_greatest_value(tmp_path):
     for key, field in parameters():
         if {int, float} & kinds(field) - {bool} and bool not in kinds(field):
-            low, high = outcome(written(key, f"-{HUGE}"), tmp_path), outcome(written(key, HUGE), tmp_path)
+            most = "1e300" if float in kinds(field) else HUGE
+            low, high = outcome(written(key, f"-{most}"), tmp_path), outcome(written(key, most), tmp_path)
             assert isinstance(low, str), f"{key} has no least value"
             assert isinstance(high, str) or key in UNBOUNDED, f"{key} has no greatest value"
             assert constraints(field).keys() & {"ge", "gt"} or list in kinds(field)
@@ -354,6 +361,44 @@ def run_stages(folder: Path) -> str:
         drawn = np.load("data/occlusion.npz")
         assert all(np.isfinite(drawn[name]).all() for name in drawn.files if drawn[name].dtype.kind == "f")
     return ""
+
+
+@st.composite
+def data_sections(draw: st.DrawFn) -> dict[str, Any]:
+    """The section `data` for the generated scenes of 3 classes, of which it may ask for a fourth."""
+    found = draw(sections("data"))["data"]
+    names = st.sampled_from([[0, 1], [2, 0], [0, 1, 2], [1, 1, 2]]).map(lambda rows: [OBJECTS[row] for row in rows])
+    found["classes"] = draw(st.one_of(st.none(), st.integers(2, 4), names))
+    found["source"] = "scenes"
+    return found
+
+
+@pytest.mark.proof(100)
+def test_what_the_settings_allow_of_the_images_is_prepared_or_refused_in_a_sentence(cases, tmp_path):
+    made = []
+
+    @hypothesis(max_examples=len(cases), deadline=None, derandomize=True, database=None,
+                suppress_health_check=list(HealthCheck))  # fmt: skip
+    @given(data_sections(), st.booleans())
+    def holds(values: dict, carved: bool) -> None:
+        data, options = (
+            DataParams(**values),
+            ScenesParams(image_size=32, classes=3, train_per_class=6, test_per_class=2),
+        )
+        catalogue = generated.open(options, tmp_path, data.seed)
+        if carved:
+            catalogue = replace(catalogue, splits=[None] * len(catalogue.files))
+        try:
+            table = prepare(catalogue, data, 32, tmp_path / "prepared", workers=1).table
+        except UserError as error:
+            message = sentence(error, "params.yaml")
+            assert message.startswith("data.classes is 4") or "at least 1 is needed in each split" in message
+        else:
+            made.append(table)
+            assert table.groupby(["split", "label"]).ngroups == 3 * table["label"].nunique()
+
+    holds()
+    assert len(made) > len(cases) / 4
 
 
 @pytest.mark.proof(1000)
