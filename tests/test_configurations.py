@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -19,7 +20,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
-from graybox import schema, settings
+from graybox import files, schema, settings
 from graybox.data import images
 from graybox.data.images import BOX_COLUMNS
 from graybox.data.params import DataParams, ScenesParams
@@ -339,8 +340,12 @@ def prepared(tmp_path_factory):
     return of_size
 
 
-def run_stages(folder: Path) -> str:
-    """The stages that train, score, occlude and explain the baseline, in this process; why the first one refuses."""
+def run_stages(folder: Path, corresponds: bool) -> str:
+    """The stages that train, score, occlude and explain the baseline, in this process; why the first one refuses.
+
+    Args:
+        corresponds: whether to run stage correspondence, too, which takes as long as all others.
+    """
     from stages import correspondence, evaluate, mistakes, occlude, reliance, train
     from stages import settings as checked
 
@@ -353,9 +358,11 @@ def run_stages(folder: Path) -> str:
         evaluate.main("baseline")
         shutil.copyfile("data/predictions/baseline.npz", "data/predictions/other.npz")
         shutil.copyfile("data/predictions/baseline.npz", "data/combined.npz")
-        shutil.copyfile(min(Path("models/variants/baseline").iterdir()), "models/best.safetensors")
-        Path("report").mkdir()
-        for stage in (reliance, mistakes, occlude, correspondence):
+        best = min(Path("models/variants/baseline").iterdir())
+        shutil.copyfile(best, "models/best.safetensors")
+        chosen = {"variant": "baseline", "seed": int(best.stem.removeprefix("seed-"))}
+        files.write_text("report/best.json", json.dumps(chosen))
+        for stage in (reliance, mistakes, occlude, *[correspondence] * corresponds):
             stage.main()
         assert len(pd.read_csv("report/occlusion.csv")) == 1
         drawn = np.load("data/occlusion.npz")
@@ -381,10 +388,8 @@ def test_what_the_settings_allow_of_the_images_is_prepared_or_refused_in_a_sente
                 suppress_health_check=list(HealthCheck))  # fmt: skip
     @given(data_sections(), st.booleans())
     def holds(values: dict, carved: bool) -> None:
-        data, options = (
-            DataParams(**values),
-            ScenesParams(image_size=32, classes=3, train_per_class=6, test_per_class=2),
-        )
+        data = DataParams(**values)
+        options = ScenesParams(image_size=32, classes=3, train_per_class=6, test_per_class=2)
         catalogue = generated.open(options, tmp_path, data.seed)
         if carved:
             catalogue = replace(catalogue, splits=[None] * len(catalogue.files))
@@ -407,13 +412,13 @@ def test_what_the_settings_allow_trains_and_occludes(cases, prepared, tmp_path):
 
     @hypothesis(max_examples=len(cases), deadline=None, derandomize=True, database=None,
                 suppress_health_check=list(HealthCheck))  # fmt: skip
-    @given(small_studies())
-    def holds(values: dict) -> None:
+    @given(small_studies(), st.sampled_from([False, False, False, True]))
+    def holds(values: dict, corresponds: bool) -> None:
         folder = tmp_path / "study"
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(prepared(values["sources"]["folder"]["image_size"]), folder / "data/prepared")
         (folder / "params.yaml").write_text(yaml.safe_dump(values))
-        if why := run_stages(folder):
+        if why := run_stages(folder, corresponds):
             refused.append(why)
 
     holds()
