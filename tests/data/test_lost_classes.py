@@ -51,6 +51,9 @@ def test_a_class_of_any_allowed_format_is_a_class(tmp_path, kind, extension):
         ("notes.txt", b""),
         ("a.eps", encoded(plain("RGB", 0), "EPS")),
         ("a.nef", PREVIEW),
+        ("a.png~", PNG),
+        ("a.jpg.part", PNG),
+        ("a.JPG.Bak", PNG),
         ("a.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"),
         ("a.pdf", b"%PDF-1.7 and so on"),
         ("a.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>"),
@@ -135,6 +138,7 @@ def test_a_folder_that_cannot_be_read_is_named_unless_it_is_the_systems(tmp_path
 LEFT = [
     "cat/@eaDir/1.png/SYNOPHOTO_THUMB_M.jpg",
     "@eaDir/1.jpg",
+    "cat/~snapshot/1.jpg",
     "__MACOSX/cat/._1.jpg",
     "cat/._1.jpg",
     ".Trash-1000/files/1.jpg",

@@ -94,7 +94,6 @@ def test_a_lone_folder_called_test_is_only_around_the_classes():
         ["train/a/cat", "train/a/dog", "train/b/cat", "train/b/dog", "test/a/cat", "test/b/cat"],
         ["A/x", "A/y", "A/z", "B/x", "B/y"],
         ["val/cat", "val/dog", "test/cat", "test/dog"],
-        ["cat/train", "cat/test", "cat/masks", "dog/train", "dog/test"],
     ],
 )
 def test_folders_that_all_hold_the_same_folders_are_refused(folders):
@@ -108,12 +107,28 @@ def test_folders_that_all_hold_the_same_folders_are_refused(folders):
     "folders",
     [
         ["cat/images", "dog/images"],
+        ["cat/train", "cat/bus", "dog"],
+        ["cat/test", "cat/val", "dog"],
         ["cat/ann", "cat/bob", "dog/ann", "dog/eve", "dog/ian"],
         ["cat/2019", "cat/2020", "dog", "dog/2019", "dog/2020"],
     ],
 )
 def test_classes_may_hold_folders(folders):
     assert catalogue(*folders, images=3).class_names == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ["yes", "no", "cat/TRAIN/yes", "cat/TEST/no"],
+        ["cat/train/a", "cat/test/a", "more/pictures"],
+        ["cat/train", "cat/test", "cat/masks", "dog/train", "dog/test"],
+        ["train/cat/train", "train/cat/val", "train/dog", "test/cat", "test/dog"],
+    ],
+)
+def test_a_class_that_holds_splits_is_refused(folders):
+    with pytest.raises(UserError, match=r"sources.folder.path: the folder cat would be a class, but .* holds the splits .*; move"):
+        catalogue(*folders)
 
 
 def test_one_name_for_a_split_and_a_class_is_refused():

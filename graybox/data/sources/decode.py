@@ -31,6 +31,8 @@ _BEGINNINGS = re.compile(
     + rb"|.{4}ftypavi[fs]" * ("AVIF" in FORMATS),
     re.DOTALL,
 )
+# Copies that editors keep (1.jpg~) and what downloads leave unfinished: the same picture is there under its own name.
+_LEFTOVER = re.compile(r"\.\w+(~|\.(bak|orig|tmp|part|partial|crdownload))$", re.IGNORECASE)
 MAX_PIXELS = 100_000_000
 Window = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels, half-open
 
@@ -69,12 +71,14 @@ def is_image(name: str, first: bytes) -> bool:
     """Whether a file without an image's extension is an image in an allowed format all the same.
 
     TIFF counts only in files without an extension: cameras' raw files begin like it, and what Pillow finds in them is
-    a small preview.
+    a small preview. An editor's backup such as 1.jpg~ and an unfinished download such as 1.jpg.part count never.
 
     Args:
         name: of the file.
         first: its first bytes, 16 or all.
     """
+    if _LEFTOVER.search(name):
+        return False
     if first[:4] in (b"II*\0", b"MM\0*"):
         return "." not in name.rpartition("/")[2]
     return _BEGINNINGS.match(first) is not None

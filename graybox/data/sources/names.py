@@ -14,6 +14,7 @@ _OF_SYSTEMS = frozenset(
         "$recycle.bin", "recycler", "recycled", "system volume information",  # Windows
         "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini",
         "@eadir", "#recycle", "#snapshot", "@recycle", "@__thumb", "@recently-snapshot", "@tmp",  # Synology, QNAP
+        "~snapshot",  # NetApp
         "lost+found", "_gsdata_", "__pycache__",
     }
 )  # fmt: skip

@@ -89,13 +89,15 @@ def splits_within_classes(paths: Paths) -> dict[str, str]:
 
 
 def check_classes(paths: Paths, depth: int) -> None:
-    """Refuse "classes" that all hold the same folders: these are splits, or the folders inside are the classes.
+    """Refuse a "class" that holds splits, and "classes" that all hold the same folders.
+
+    These are splits, or the folders inside are the classes.
 
     Args:
         depth: place of the class's folder in each path.
 
     Raises:
-        ParameterError: they do.
+        ParameterError: there are such.
     """
     inner: Mapping[str, set[str]] = defaultdict(set)
     direct: Mapping[str, list[bool]] = defaultdict(list)
@@ -103,6 +105,13 @@ def check_classes(paths: Paths, depth: int) -> None:
         direct[path[depth]].append(len(path) == depth + 2)
         if len(path) > depth + 2:
             inner[path[depth]].add(path[depth + 1])
+    for folder, inside in sorted(inner.items()):
+        found = of_folders(inside)
+        if "train" in found.values() and len(set(found.values())) > 1:
+            raise ParameterError(
+                f"{_WHERE}: the folder {folder} would be a class, but it holds the splits {_shown(sorted(found))}; "
+                "move it away, or give its path"
+            )
     if len(direct) < 2 or any(10 * sum(found) > len(found) for found in direct.values()):
         return  # more than a stray image lies directly in a class's folder
     common, every = set.intersection(*inner.values()), set.union(*inner.values())
