@@ -26,7 +26,7 @@ def main() -> None:
     best = files.read_json("report/best.json")
     found = analyse(
         cnn.load("models/best.safetensors", device), splits, networks, read("report/reliance.csv"),
-        explained=f"{best['variant']} {best['seed']}",
+        explained=f"{best['variant']} {best['seed']}", uncovered=images.load_uncovered("data/prepared"),
         **schema.load(EvaluateParams).model_dump(),
     )  # fmt: skip
     wrong, predicted = found.mistakes, found.probabilities.argmax(axis=1)

@@ -20,6 +20,7 @@ def main() -> None:
             **{split: len(part) for split, part in parts.items()},
             "class_names": parts["test"].class_names,
             "note": files.read_json("data/raw/source.json").get("note"),
+            "made": files.read_json("data/prepared/summary.json")["made"],
         },
         table=table,
         devices=sorted({timing["device"] for timing in timings}),

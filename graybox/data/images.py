@@ -6,7 +6,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SPLITS = ("train", "validation", "test")
 TABLE = "table.csv"  # a prepared folder without it is not whole
 BOX_COLUMNS = ["x0", "y0", "x1", "y1"]
+UNCOVERED = "uncovered.npz"
 UNEQUAL = 1.5  # classes are called unequal if the largest has more than so many times the smallest's test images
 
 
@@ -36,6 +37,11 @@ class ImageSet:
         files: N file names, as in the source.
         boxes: float32 [N, 4], the object boxes as x0, y0, x1, y1 in pixels of `images`, half-open;
             a row of NaN where an image has no box.
+        covered: float32 [N], the share (0..1) of the object's own pixels that a thing in front of it covers; NaN where
+            that is not known, as on photographs. Left out: unknown for all.
+
+    Raises:
+        ValueError: `covered` has known values, but not one for each image.
     """
 
     images: np.ndarray
@@ -43,6 +49,16 @@ class ImageSet:
     class_names: tuple[str, ...]
     files: tuple[str, ...]
     boxes: np.ndarray
+    covered: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
+
+    def __post_init__(self) -> None:
+        if self.covered.shape == (len(self.labels),):
+            return
+        if not np.isnan(self.covered).all():
+            raise ValueError(
+                f"covered has the shape {list(self.covered.shape)}; allowed with these labels: [{len(self.labels)}]"
+            )
+        object.__setattr__(self, "covered", np.full(len(self.labels), np.nan, np.float32))
 
     @classmethod
     def from_arrays(
@@ -53,6 +69,7 @@ class ImageSet:
         *,
         boxes: np.ndarray | None = None,
         files: Sequence[str] | None = None,
+        covered: np.ndarray | None = None,
     ) -> ImageSet:
         """Make an ImageSet of arrays in memory; an array with the right type is not copied.
 
@@ -63,12 +80,14 @@ class ImageSet:
             boxes: [N, 4], the object boxes as x0, y0, x1, y1 in pixels, half-open; a row of NaN for an image without
                 a box. None = no image has a box.
             files: N names of the images; None = their numbers.
+            covered: [N], the share (0..1) of the object that a thing in front of it covers, NaN where unknown. None =
+                unknown for all.
 
         Raises:
-            TypeError: the images are not uint8, the labels no integers, the boxes no numbers, or class_names or files
-                no list.
+            TypeError: the images are not uint8, the labels no integers, boxes or covered no numbers, or class_names or
+                files no list.
             ValueError: a shape is wrong, the lengths differ, there are fewer than 2 class_names, a label has no class
-                name, or a box has an infinite edge.
+                name, a box has an infinite edge, or covered has a value outside 0 to 1.
         """
         images, labels = _array("images", images, "uint8 [N, H, W, 3]"), _array("labels", labels, "integers [N]")
         arguments.pictures("images", images)
@@ -82,7 +101,14 @@ class ImageSet:
             raise ValueError("boxes has infinite values; allowed: pixels, or NaN where an image has no box")
         boxes = boxes.astype(np.float32, copy=False)
         files = tuple(map(str, range(count))) if files is None else arguments.names("files", files, 1)
-        for name, shape in {"labels": labels.shape, "boxes": boxes.shape, "files": (len(files),)}.items():
+        covered = _array("covered", np.full(count, np.nan) if covered is None else covered, "numbers [N]")
+        if covered.dtype.kind not in "fiu":
+            raise TypeError(f"covered is of {covered.dtype}; allowed: numbers [N]")
+        if (covered < 0).any() or (covered > 1).any():
+            raise ValueError("covered has values outside 0 to 1; allowed: 0 to 1, or NaN where it is unknown")
+        covered = covered.astype(np.float32, copy=False)
+        shapes = {"labels": labels.shape, "boxes": boxes.shape, "files": (len(files),), "covered": covered.shape}
+        for name, shape in shapes.items():
             allowed = (count, 4) if name == "boxes" else (count,)
             if shape != allowed:
                 raise ValueError(f"{name} has the shape {list(shape)}; allowed with these images: {list(allowed)}")
@@ -91,7 +117,7 @@ class ImageSet:
                 f"labels has values from {labels.min()} to {labels.max()}; allowed with {len(names)} class_names: "
                 f"0 to {len(names) - 1}"
             )
-        return cls(images, labels.astype(np.int64), names, files, boxes)
+        return cls(images, labels.astype(np.int64), names, files, boxes, covered)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -145,8 +171,8 @@ def save_table(folder: Path, table: pd.DataFrame, class_names: list[str]) -> Non
     """Write table.csv and classes.json beside images.npy.
 
     Args:
-        table: columns split, row (in images.npy), label, class, file, x0, y0, x1, y1. The rows of a split must be
-            contiguous, so that a split is one slice of images.npy.
+        table: columns split, row (in images.npy), label, class, file, x0, y0, x1, y1, and optionally covered (0..1,
+            NaN = unknown). The rows of a split must be contiguous, so that a split is one slice of images.npy.
         class_names: one readable name for each label.
     """
     files.write_table(folder / TABLE, table)
@@ -188,4 +214,19 @@ def load(folder: Path | str, split: str) -> ImageSet:
         class_names=class_names,
         files=tuple(row["file"] for row in rows),
         boxes=np.array([[float(row[edge] or "nan") for edge in BOX_COLUMNS] for row in rows], np.float32),
+        covered=np.array([float(row.get("covered") or "nan") for row in rows], np.float32),
     )
+
+
+def load_uncovered(folder: Path | str) -> dict[int, np.ndarray]:
+    """The test images whose objects are partly covered, without what covers them.
+
+    Returns:
+        Row in the test split -> uint8 [H, W, 3], the same picture without the thing in front. Empty where it is not
+        known what stands in front, as on photographs.
+    """
+    path = Path(folder) / UNCOVERED
+    if not path.exists():
+        return {}
+    with np.load(path) as file:
+        return dict(zip(file["rows"].tolist(), file["images"], strict=True))

@@ -20,7 +20,7 @@ from graybox import files, parallel
 from graybox.data import duplicates, images, near_duplicates, remarks, summary
 from graybox.data.images import BOX_COLUMNS, SPLITS
 from graybox.data.params import DataParams
-from graybox.data.sources.catalogue import Catalogue, Load, UnreadableError
+from graybox.data.sources.catalogue import Catalogue, Load, Uncover, UnreadableError
 from graybox.data.sources.decode import is_16_bit, square
 from graybox.data.sources.names import composed, look_alikes
 from graybox.errors import ParameterError, UserError
@@ -34,7 +34,7 @@ class Prepared:
     """What `prepare` wrote.
 
     Attributes:
-        table: columns split, row, label, class, file, x0, y0, x1, y1, as for images.save_table.
+        table: columns split, row, label, class, file, x0, y0, x1, y1, covered, as for images.save_table.
         size: height and width of the images, in pixels.
         carved: the splits that the source lacks; they were taken from its training images.
         unreadable: file that can't be decoded -> why.
@@ -92,8 +92,9 @@ def prepare(
     The old images stay until all new ones are there: what fails leaves the folder as it was.
 
     It also writes unreadable.txt (files that can't be decoded, and why), duplicates.txt (files with the same pixels;
-    one that a later split has too is left out), near_duplicates.csv and .npy (see near_duplicates.write) and
-    summary.json (see summary.write).
+    one that a later split has too is left out), near_duplicates.csv and .npy (see near_duplicates.write),
+    uncovered.npz (the partly covered test images without what covers them; see images.load_uncovered) and summary.json
+    (see summary.write).
 
     Args:
         size: height and width of the prepared images, in pixels.
@@ -124,7 +125,8 @@ def _prepare(
     start = images.new_images(folder, len(chosen), size)
     decoded: dict[int, _Decoded] = {}
     reasons: dict[int, str] = {}
-    decoding = _decode(catalogue.load, chosen["index"].tolist(), _Array(folder, start, size), workers, start_method)
+    source = _Source(catalogue.load, catalogue.uncover, test_from=int((chosen["split"] != "test").sum()))
+    decoding = _decode(source, chosen["index"].tolist(), _Array(folder, start, size), workers, start_method)
     with closing(decoding), tqdm(total=len(chosen), unit=" images", disable=None) as bar:
         for row, outcome in decoding:
             bar.update()
@@ -156,7 +158,15 @@ def _prepare(
         _close_gaps(folder, kept, size)
     table.insert(1, "row", np.arange(len(table)))
     table[BOX_COLUMNS] = np.stack([decoded[row].box for row in kept])
+    table["covered"] = [decoded[row].covered for row in kept]
     images.save_table(folder, table, class_names)
+    of_test = [decoded[row].uncovered for row in kept[(table["split"] == "test").to_numpy()]]
+    uncovered = {row: found for row, found in enumerate(of_test) if found is not None}
+    files.write_arrays(
+        folder / images.UNCOVERED,
+        rows=np.array(list(uncovered), np.int64),
+        images=np.array(list(uncovered.values()), np.uint8).reshape(-1, size, size, 3),
+    )
 
     said = [
         *catalogue.remarks,
@@ -179,6 +189,7 @@ def _prepare(
         two_labels=len(copies.two_labels),
         near_duplicates=near,
         near_duplicates_dropped=len(dropped),
+        made=catalogue.made,
         remarks=said,
     )
     return Prepared(
@@ -294,6 +305,8 @@ class _Decoded(NamedTuple):
         colour_sum: int64 [3], the sums of the prepared pixels' red, green and blue.
         original_size: width and height as stored.
         deep_peak: the largest prepared value, 0..255, of an image stored with 16 bits a channel; None for others.
+        covered: the share of the object that a thing in front of it covers, 0..1; NaN where unknown.
+        uncovered: uint8 [size, size, 3], a partly covered test image without that thing; None for others.
     """
 
     box: np.ndarray
@@ -301,6 +314,21 @@ class _Decoded(NamedTuple):
     colour_sum: np.ndarray
     original_size: tuple[int, int]
     deep_peak: int | None
+    covered: float
+    uncovered: np.ndarray | None
+
+
+class _Source(NamedTuple):
+    """What a worker needs of the catalogue.
+
+    Attributes:
+        load, uncover: the catalogue's.
+        test_from: the first row of a test image; those of the other splits come before it.
+    """
+
+    load: Load
+    uncover: Uncover | None
+    test_from: int
 
 
 @dataclass(frozen=True)
@@ -328,7 +356,7 @@ class _Array:
 
 
 def _decode(
-    load: Load, indexes: list[int], array: _Array, workers: int | None, start_method: str | None
+    source: _Source, indexes: list[int], array: _Array, workers: int | None, start_method: str | None
 ) -> Generator[tuple[int, _Decoded | str]]:
     """Fill images.npy. Worker processes write into the file themselves, so no pixels are sent between processes.
 
@@ -341,10 +369,10 @@ def _decode(
     rows = [order[first : first + CHUNK] for first in range(0, len(order), CHUNK)]
     chunks = [[indexes[row] for row in chunk] for chunk in rows]
     pool = parallel.pool(
-        len(chunks), workers=workers, start_method=start_method, initializer=_start_worker, initargs=(load, array)
+        len(chunks), workers=workers, start_method=start_method, initializer=_start_worker, initargs=(source, array)
     )
     if pool is None:
-        yield from _decode_here(load, array, rows, chunks)
+        yield from _decode_here(source, array, rows, chunks)
         return
     try:
         for chunk, outcomes in zip(rows, pool.map(_decode_chunk, rows, chunks), strict=True):
@@ -356,28 +384,28 @@ def _decode(
 
 
 def _decode_here(
-    load: Load, array: _Array, rows: list[list[int]], chunks: list[list[int]]
+    source: _Source, array: _Array, rows: list[list[int]], chunks: list[list[int]]
 ) -> Generator[tuple[int, _Decoded | str]]:
     """`_decode` without workers: a notebook, or a script on a platform that spawns, can't always start workers."""
-    global _load, _array
+    global _source, _array
     with warnings.catch_warnings():
-        _start_worker(load, array)
+        _start_worker(source, array)
         try:
             for chunk, indexes in zip(rows, chunks, strict=True):
                 yield from zip(chunk, _decode_chunk(chunk, indexes), strict=True)
         finally:
-            del _load, _array
+            del _source, _array
 
 
 # What a worker process keeps between its chunks.
-_load: Load
+_source: _Source
 _array: _Array
 
 
-def _start_worker(load: Load, array: _Array) -> None:
+def _start_worker(source: _Source, array: _Array) -> None:
     """Set up a worker process."""
-    global _load, _array
-    _load, _array = load, array
+    global _source, _array
+    _source, _array = source, array
     # Pillow warns about broken EXIF blocks, for example, which would break the progress bar.
     warnings.filterwarnings("ignore", module="PIL")
 
@@ -394,17 +422,24 @@ def _decode_chunk(rows: list[int], indexes: list[int]) -> list[_Decoded | str]:
 
 def _decode_one(row: int, index: int, file: BinaryIO) -> _Decoded | str:
     try:
-        image, box = _load(index)
+        image, box = _source.load(index)
         original_size, deep = image.size, is_16_bit(image)  # decoding may change them
         pixels, box = square(image, box, _array.size)
     except UnreadableError as error:
         return str(error)
     _array.write(file, row, pixels)
+    covered, uncovered = np.nan, None
+    if _source.uncover:
+        share, without = _source.uncover(index)
+        covered = round(share, 4)
+        if covered > 0 and row >= _source.test_from:
+            uncovered = square(without, box, _array.size)[0]
     # Sum over whole rows first: this adds neighbours in memory and takes a tenth of the time.
     by_column = pixels.reshape(len(pixels), -1).sum(axis=0, dtype=np.uint32)
     colour_sum = by_column.reshape(-1, 3).sum(axis=0, dtype=np.int64)
     digest = hashlib.sha256(np.ascontiguousarray(pixels).data).digest()
-    return _Decoded(box, digest, colour_sum, original_size, int(pixels.max()) if deep else None)
+    peak = int(pixels.max()) if deep else None
+    return _Decoded(box, digest, colour_sum, original_size, peak, covered, uncovered)
 
 
 def _write_lines(path: Path, lines: list[str]) -> None:

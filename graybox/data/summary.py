@@ -29,6 +29,7 @@ def write(
     near_duplicates: dict[str, int],
     near_duplicates_dropped: int,
     remarks: list[str],
+    made: str = "",
 ) -> None:
     """Write summary.json; the same images always give the same bytes.
 
@@ -38,6 +39,9 @@ def write(
         images_per_split: {"train": n, "validation": n, "test": n}.
         images_per_class: {class name: {"train": n, "validation": n, "test": n}}, in the order of the labels.
         with_box: {"train": n, "validation": n, "test": n}, number of images with a known object box.
+        covered: {"train": n, "validation": n, "test": n}, number of images in which a thing covers a part of the
+            object, or null where that is not known.
+        made: how the pictures are made, if they are generated; else "".
         unreadable: number of files that can't be decoded.
         ignored: {reason: n}, number of skipped files of the source.
         duplicates: {"in train and test": n, ..., "within test": n, ...}; see duplicates.Duplicates.counts.
@@ -55,10 +59,12 @@ def write(
         size: height and width of the images, in pixels.
         colour_sums: int64 [N, 3], the sum of each image's red, green and blue, 0..255 each.
         original_sizes: int64 [N, 2], width and height of each image as stored.
-        unreadable, ignored, duplicates, two_labels, near_duplicates, near_duplicates_dropped, remarks: as above.
+        unreadable, ignored, duplicates, two_labels, near_duplicates, near_duplicates_dropped, remarks, made: as above.
     """
     counts = table.groupby(["label", "split"]).size()
     boxes = table[BOX_COLUMNS].notna().all(axis=1)
+    covered = table["covered"] if "covered" in table else pd.Series(np.nan, table.index)
+    in_front = {split: int((covered[table["split"] == split] > 0).sum()) for split in SPLITS}
     mean = colour_sums.sum(axis=0) / (255 * size * size * len(table))
     widths, heights = original_sizes.T
     by_area = original_sizes[np.lexsort((heights, widths, widths * heights))]
@@ -71,6 +77,8 @@ def write(
             for label, name in enumerate(class_names)
         },
         "with_box": {split: int(boxes[table["split"] == split].sum()) for split in SPLITS},
+        "covered": in_front if covered.notna().any() else None,
+        "made": made,
         "unreadable": unreadable,
         "ignored": dict(sorted(ignored.items())),
         "duplicates": duplicates,
@@ -98,5 +106,7 @@ def metrics(summary: Mapping[str, Any]) -> dict[str, float]:
     row |= {f"{split}_images": count for split, count in summary["images_per_split"].items()}
     row |= {key: sum(summary[key].values()) for key in ("duplicates", "near_duplicates")}
     row |= {"unreadable": summary["unreadable"]}
+    if summary["covered"]:
+        row |= {"objects_partly_covered": sum(summary["covered"].values())}
     constant = summary["constant_answer"]
     return row | {"constant_accuracy": constant["test"], "constant_balanced_accuracy": constant["balanced"]}

@@ -21,6 +21,7 @@ from graybox.figures import correspondence, data, mistakes, panels, reliance, st
 from graybox.figures.strip import sliding_strip
 from graybox.figures.text import UndrawableWarning, sentence
 from graybox.mistakes.params import MistakesParams
+from graybox.mistakes.reasons_table import COVERED
 from graybox.reliance import experiment
 from graybox.statistics import scores, tables
 from graybox.study import comparison, variants
@@ -108,6 +109,7 @@ def _mistakes(root: Path) -> Drawn:
     calibration_error = files.read_json(root / "report/mistakes.json")["calibration_error"]
     with np.load(root / "data/mistakes.npz") as file:
         predicted, sure, neighbours = (file[name] for name in ("predicted", "sure", "neighbours"))
+    uncovered = images.load_uncovered(root / "data/prepared")
     matrix = scores.confusion(test.labels, predicted, len(test.class_names))
 
     yield "confusion.png", mistakes.confusion_matrix(matrix, test.class_names), 110
@@ -122,7 +124,8 @@ def _mistakes(root: Path) -> Drawn:
         if finding["named"] or finding["reason"] == reasons["reason"].iloc[-1]:
             rows = wrong[wrong["reason"] == finding["reason"]]
             said = mistakes.headline(finding, len(wrong))
-            page = mistakes.reason_page(test, train, rows, neighbours, said, wanted.per_reason)
+            beside = uncovered if finding["reason"] == COVERED else None
+            page = mistakes.reason_page(test, train, rows, neighbours, said, wanted.per_reason, beside)
             yield f"reasons/{finding['reason']}.png", page, 110
 
 

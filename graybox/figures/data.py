@@ -74,8 +74,9 @@ def counts_chart(
     axes.legend(ncols=len(counts.columns), frameon=False, loc="upper center", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     text.set_axis_off()
-    for place, (name, value) in enumerate(facts(summary).items()):
-        y = 1 - place / 8
+    said = facts(summary)
+    for place, (name, value) in enumerate(said.items()):
+        y = 1 - place / len(said)
         text.text(0, y, name, color="0.45", fontsize=9, va="top")
         text.text(0, y - 0.055, value, fontsize=9.5, va="top")
     colour = tuple(summary["mean_colour"].values())
@@ -105,6 +106,7 @@ def facts(summary: Mapping[str, Any]) -> dict[str, str]:
     def listed(counts: Mapping[str, int]) -> str:
         return ", ".join(f"{count:,} {reason}" for reason, count in counts.items() if count) or "none"
 
+    in_front = {"something in front of the object": listed(summary["covered"])} if summary.get("covered") else {}
     two_labels = f" ({summary['two_labels']:,} with two labels)" * bool(summary["two_labels"])
     dropped = f" ({summary['near_duplicates_dropped']:,} dropped)" * bool(summary["near_duplicates_dropped"])
     sizes = [f"{width} x {height}" for width, height in summary["original_size"].values()]
@@ -113,6 +115,7 @@ def facts(summary: Mapping[str, Any]) -> dict[str, str]:
         "size": f"{summary['image_size']} x {summary['image_size']}, from "
         + (sizes[0] if len(set(sizes)) == 1 else f"{sizes[0]} to {sizes[2]} (median {sizes[1]})"),
         "with an object box": listed(summary["with_box"]),
+        **in_front,
         "the same pixels twice": listed(summary["duplicates"]) + two_labels,
         "near-duplicates": listed(summary["near_duplicates"]) + dropped,
         "can't be decoded": f"{summary['unreadable']:,}",

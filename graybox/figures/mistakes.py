@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,11 +16,11 @@ from graybox.data.images import ImageSet
 from graybox.figures.style import BASELINE, BOX, VARIANT, draw_box, short, taken_for
 from graybox.figures.text import plain
 from graybox.mistakes.confusions import shown_matrix
-from graybox.mistakes.reasons_table import CORRECT
+from graybox.mistakes.reasons_table import CORRECT, COVERED
 from graybox.statistics.paired import p_words
 
 CARD_WIDTH, CARD_HEIGHT, PICTURE, THUMB = 5.4, 1.86, 1.36, 0.7  # inches
-NEIGHBOURS_SHOWN = 5
+NEIGHBOURS_SHOWN, BESIDE_UNCOVERED = 5, 3
 RIGHT = "#1b7837"
 
 
@@ -61,7 +61,13 @@ def reasons_chart(reasons: pd.DataFrame) -> Figure:
 
 @plain
 def reason_page(
-    test: ImageSet, train: ImageSet, mistakes: pd.DataFrame, neighbours: np.ndarray, headline: str, most: int
+    test: ImageSet,
+    train: ImageSet,
+    mistakes: pd.DataFrame,
+    neighbours: np.ndarray,
+    headline: str,
+    most: int,
+    uncovered: Mapping[int, np.ndarray] | None = None,
 ) -> Figure:
     """The mistakes with one reason: each with its box, its figures, and its nearest training images.
 
@@ -69,6 +75,8 @@ def reason_page(
         mistakes: rows from `graybox.mistakes.reasons.explain`. `most`: how many to show at most, from the first on.
         neighbours: int [N, k], for every test image the rows of its nearest training images.
         headline: the text above them.
+        uncovered: row in the test split -> the picture without the thing in front of its object, uint8 [H, W, 3]. It
+            is shown beside the mistake, with the network's answer under it.
     """
     shown = mistakes.head(most)
     rows = max(1, -(-len(shown) // 2))
@@ -79,11 +87,16 @@ def reason_page(
         left, top, row = 0.15 + across * CARD_WIDTH, 0.66 + down * CARD_HEIGHT, mistake["row"]
         _picture(axes, test.images[row], left, top, PICTURE, test.boxes[row])
         left += PICTURE + 0.12
-        title = taken_for(mistake["true_class"], mistake["predicted_class"], 45)
+        without = (uncovered or {}).get(row)
+        thumbs, letters, lines = (NEIGHBOURS_SHOWN, 45, 66) if without is None else (BESIDE_UNCOVERED, 28, 42)
+        if without is not None:
+            _uncovered(axes, without, left - 0.06, top, mistake)
+            left += PICTURE + 0.06
+        title = taken_for(mistake["true_class"], mistake["predicted_class"], letters)
         axes.text(left, top + 0.02, title, fontsize=9, fontweight="bold", va="top")
         figures_behind = mistake["because"].removeprefix(f"{mistake['reason_title']}: ")
-        axes.text(left, top + 0.2, textwrap.fill(figures_behind, 66), fontsize=7.5, va="top", linespacing=1.15)
-        for number, other in enumerate(neighbours[row][:NEIGHBOURS_SHOWN]):
+        axes.text(left, top + 0.2, textwrap.fill(figures_behind, lines), fontsize=7.5, va="top", linespacing=1.15)
+        for number, other in enumerate(neighbours[row][:thumbs]):
             at = left + number * (THUMB + 0.04)
             _picture(axes, train.images[other], at, top + 0.72, THUMB)
             name = train.class_names[train.labels[other]]
@@ -96,14 +109,25 @@ def reason_page(
     return figure
 
 
+def _uncovered(axes: Axes, image: np.ndarray, left: float, top: float, mistake: pd.Series) -> None:
+    """The picture without the thing in front, and the network's answer to it."""
+    _picture(axes, image, left, top, PICTURE)
+    answer = mistake["uncovered_class"]
+    said = f"without it: {short(answer, 11)}, {mistake['uncovered_probability']:.0%}"
+    colour = RIGHT if answer == mistake["true_class"] else BASELINE
+    axes.text(left + PICTURE / 2, top + PICTURE + 0.03, said, fontsize=7.5, color=colour, ha="center", va="top")
+
+
 def headline(finding: pd.Series, total: int) -> str:
-    """The text above a reason's page: how frequent the reason is, and the key of the nearest training images."""
+    """The text above a reason's page: how frequent the reason is, and the key of the pictures beside the mistakes."""
     said = f"{finding['title']}: the reason of {finding['named']} of {total} mistakes."
     if finding["compared_with"] == CORRECT:
         said += (
             f" {finding['share']:.0%} of the mistakes have it, {finding['correct_share']:.0%} of the correctly"
             f" classified images (p {p_words(finding['p_value'], '= ')})."
         )
+    if finding["reason"] == COVERED:
+        said += " Beside each, the same picture without the thing in front, and the answer to it."
     return f"{said} Below each, the nearest training images: green = the true class."
 
 

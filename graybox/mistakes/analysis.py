@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 
 from graybox.data.images import ImageSet
-from graybox.mistakes.evidence import agreement, each_network, gather, pictures, without
+from graybox.mistakes.evidence import agreement, each_network, gather, pictures, without, without_cover
 from graybox.mistakes.label_suspects import LabelSuspects, recalibrated, suspects, temperature
 from graybox.mistakes.neighbours import Neighbours, answers_and_features, nearest
 from graybox.mistakes.reasons import explain
 from graybox.network.cnn import CNN
 from graybox.network.inference import Views
+from graybox.network.inference import probabilities as probabilities_of
 
 NEIGHBOURS = 10
 UNUSUAL, AGREEING = 0.25, 0.5
@@ -50,6 +51,7 @@ def analyse(
     networks: Mapping[str, np.ndarray],
     reliance: pd.DataFrame,
     explained: str | None = None,
+    uncovered: Mapping[int, np.ndarray] | None = None,
     **views: Unpack[Views],
 ) -> Analysis:
     """Explain a network's mistakes on the test split.
@@ -61,6 +63,8 @@ def analyse(
         reliance: the true class's probability with the object or the context hidden; see `evidence.gather`.
         explained: the name of `model` in `networks`, followed by a space and the number of its training (0, 1, ...) if
             the variant has several; None = it is not among them.
+        uncovered: row in the test split -> the picture without the thing in front of its object, uint8 [H, W, 3]; see
+            `images.load_uncovered`. None = no such pictures.
         views: `flip` and `shift`, as for `inference.probabilities`.
     """
     train, validation, test = (splits[name] for name in ("train", "validation", "test"))
@@ -77,7 +81,10 @@ def analyse(
     agree = agreeing["others_agree"].fillna(1.0).to_numpy() >= AGREEING
     usual = near & agree & measures["ordinary"].to_numpy()
     labels = suspects(probabilities, test.labels, calibrated, usual)
-    evidence = gather(test, probabilities, agreeing, neighbours, labels, measures, reliance)
+    clear = None
+    if uncovered:
+        clear = without_cover(test, uncovered, probabilities_of(model, np.stack(list(uncovered.values())), **views))
+    evidence = gather(test, probabilities, agreeing, neighbours, labels, measures, reliance, clear)
     mistakes, reasons = explain(evidence, labels)
     mistakes["nearest"] = [_nearest(train, neighbours, row) for row in mistakes["row"]]
     return Analysis(probabilities, evidence, mistakes, reasons, neighbours, labels)

@@ -6,7 +6,7 @@ among those.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,6 +34,7 @@ def gather(
     labels: LabelSuspects,
     measures: pd.DataFrame,
     reliance: pd.DataFrame,
+    uncovered: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """The evidence of N test images.
 
@@ -44,18 +45,22 @@ def gather(
             the test images are suspect.
         reliance: a row per image with a usable box, from `graybox.reliance.rule.per_image`: row, p, p_box_hidden,
             p_context_hidden, p_elsewhere (the true class's probabilities, 0..1). May be empty.
+        uncovered: from `without_cover`. None = unknown.
 
     Returns:
         N rows, in the order of the test images. NaN (or "") = unknown. The columns of `answers`, `agreement` and
         `surroundings`; label_quality (0..1) and label_suspect (bool); p_as_is, p_box_hidden, p_context_hidden and
-        p_elsewhere (0..1); the columns of `pictures`. p_as_is is the answer to the image alone, while true_probability
-        may be the mean over several views.
+        p_elsewhere (0..1); covered (the share of the object that a thing in front of it covers, 0..1),
+        uncovered_class and uncovered_probability (of `uncovered`); the columns of `pictures`. p_as_is is the
+        answer to the image alone, while true_probability may be the mean over several views.
     """
     frame = answers(test, probabilities)
     frame = frame.join(others).join(surroundings(neighbours, test))
     frame["label_quality"], frame["label_suspect"] = labels.quality, labels.suspect
     hidden = reliance.rename(columns={"p": "p_as_is"}).set_index("row").reindex(range(len(test)))
     frame[list(HIDDEN)] = hidden[list(HIDDEN)].astype(float)
+    frame["covered"] = test.covered.astype(np.float64)
+    frame = frame.join(without_cover(test, {}, np.empty((0, 0))) if uncovered is None else uncovered)
     return frame.join(measures)
 
 
@@ -138,6 +143,22 @@ def agreement(probabilities: np.ndarray, others: Mapping[str, np.ndarray], image
     said = np.stack([array.argmax(axis=1) for array in others.values()])
     frame["others_right"], frame["others_wrong_class"], frame["others_wrong_share"] = _votes(said.T, images)
     return frame.assign(others_agree=(said == probabilities.argmax(axis=1)).mean(axis=0))
+
+
+def without_cover(images: ImageSet, rows: Iterable[int], probabilities: np.ndarray) -> pd.DataFrame:
+    """The network's answers to the images from which the thing in front of the object was taken away.
+
+    Args:
+        rows: M rows of `images`. `probabilities`: float [M, classes], the answers to these pictures without that thing.
+
+    Returns:
+        N rows. Columns uncovered_class (the answer, "" for the other images) and uncovered_probability (its
+        probability, 0..1; NaN for the other images).
+    """
+    frame = pd.DataFrame({"uncovered_class": "", "uncovered_probability": np.nan}, index=range(len(images)))
+    for row, answer in zip(rows, probabilities, strict=True):
+        frame.loc[row] = [images.class_names[answer.argmax()], float(answer.max())]
+    return frame
 
 
 def surroundings(neighbours: Neighbours, images: ImageSet) -> pd.DataFrame:

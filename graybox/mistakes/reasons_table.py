@@ -8,6 +8,8 @@ import pandas as pd
 from graybox.statistics.paired import p_words
 
 CORRECT = "the correctly classified"
+COVERED = "object_partly_covered"
+"""The reason whose page shows the pictures without what covers the object."""
 
 
 def readable(reasons: pd.DataFrame) -> pd.DataFrame:

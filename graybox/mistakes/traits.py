@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from graybox.mistakes.reasons_table import COVERED
 from graybox.statistics.intervals import percent
 
 TAIL = 0.05
@@ -24,6 +25,9 @@ images; there must be at least FEWEST of these."""
 NEIGHBOURS, VOTES = 0.6, 0.5
 """An image looks like another class if at least these shares of its nearest training images, and of the other networks'
 votes, are for that class."""
+LEAST_COVERED = 0.02
+"""An object is partly covered if something hides at least this share of it. Less is a few pixels at its edge (ten or so
+in the default study), which the picture's blur and noise change as much."""
 
 LABEL, PICTURE, NETWORKS = "label", "picture", "networks"
 KINDS = (LABEL, PICTURE, NETWORKS)
@@ -74,6 +78,10 @@ def _highest(measure: str) -> Callable[[pd.DataFrame], np.ndarray]:
     return lambda frame: _where(frame[place] > 1 - TAIL, frame[place])
 
 
+def _covered(frame: pd.DataFrame) -> np.ndarray:
+    return _where(frame["covered"] >= LEAST_COVERED, frame["covered"])
+
+
 def _at_border(frame: pd.DataFrame) -> np.ndarray:
     return _where(frame["box_at_border"] == 1, frame["box_at_border"])
 
@@ -119,6 +127,16 @@ def _beyond(row: Row, measure: str, word: str, shown: str) -> str:
     return f"{shown}, {word} than in {than} of its class's pictures and of all pictures"
 
 
+def _says_covered(row: Row) -> str:
+    said = f"something in front covers {percent(row['covered'])} of the object"
+    if not row["uncovered_class"]:
+        return said
+    answer, sure = row["uncovered_class"], percent(row["uncovered_probability"])
+    if answer == row["true_class"]:
+        return f"{said}; without it the network is right with {sure}"
+    return f"{said}; without it the network says {answer} with {sure}"
+
+
 def _share(row: Row, share: str) -> str:
     count = row["other_networks"]
     return f"{round(row[share] * count)} of the {count} other networks" if count > 1 else "the other network"
@@ -154,6 +172,7 @@ TRAITS = (
             row, "object_contrast", "less", f"object and surroundings differ by {row['object_contrast']:.2f} sd"
         ),
     ),
+    Trait(COVERED, "object partly covered", PICTURE, _covered, _says_covered),
     Trait(
         "object_off_centre", "object off centre", PICTURE, _highest("box_off_centre"),
         lambda row: _beyond(

@@ -48,7 +48,8 @@ def render(
     """Fill the page.
 
     Args:
-        data: number of images by split ("train", "validation", "test"), the "class_names", and the source's "note".
+        data: number of images by split ("train", "validation", "test"), the "class_names", the source's "note", and
+            how generated pictures are "made" ("" for others).
         table: from `comparison.table`. `devices`: those that the variants were trained on.
         best: the selected variant, what it was selected on, and its accuracies.
         pairs: the most confused pairs of classes. `mistakes`: the misclassified test images.

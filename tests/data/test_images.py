@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -47,6 +49,27 @@ def test_each_split_comes_back_as_it_was(tmp_path):
 def test_a_missing_box_is_known_to_be_missing(tmp_path):
     saved(tmp_path)
     assert images.load(tmp_path, "train").has_box.tolist() == [True, False, True]
+
+
+def test_what_covers_an_object_is_unknown_unless_it_is_said(tmp_path):
+    saved(tmp_path)
+    part = images.load(tmp_path, "train")
+    assert part.covered.dtype == np.float32 and part.covered.shape == (3,) and np.isnan(part.covered).all()
+    assert images.load_uncovered(tmp_path) == {}
+    given = (part.images, part.labels, part.class_names, part.files, part.boxes)
+    assert np.isnan(images.ImageSet(*given).covered).all()
+    few = replace(part, images=part.images[:2], labels=part.labels[:2], files=part.files[:2], boxes=part.boxes[:2])
+    assert few.covered.shape == (2,)  # of unknown shares any number is right
+    known = images.ImageSet.from_arrays(*given[:3], covered=np.array([0, 0.5, np.nan]))
+    assert known.covered[1] == 0.5
+    with pytest.raises(ValueError, match=r"covered has the shape \[3\]; allowed with these labels: \[2\]"):
+        replace(known, images=part.images[:2], labels=part.labels[:2])
+    with pytest.raises(ValueError, match=r"covered has the shape \[2\]; allowed with these images: \[3\]"):
+        images.ImageSet.from_arrays(*given[:3], covered=np.zeros(2))
+    with pytest.raises(ValueError, match="covered has values outside 0 to 1"):
+        images.ImageSet.from_arrays(*given[:3], covered=np.array([0, 12, 0]))
+    with pytest.raises(TypeError, match="covered is of <U1; allowed: numbers"):
+        images.ImageSet.from_arrays(*given[:3], covered=np.array(["a", "b", "c"]))
 
 
 def test_images_stay_on_disk(tmp_path):

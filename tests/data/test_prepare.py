@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import multiprocessing.synchronize
 import os
 import subprocess
@@ -24,6 +25,7 @@ from graybox.data.params import DataParams, TinyImagenetParams
 from graybox.data.prepare import CHUNK, choose, choose_classes, prepare
 from graybox.data.sources import Catalogue, UnreadableError, folder
 from graybox.data.sources.files import FolderFiles
+from graybox.data.summary import metrics
 from graybox.errors import UserError
 from tests.data.test_sources import REAL_ZIP, everything, needs_real_zip, tiny_contents, write_files
 from tests.support.basics import ROOT
@@ -33,7 +35,7 @@ DEFAULTS |= {"images_per_class": None, "max_unreadable": 0, "seed": 0}
 
 
 WRITTEN = {"images.npy", "table.csv", "classes.json", "unreadable.txt", "duplicates.txt", "summary.json"}
-WRITTEN |= {"near_duplicates.csv", "near_duplicates.npy"}
+WRITTEN |= {"near_duplicates.csv", "near_duplicates.npy", "uncovered.npz"}
 
 
 def params(**changes) -> DataParams:
@@ -71,6 +73,12 @@ def painted(counts: dict[str, dict[str | None, int]], broken: tuple[int, ...] = 
         splits=[split for _, split in rows],
         load=Paint(labels, frozenset(broken)),
     )
+
+
+def uncover(index: int) -> tuple[float, Image.Image]:
+    """Every third object is covered, picture i by i / 1000; without the thing its picture is as Paint's, but blue."""
+    share = index / 1000 * (index % 3 == 0)
+    return share, Image.new("RGB", (20, 10), (index % 256, index // 256, 255))
 
 
 def split(catalogue: Catalogue, **changes) -> pd.DataFrame:
@@ -389,6 +397,31 @@ def test_the_stages_turn_a_folder_into_a_prepared_set(tmp_path, raw_params):
     assert prepared.returncode == 1 and prepared.stdout == ""
     assert prepared.stderr.startswith("error: ") and "photos has changed" in prepared.stderr
     assert "Traceback" not in prepared.stderr
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_covers_an_object_is_kept_and_of_test_images_the_picture_without_it(tmp_path, workers):
+    broken = (3, 60, 61, 130)  # so that rows and numbers differ
+    catalogue = replace(painted({"cat": {None: 90}, "dog": {None: 90}}, broken), uncover=uncover, made="Painted.")
+    prepare(catalogue, params(max_unreadable=9), 10, tmp_path, workers=workers)
+    counted = {}
+    for name in images.SPLITS:
+        part = images.load(tmp_path, name)
+        numbers = np.array([int(Path(file).stem) for file in part.files])
+        np.testing.assert_allclose(part.covered, numbers / 1000 * (numbers % 3 == 0), atol=1e-6)
+        counted[name] = int((part.covered > 0).sum())
+    found = images.load_uncovered(tmp_path)
+    assert list(found) == np.flatnonzero(part.covered > 0).tolist() and len(found) > 5  # `part` is the test split
+    for row, picture in found.items():
+        assert picture.shape == (10, 10, 3) and picture[0, 0].tolist() == [numbers[row] % 256, 0, 255]
+    summary = json.loads((tmp_path / "summary.json").read_text("utf-8"))
+    assert summary["covered"] == counted and summary["made"] == "Painted."
+    assert metrics(summary)["objects_partly_covered"] == sum(counted.values())
+
+    prepare(painted({"cat": {None: 90}, "dog": {None: 90}}), params(), 10, tmp_path, workers=workers)
+    unknown = json.loads((tmp_path / "summary.json").read_text("utf-8"))
+    assert images.load_uncovered(tmp_path) == {} and np.isnan(images.load(tmp_path, "test").covered).all()
+    assert unknown["covered"] is None and "objects_partly_covered" not in metrics(unknown)
 
 
 def test_preparing_does_not_wait_for_torch():

@@ -6,7 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from graybox.data.scenes import BACKGROUNDS, NEUTRAL, OBJECTS, Scene, World, draw
+from graybox.data.scenes import BACKGROUNDS, NEUTRAL, OBJECTS, Scene, World, draw, render
+from graybox.data.scenes import world as world_module
+from graybox.data.scenes.objects import OCCLUDERS
 
 CALM = World(noise=(0, 0), hidden=0, clutter=(0, 0))
 ALL_OBJECTS = (NEUTRAL, *range(10))
@@ -173,6 +175,51 @@ def test_what_stands_in_front_hides_about_the_share_asked_for():
         far = np.abs(clear.image.astype(int) - hidden.image).max(axis=-1) > 40
         shares.append(far.mean() / 0.6**2)
     assert 0.1 < np.mean(shares) < 0.3
+
+
+def test_the_covered_share_is_the_share_of_the_object_that_the_thing_in_front_changes(monkeypatch):
+    """The shadow apart, two pictures with and without the thing differ where it is, and in no other pixel."""
+    covers = []
+
+    def painted(*arguments):
+        layer = render.paint_thing(*arguments)
+        covers.append(layer.cover)
+        return layer
+
+    monkeypatch.setattr(world_module, "paint_thing", painted)
+    monkeypatch.setattr(world_module, "draw_light", lambda rng: replace(render.draw_light(rng), shadow=0.0))
+    world = replace(CALM, image_size=160, hidden=1)
+    found = []
+    for index in range(25):
+        clear, hidden = draw(replace(world, hidden=0), "test", index, 0), draw(world, "test", index, 0)
+        assert clear.covered == 0 and clear.uncovered is clear.image
+        assert np.array_equal(hidden.uncovered, clear.image) and 0 <= hidden.covered <= 1
+        touched = (hidden.image != clear.image).any(axis=2)
+        cover = covers[-1]
+        # Soft edges count by how much they cover, and as a whole in the changed pixels: a few percent at most.
+        share = cover[touched].sum() / cover.sum()
+        assert share - 0.03 < hidden.covered <= share + 0.003
+        found.append(hidden.covered)
+    assert min(found) < 0.1 and max(found) > 0.2
+
+
+def test_the_picture_without_the_thing_in_front_is_the_one_of_a_world_that_has_none():
+    """Noise, light, shadow and clutter are the same ones."""
+    for index in range(12):
+        scene = draw(World(hidden=1), "test", index, index % 10)
+        assert np.array_equal(scene.uncovered, draw(World(hidden=0), "test", index, index % 10).image)
+        assert not np.array_equal(scene.uncovered, scene.image)
+
+
+def test_a_thing_as_large_as_the_object_covers_it_all_and_a_thing_beside_it_nothing(monkeypatch):
+    for half, away, expected in ((4.0, 0.0, 1.0), (0.05, 0.9, 0.0)):
+
+        def put(rng, behind, share, size, light, half=half, away=away):
+            pose = render.Pose((behind.centre[0] + away, behind.centre[1] + away), half, 0.0, False)
+            return pose, render.paint_thing(OCCLUDERS[0], size, pose, render.draw_look(rng), light)
+
+        monkeypatch.setattr(world_module, "draw_occluder", put)
+        assert draw(replace(CALM, hidden=1), "test", 0, 0).covered == pytest.approx(expected, abs=1e-6)
 
 
 def test_clutter_and_noise_follow_their_knobs():

@@ -857,6 +857,22 @@ def test_scenes_are_a_source_like_the_others(raw):
             assert box.tolist() == list(scene.box) and image.size == (32, 32)
 
 
+def test_scenes_know_what_stands_in_front_and_how_they_are_made(raw):
+    options = scenes_params(train_per_class=20, context_bias=0.25)
+    catalogue = generated.open(options, raw, seed=7)
+    uncover, shares = pickle.loads(pickle.dumps(catalogue.uncover)), []
+    for index, file in enumerate(catalogue.files):
+        split, _, number = file.removesuffix(".png").split("/")
+        scene = draw(catalogue.load.world, split, int(number), int(catalogue.labels[index]))
+        share, image = uncover(index)
+        assert share == scene.covered
+        np.testing.assert_array_equal(np.asarray(image), scene.uncovered)
+        shares.append(share)
+    assert 0.03 < np.mean(np.array(shares) > 0) < 0.35
+    for said in ("probability 1 that", "probability 0.25 that", "0 to 4 small shapes", "in front of 15% of"):
+        assert said in catalogue.made
+
+
 def test_the_seed_and_the_options_reach_the_world(raw):
     world = generated.open(scenes_params(context_bias=0.5, object_signal=0.75), raw, seed=7).load.world
     assert (world.seed, world.image_size, world.classes) == (7, 32, 3)

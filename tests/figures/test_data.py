@@ -32,6 +32,9 @@ def test_the_facts_name_what_there_is_and_leave_out_what_there_is_not():
     assert facts["the same pixels twice"] == "1 in train and test (1 with two labels)"
     assert facts["near-duplicates"] == "3 in train and test (3 dropped)"
     assert facts["passed over"] == "4 hidden" and facts["can't be decoded"] == "2"
+    assert "something in front of the object" not in facts  # of photographs it is not known
+    generated = data.facts({**SUMMARY, "covered": {"train": 3, "validation": 0, "test": 1}})
+    assert generated["something in front of the object"] == "3 train, 1 test"
     same = data.facts({**SUMMARY, "original_size": dict.fromkeys(("smallest", "median", "largest"), (16, 16))})
     assert same["size"] == "16 x 16, from 16 x 16"
 

@@ -174,6 +174,7 @@ def frame_of(count: int = 400, wrong: int = 80, seed: int = 0) -> pd.DataFrame:
     for name in picture_measures.MEASURES:
         frame[name], frame[f"{name}_place"] = 0.3, random.uniform(0.1, 0.9, count)
     frame["box_at_border"] = 0.0
+    frame["covered"], frame["uncovered_class"], frame["uncovered_probability"] = np.nan, "", np.nan
     frame["label_suspect"], frame["label_quality"] = False, 0.5
     frame["p_as_is"], frame["p_elsewhere"] = frame["true_probability"], frame["true_probability"]
     frame["p_box_hidden"], frame["p_context_hidden"] = 0.1, np.where(frame["correct"], 0.9, 0.3 * random.random(count))
@@ -282,6 +283,47 @@ def _finding(frame: pd.DataFrame, reason: str) -> pd.Series:
     return reasons.explain(frame, NOBODY)[1].set_index("reason").loc[reason]
 
 
+def test_a_thing_in_front_is_the_reason_if_covered_objects_fail_more_often():
+    frame = frame_of(1000, 60)
+    frame["covered"] = 0.0
+    frame.loc[:32, ["covered", "uncovered_class", "uncovered_probability"]] = [0.12, "a", 0.93]
+    frame.loc[33:40, ["covered", "uncovered_class", "uncovered_probability"]] = [0.019, "a", 0.9]  # too little
+    frame.loc[100:216, ["covered", "uncovered_class", "uncovered_probability"]] = [0.3, "a", 0.9]
+    frame.loc[0, ["uncovered_class", "uncovered_probability"]] = ["c", 0.6]
+    frame.loc[1, ["uncovered_class", "uncovered_probability"]] = ["", np.nan]
+    mistakes, table = reasons.explain(frame, NOBODY)
+    row, said = table.set_index("reason").loc["object_partly_covered"], mistakes.set_index("row")["because"]
+    assert row["finding"] == reasons.SUPPORTED and (row["mistakes"], row["named"]) == (33, 33)
+    assert row["failing"] == 33 / 150 and row["failing_without"] == 27 / 850
+    fails = " (of such images 22% fail, of the others 3%)"
+    covers = "object partly covered: something in front covers 12% of the object"
+    assert said[2] == f"{covers}; without it the network is right with 93%{fails}"
+    assert said[0] == f"{covers}; without it the network says c with 60%{fails}"
+    assert said[1] == covers + fails
+    photographs = reasons.explain(frame_of(), NOBODY)[1].set_index("reason").loc["object_partly_covered"]
+    assert photographs["finding"] == reasons.UNKNOWN and np.isnan(photographs["p_value"])
+
+
+def test_a_thing_in_front_without_an_effect_is_seldom_blamed():
+    """As many covered objects as in the default study, and as many mistakes, but independent of one another."""
+    trait = next(trait for trait in TRAITS if trait.name == "object_partly_covered")
+    random, studies, blamed = np.random.default_rng(7), 1000, 0
+    frame = frame_of(1000, 0)
+    for _ in range(studies):
+        frame["covered"] = np.where(random.random(1000) < 0.15, random.uniform(0.05, 0.3, 1000), 0.0)
+        frame["correct"] = random.random(1000) >= 0.06
+        found = reasons._finding(trait, trait.applies(frame), frame, NOBODY)
+        assert found.mistakes > 0  # there is something to blame
+        blamed += found.p_value < 0.05
+    assert blamed / studies <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / studies)
+
+
+def test_the_answers_to_the_uncovered_pictures_stand_in_the_rows_of_their_images():
+    found = evidence.without_cover(three_classes([0, 1, 2, 0]), [2, 0], PROBABILITIES[[0, 2]])
+    assert found["uncovered_class"].tolist() == ["class 2", "", "class 0", ""]
+    assert found["uncovered_probability"].tolist() == pytest.approx([0.8, np.nan, 0.7, np.nan], nan_ok=True)
+
+
 @pytest.mark.parametrize("wrong", [0, 400])
 def test_all_right_or_all_wrong(wrong, tmp_path):
     frame = frame_of(wrong=wrong)
@@ -326,6 +368,18 @@ def test_the_pages_are_drawn(tmp_path):
     for shown in (mistakes, mistakes.head(0)):
         page = charts_mistakes.reason_page(images, images, shown, np.zeros((8, 5), int), headline, most=4)
         assert len(page.axes[0].images) == min(4, len(shown)) * 6
+    covered = mistakes.assign(uncovered_class="class 0", uncovered_probability=0.93)
+    without = {int(covered["row"][1]): np.full((16, 16, 3), 7, np.uint8)}
+    axes = charts_mistakes.reason_page(
+        images, images, covered, np.zeros((8, 5), int), headline, most=4, uncovered=without
+    ).axes[0]
+    said = charts_mistakes.headline(table.set_index("reason", drop=False).loc["object_partly_covered"], 6)
+    assert "without the thing in front" in said and "without the thing" not in headline
+    beside = [image for image in axes.images if (np.asarray(image.get_array()) == 7).all()]
+    assert len(beside) == 1 and len(axes.images) == 3 * 6 + 2 + charts_mistakes.BESIDE_UNCOVERED
+    under = [text for text in axes.texts if text.get_text() == "without it: class 0, 93%"]
+    left, right, bottom, _ = beside[0].get_extent()
+    assert len(under) == 1 and left < under[0].get_position()[0] < right and under[0].get_position()[1] > bottom
     pairs = pd.DataFrame({"class_a": ["class 0"], "class_b": ["class 1"]})
     predicted = np.array([0, 0, 2, 3, 1, 1, 2, 3])  # labels 0 1 2 3 0 1 2 3: one each of a, b, a as b and b as a
     chart = charts_mistakes.confused_pairs_chart(images, predicted, np.ones(8), pairs)

@@ -98,6 +98,11 @@ class Scene:
     """Index into OBJECTS, or NEUTRAL."""
     background: int
     """Index into BACKGROUNDS, or NEUTRAL."""
+    covered: float
+    """How much of the object's own pixels the thing in front of it covers, 0..1; its shadow does not count. 0 if there
+    is no such thing, or none of it lies over the object."""
+    uncovered: np.ndarray
+    """uint8 [H, W, 3]: the same picture without the thing in front; `image` itself if there is none."""
 
 
 class Stream(IntEnum):
@@ -159,11 +164,15 @@ def draw(
     picture = paint_ground(paint_background, size, rng[Stream.GROUND], world.clutter, rng[Stream.CLUTTER], light)
     thing = paint_thing(blob if shown == NEUTRAL else PAINTERS[shown], size, pose, look, light)
     picture = lay(picture, thing, pose, light, opacity)
+    uncovered = image = expose(picture, light, world.noise, rng[Stream.NOISE])
+    covered = 0.0
     if rng[Stream.OCCLUDER].random() < world.hidden:
         front_pose, front = draw_occluder(rng[Stream.OCCLUDER], pose, world.hidden_share, size, light)
         picture = lay(picture, front, front_pose, light)
-    image = expose(picture, light, world.noise, rng[Stream.NOISE])
-    return Scene(image, box_of(thing.cover), shown, ground)
+        # The same noise in both pictures: they differ in the thing and its shadow alone.
+        image = expose(picture, light, world.noise, _stream(world, split, index, Stream.NOISE))
+        covered = float((thing.cover * front.cover).sum() / max(thing.cover.sum(), 1e-6))
+    return Scene(image, box_of(thing.cover), shown, ground, covered, uncovered)
 
 
 def _choose(world: World, rng: np.random.Generator, label: int) -> tuple[int, int]:

@@ -16,6 +16,9 @@ class UnreadableError(Exception):
 # Picture number -> the image, opened but not necessarily decoded, and its object box: [4], as x0, y0, x1, y1 in pixels
 # of the image as stored, half-open, NaN where unknown. It raises UnreadableError, and can be sent to other processes.
 Load = Callable[[int], tuple[Image.Image, np.ndarray]]
+# Picture number -> the share (0..1) of the object that a thing in front of it covers, and the same picture without that
+# thing. It can be sent to other processes.
+Uncover = Callable[[int], tuple[float, Image.Image]]
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,9 @@ class Catalogue:
         load: picture number in 0..N - 1 -> image and box.
         ignored: why files of the source were passed over -> how many.
         remarks: sentences on what its user should know.
+        uncover: picture number in 0..N - 1 -> what stands in front of its object; None where that is not known, as on
+            photographs.
+        made: how the pictures are made, in sentences; "" if they are not generated.
     """
 
     class_names: list[str]
@@ -41,3 +47,5 @@ class Catalogue:
     load: Load
     ignored: dict[str, int] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    uncover: Uncover | None = None
+    made: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from graybox.data.params import ScenesParams
-from graybox.data.scenes import OBJECTS, World, draw
+from graybox.data.scenes import OBJECTS, Scene, World, draw
 from graybox.data.sources.catalogue import Catalogue
 
 
@@ -22,9 +23,29 @@ class Drawings:
     pictures: list[tuple[str, int, int]]  # split, index within the split, label
 
     def __call__(self, index: int) -> tuple[Image.Image, np.ndarray]:
-        split, number, label = self.pictures[index]
-        scene = draw(self.world, split, number, label)
+        scene = _drawn(self.world, *self.pictures[index])
         return Image.fromarray(scene.image), np.array(scene.box, np.float32)
+
+    def uncover(self, index: int) -> tuple[float, Image.Image]:
+        """A catalogue's `uncover`: how much of picture `index`'s object is covered, and the picture without that."""
+        scene = _drawn(self.world, *self.pictures[index])
+        return scene.covered, Image.fromarray(scene.uncovered)
+
+
+@lru_cache(maxsize=1)  # a picture is asked for twice in a row: as it is, and without what is in front
+def _drawn(world: World, split: str, index: int, label: int) -> Scene:
+    return draw(world, split, index, label)
+
+
+def made(world: World) -> str:
+    """How a world's pictures are made, in sentences."""
+    least, greatest = world.clutter
+    return (
+        "The pictures are generated. Each shows an object (with probability "
+        f"{world.object_signal:g} that of its class, else a random one) and a background (with probability "
+        f"{world.context_bias:g} that of its class, else a random one). {least} to {greatest} small shapes lie behind "
+        f"the object. Something stands in front of {world.hidden:.0%} of the objects and covers a part of them."
+    )
 
 
 def download(options: ScenesParams, raw: Path, partial: Path) -> dict[str, Any]:
@@ -45,11 +66,14 @@ def open(options: ScenesParams, raw: Path, seed: int) -> Catalogue:
         for split, per_class in (("train", options.train_per_class), ("test", options.test_per_class))
         for index in range(per_class * options.classes)
     ]
+    drawings = Drawings(world, pictures)
     return Catalogue(
         class_names=names,
         class_keys=names,
         files=[f"{split}/{names[label]}/{index:05d}.png" for split, index, label in pictures],
         labels=np.array([label for _, _, label in pictures], np.int64),
         splits=[split for split, _, _ in pictures],
-        load=Drawings(world, pictures),
+        load=drawings,
+        uncover=drawings.uncover,
+        made=made(world),
     )
