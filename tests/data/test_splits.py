@@ -127,7 +127,7 @@ def test_classes_may_hold_folders(folders):
     ],
 )
 def test_a_class_that_holds_splits_is_refused(folders):
-    with pytest.raises(UserError, match=r"sources.folder.path: the folder cat would be a class, but .* holds the splits .*; move"):
+    with pytest.raises(UserError, match=r"path: the folder cat would be a class, but it holds the splits .*; move"):
         catalogue(*folders)
 
 
