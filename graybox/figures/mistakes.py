@@ -81,7 +81,7 @@ def reason_page(
     shown = mistakes.head(most)
     rows = max(1, -(-len(shown) // 2))
     figure, axes = _page(2 * CARD_WIDTH + 0.2, rows * CARD_HEIGHT + 0.75)
-    axes.text(0.15, 0.12, textwrap.fill(headline, 150), fontsize=10.5, va="top")
+    axes.text(0.15, 0.12, textwrap.fill(headline, 135), fontsize=10.5, va="top")
     for place, (_, mistake) in enumerate(shown.iterrows()):
         down, across = divmod(place, 2)
         left, top, row = 0.15 + across * CARD_WIDTH, 0.66 + down * CARD_HEIGHT, mistake["row"]
