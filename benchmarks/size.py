@@ -142,7 +142,8 @@ def _table(
 
 
 def _answers(folder: Path, params: Params, random: np.random.Generator) -> None:
-    parts = {split: images.load(folder / "data/prepared", split).labels for split in ("test", "validation")}
+    parts = {split: images.load(folder / "data/prepared", split).labels for split in ("test", "validation", "train")}
+    parts["train"] = parts["train"][images.spread(parts["train"], len(parts["validation"]))]
     classes = len(names_of(int(max(labels.max() for labels in parts.values())) + 1))
     for place, name in enumerate([*params.recipes, "combined"]):
         recipe = params.recipes["baseline" if name == "combined" else name]
@@ -157,13 +158,15 @@ def _answers(folder: Path, params: Params, random: np.random.Generator) -> None:
                 answers[split].append(raw / raw.sum(axis=1, keepdims=True))
                 found = scores.summarize(answers[split][-1], labels)
                 by_seed[seed] |= {f"{split}_{key}": value for key, value in found.items()}
+                by_seed[seed].pop("train_top5", None)
         row = scores.over_seeds(by_seed) | {"parameters": model.parameter_count, "macs": model.multiply_accumulates}
         file = folder / ("data/combined.npz" if name == "combined" else f"data/predictions/{name}.npz")
         _write_json(folder / f"metrics/{name}.json", row)
         _write_json(folder / f"models/timing/{name}.json", {"seconds": 60.0 + place, "device": "made-up"})
         file.parent.mkdir(parents=True, exist_ok=True)
         by_network = {"seeds": np.array(list(by_seed)), "diverged": np.array([""] * len(by_seed))}
-        np.savez(file, **by_network, test=np.stack(answers["test"]), validation=np.stack(answers["validation"]))
+        by_split = {split: np.stack(found) for split, found in answers.items()}
+        np.savez(file, **by_network, **by_split, train_labels=parts["train"])
         curve = folder / f"plots/curves/{name}.csv"
         curve.parent.mkdir(parents=True, exist_ok=True)
         epochs = np.arange(1, 1 + max(2, TrainParams().epochs))

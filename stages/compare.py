@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from graybox import errors, files, schema
 from graybox.data import images
-from graybox.statistics import scores
-from graybox.study import balance, comparison, outcome, variants, winner
+from graybox.study import balance, comparison, gap, outcome, variants, winner
 from graybox.study.params import SelectParams
 
 
@@ -19,17 +17,19 @@ def main() -> None:
     metrics = {name: files.read_json(f"metrics/{name}.json") for name in study}
     timings = {name: files.read_json(f"models/timing/{name}.json") for name in study}
     test = images.load("data/prepared", "test")
+    labels = {"test": test.labels, "validation": images.load("data/prepared", "validation").labels}
     predictions = {name: f"data/predictions/{name}.npz" for name in study} | {variants.COMBINED: "data/combined.npz"}
-    correct = {name: scores.right(np.load(file)["test"], test.labels) for name, file in predictions.items()}
+    answers = {name: gap.read(file, labels) for name, file in predictions.items()}
+    correct = {name: found["test"].right for name, found in answers.items()}
 
-    table = comparison.table(study, metrics, timings, correct)
+    table = comparison.table(study, metrics, timings, answers)
     curves = comparison.learning_curves({name: Path(f"plots/curves/{name}.csv") for name in study})
     split = schema.load(SelectParams).split
     findings = {
         "method": comparison.method(study),
         "balance": balance.sentences(test.labels, test.class_names, correct),
         "parameters": comparison.sentences(study, table),
-        "combined": outcome.sentences(study, table, correct, curves, choice, split),
+        "combined": outcome.sentences(study, table, answers, choice, split),
         "best": winner.sentence(table, correct, split),
     }
     devices = ", ".join(sorted({timing["device"] for timing in timings.values()}))

@@ -1,4 +1,4 @@
-"""Score one variant on the test and validation images, and save its probabilities for later stages.
+"""Score one variant on the test, validation and some training images; save its probabilities for later stages.
 
 Usage: python -m stages.evaluate VARIANT
 """
@@ -23,11 +23,16 @@ def main(variant: str) -> None:
     networks = {seed: cnn.load(weights[seed], device) for seed in sorted(weights)}
     by_seed: dict[int, dict[str, float]] = {seed: {} for seed in networks}
     answers = {}
-    for split in ("test", "validation"):
-        part = images.load("data/prepared", split)
-        answers[split] = np.stack([inference.probabilities(net, part.images, **views) for net in networks.values()])
+    loaded = {split: images.load("data/prepared", split) for split in ("test", "validation", "train")}
+    parts = {split: (part.images, part.labels) for split, part in loaded.items()}
+    # Without augmentation, as the others: how much better they are is the generalisation gap.
+    some = images.spread(loaded["train"].labels, min(1000, len(loaded["validation"])))
+    parts["train"] = (loaded["train"].images[some], loaded["train"].labels[some])
+    for split, (pixels, labels) in parts.items():
+        answers[split] = np.stack([inference.probabilities(net, pixels, **views) for net in networks.values()])
         for seed, answer in zip(networks, answers[split]):
-            by_seed[seed] |= {f"{split}_{name}": value for name, value in scores.summarize(answer, part.labels).items()}
+            by_seed[seed] |= {f"{split}_{name}": value for name, value in scores.summarize(answer, labels).items()}
+            by_seed[seed].pop("train_top5", None)
     # JSON has no NaN, which a network that diverged has for a loss.
     means = scores.over_seeds(by_seed)
     row: dict[str, Any] = {name: round(value, 6) if np.isfinite(value) else None for name, value in means.items()}
@@ -41,7 +46,7 @@ def main(variant: str) -> None:
     # Stage combine reads data/predictions, and `combined` is made from its result: in that folder it would be a cycle.
     predictions = "data/combined.npz" if variant == "combined" else f"data/predictions/{variant}.npz"
     by_network = {"seeds": np.array(list(diverged)), "diverged": np.array(list(diverged.values()))}
-    files.write_arrays(predictions, **by_network, test=answers["test"], validation=answers["validation"])
+    files.write_arrays(predictions, **by_network, **answers, train_labels=parts["train"][1])
     files.write_json(f"metrics/{variant}.json", row)
     if found:
         print(f"{variant} diverged: {found}")

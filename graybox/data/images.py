@@ -151,6 +151,20 @@ def _array(name: str, values: Any, allowed: str) -> np.ndarray:
         raise TypeError(f"{name} is {arguments.shown(values)}; allowed: {allowed}") from error
 
 
+def spread(labels: np.ndarray, most: int) -> np.ndarray:
+    """The places of a fixed sample of images, int64 [min(most, N)], ascending.
+
+    Each class has the same share of it as of all, to within one image, and its images are evenly spaced.
+
+    Args:
+        labels: int [N], N of at least 1. `most`: number of images, at least 1.
+    """
+    count = min(most, len(labels))
+    even = ((np.arange(count) + 0.5) * len(labels) / count).astype(np.int64)
+    places: np.ndarray = np.sort(np.argsort(labels, kind="stable")[even])
+    return places
+
+
 def new_images(folder: Path, count: int, size: int) -> int:
     """Begin images.npy, uint8 [count, size, size, 3], in `folder`. Write the images, then call `save_table`.
 

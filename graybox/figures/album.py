@@ -97,7 +97,7 @@ def _study(root: Path) -> Drawn:
     levels = comparison.factor_levels(recipes, table)
     fronts = {cost: comparison.pareto_front(table[cost], table["test_accuracy"]) for cost in ("macs", "train_seconds")}
     yield "accuracy_by_parameter.png", study.accuracy_by_parameter(levels, by_seed), 110
-    yield "costs.png", study.costs(table, fronts, comparison.overfitting(curves)), 110
+    yield "costs.png", study.costs(table, fronts), 110
     yield "learning_curves.png", study.learning_curves(curves), 110
 
 

@@ -15,7 +15,12 @@ from graybox.figures.style import BASELINE, VARIANT, colours, percent_tick
 from graybox.figures.text import plain
 
 MOST_ROWS = 45  # of a legend, in one column
-LINES = ("-", "--", "-.")  # 20 colours of each; the dotted lines are of the training images
+LINES = ("-", "--", "-.")  # 20 colours of each
+TRAINING_CURVE = (
+    "Training: the loss that is minimised (with label smoothing, mixup and dropout, if set) and the accuracy, means "
+    "over an epoch in which the network changes.\nBoth are other quantities than on validation, and differ between "
+    "variants with other augmentation. The generalisation gap is measured on training images without it."
+)
 
 
 @plain
@@ -56,7 +61,9 @@ def accuracy_by_parameter(levels: Mapping[str, pd.DataFrame], by_seed: Mapping[s
 
 @plain
 def learning_curves(curves: pd.DataFrame) -> Figure:
-    """Loss and accuracy of every variant by epoch.
+    """Loss and accuracy of every variant by epoch, those of validation above those of training.
+
+    The two are different quantities, so they share no axis.
 
     Args:
         curves: columns variant, epoch, train_loss, validation_loss, train_accuracy, validation_accuracy.
@@ -64,37 +71,40 @@ def learning_curves(curves: pd.DataFrame) -> Figure:
     count = curves["variant"].nunique()
     columns = -(-count // MOST_ROWS)
     figure = Figure(
-        figsize=(11 + 1.8 * (columns - 1), max(4.6, 0.5 + 0.178 * min(count, MOST_ROWS))), layout="constrained"
+        figsize=(11 + 1.8 * (columns - 1), max(7.6, 0.5 + 0.178 * min(count, MOST_ROWS))), layout="constrained"
     )
-    loss, accuracy = figure.subplots(1, 2)
+    grid = figure.subplots(2, 2)
     palette = colours(20)
     for number, (variant, curve) in enumerate(curves.groupby("variant", sort=False)):
         colour, line = palette[number % 20], LINES[number // 20 % len(LINES)]
-        for axes, figure_name in ((loss, "loss"), (accuracy, "accuracy")):
-            axes.plot(curve["epoch"], curve[f"validation_{figure_name}"], color=colour, linestyle=line, label=variant)
-            axes.plot(curve["epoch"], curve[f"train_{figure_name}"], color=colour, linestyle=":", alpha=0.5)
-    for axes, name in ((loss, "loss"), (accuracy, "accuracy")):
-        axes.set(xlabel="epoch", ylabel=name, title=f"{name}: validation (line) and training (dots)")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(color="0.93")
-        axes.spines[["top", "right"]].set_visible(False)
-    loss.set_yscale("log")
-    for set_formatter in (loss.yaxis.set_major_formatter, loss.yaxis.set_minor_formatter):
-        set_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
-    accuracy.yaxis.set_major_formatter(percent_tick)
-    figure.legend(*accuracy.get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False,
+        for row, split in zip(grid, ("validation", "train")):
+            for axes, measure in zip(row, ("loss", "accuracy")):
+                axes.plot(curve["epoch"], curve[f"{split}_{measure}"], color=colour, linestyle=line, label=variant)
+    for row, split in zip(grid, ("validation", "augmented training")):
+        for axes, measure in zip(row, ("loss", "accuracy")):
+            axes.set(xlabel="epoch", ylabel=f"{split} {measure}")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.grid(color="0.93")
+            axes.spines[["top", "right"]].set_visible(False)
+        loss, accuracy = row
+        loss.set_yscale("log")
+        for set_formatter in (loss.yaxis.set_major_formatter, loss.yaxis.set_minor_formatter):
+            set_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
+        accuracy.yaxis.set_major_formatter(percent_tick)
+    figure.suptitle("Learning curves: validation images above, augmented training images below", fontsize=13)
+    figure.supxlabel(TRAINING_CURVE, fontsize=9)
+    figure.legend(*grid[0, 1].get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False,
                   ncols=columns)  # fmt: skip
     return figure
 
 
 @plain
-def costs(table: pd.DataFrame, fronts: Mapping[str, pd.Series], overfitting: pd.Series) -> Figure:
-    """Test accuracy against costs with the Pareto fronts (no variant is cheaper and better), and the overfitting.
+def costs(table: pd.DataFrame, fronts: Mapping[str, pd.Series]) -> Figure:
+    """Test accuracy against costs with the Pareto fronts (no variant is cheaper and better); the generalisation gaps.
 
     Args:
-        table: columns variant, test_accuracy, test_low, test_high (0..1), and the costs.
+        table: columns variant, test_accuracy, test_low, test_high (0..1), gap, gap_low, gap_high (-1..1), and costs.
         fronts: "macs" and "train_seconds" -> which rows of `table` are on the front, bool.
-        overfitting: by variant, training minus validation accuracy, -1..1.
     """
     figure = Figure(figsize=(14, max(5.2, 0.28 * len(table))), layout="constrained")
     *scatters, gaps = figure.subplots(1, 3)
@@ -112,12 +122,13 @@ def costs(table: pd.DataFrame, fronts: Mapping[str, pd.Series], overfitting: pd.
             axes.xaxis.set_major_formatter(EngFormatter())
             axes.xaxis.set_minor_formatter(NullFormatter())
         axes.yaxis.set_major_formatter(percent_tick)
-    order = overfitting.iloc[::-1]
-    gaps.barh(range(len(order)), order, color=VARIANT, alpha=0.85, height=0.65)
-    gaps.set_yticks(range(len(order)), order.index, fontsize=8)
+    order = table.iloc[::-1]
+    around = [order["gap"] - order["gap_low"], order["gap_high"] - order["gap"]]
+    gaps.barh(range(len(order)), order["gap"], xerr=around, color=VARIANT, ecolor="0.4", alpha=0.85, height=0.65)
+    gaps.set_yticks(range(len(order)), order["variant"], fontsize=8)
     gaps.axvline(0, color="0.3", linewidth=0.8)
-    gaps.set_title("overfitting: training minus validation accuracy", fontsize=11)
-    gaps.set_xlabel("points")
+    gaps.set_title("generalisation gap", fontsize=11)
+    gaps.set_xlabel("training (not augmented) minus validation accuracy\nin points, with the 95% interval")
     gaps.xaxis.set_major_formatter(lambda share, place: percent_tick(share, place).rstrip("%"))
     for axes in (*scatters, gaps):
         axes.grid(color="0.93")

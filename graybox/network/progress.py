@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Epoch:
-    """Figures after one epoch: mean loss and accuracy (0..1) on both splits, and the learning rate."""
+    """Figures after one epoch: loss and accuracy (0..1) on both splits, and the learning rate.
+
+    Those of training are means over the epoch's steps of what is minimised: augmented images, with dropout, label
+    smoothing and mixup, by a network that changes. Those of validation are of the network after the epoch, on images as
+    they are, and its loss is the plain cross-entropy. So their difference is not the generalisation gap.
+    """
 
     epoch: int
     train_loss: float

@@ -17,6 +17,19 @@ def right(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return named
 
 
+def losses(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The cross-entropy of each answer in nats: float [..., N], NaN for an answer that is not finite.
+
+    Args:
+        probabilities: float [..., N, classes]. `labels`: int [N], the true classes.
+    """
+    places = np.broadcast_to(labels[:, None], (*probabilities.shape[:-1], 1))
+    true = np.take_along_axis(probabilities, places, axis=-1)[..., 0]
+    smallest = np.finfo(probabilities.dtype).tiny  # keeps the loss finite at a probability of 0
+    found: np.ndarray = -np.log(np.maximum(true, smallest))
+    return found
+
+
 def summarize(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Accuracy, top-5 accuracy (both 0..1) and mean cross-entropy (nats).
 
@@ -29,11 +42,10 @@ def summarize(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]
     true = np.take_along_axis(probabilities, labels[:, None], axis=1)
     # Rank 0 is the most probable; a tie counts against the network.
     rank = (probabilities >= true).sum(axis=1) - 1
-    smallest = np.finfo(probabilities.dtype).tiny  # keeps the loss finite at a probability of 0
     return {
         "accuracy": float(right(probabilities, labels).mean()),
         "top5": float(((rank < 5) & np.isfinite(probabilities).all(axis=1)).mean()),
-        "loss": float(-np.log(np.maximum(true, smallest)).mean()),
+        "loss": float(losses(probabilities, labels).mean()),
     }
 
 

@@ -14,13 +14,15 @@ from graybox.errors import UserError
 from graybox.network.params import ModelParams, TrainParams
 from graybox.statistics import paired, tables
 from graybox.statistics.intervals import share
+from graybox.study import gap
+from graybox.study.gap import Answers
 from graybox.study.variants import FACTORS, Variants
 
 # A difference with its intervals: the figures by name, or a row of the table.
 Row = Mapping[str, float] | pd.Series
 
 # Columns of numbers that may be empty: in the baseline's row, or in all rows if each variant has one seed.
-LOSSES = ("test_loss", "validation_loss")  # empty for a network that diverged
+LOSSES = ("test_loss", "validation_loss", "train_loss")  # empty for a network that diverged
 SPARSE = ("difference", "difference_low", "difference_high", "p_value", "test_accuracy_sd")
 
 
@@ -28,21 +30,20 @@ def table(
     variants: Variants,
     metrics: Mapping[str, Mapping[str, Any]],
     timings: Mapping[str, Mapping[str, Any]],
-    correct: Mapping[str, np.ndarray],
+    answers: Mapping[str, Mapping[str, Answers]],
 ) -> pd.DataFrame:
     """The comparison table, a row per variant in the order of params.yaml.
 
     Args:
         metrics: what `evaluate` wrote for each variant.
         timings: what `train` recorded for each variant: its "seconds".
-        correct: for each variant bool [seeds, N] (or [N]), which of the same N test images its networks get right.
+        answers: for each variant its networks' answers to the same images of each split.
     """
+    correct = {name: answers[name]["test"].right for name in variants}
     reference = variants.baseline
     differences = {name: paired.compare(correct[name], correct[reference]) for name in variants}
     # With several seeds this is one network's interval around their mean; the interval of the mean is a bit narrower.
-    intervals = {
-        name: share(found.sum() / len(np.atleast_2d(found)), found.shape[-1]) for name, found in correct.items()
-    }
+    intervals = {name: share(found.sum() / len(found), found.shape[1]) for name, found in correct.items()}
     others = [name for name in variants if name != reference]
     p_values = dict(zip(others, paired.holm([differences[name].p_value for name in others])))
     rows = [
@@ -59,6 +60,7 @@ def table(
             "difference_low": differences[name].low,
             "difference_high": differences[name].high,
             "p_value": p_values.get(name, np.nan),
+            **gap.columns(answers[name]),
             "images": differences[name].images,
             "covers_seeds": differences[name].covers_seeds,
             "diverged": metrics[name].get("diverged", ""),
@@ -126,6 +128,9 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
             "top-5": [f"{value:.1%}" for value in frame["test_top5"]],
             "test loss": ["" if np.isnan(value) else f"{value:.3f}" for value in frame["test_loss"]],
             "validation accuracy": [f"{value:.1%}" for value in frame["validation_accuracy"]],
+            "generalisation gap (95% CI), points": [
+                points(*row) for row in zip(frame["gap"], frame["gap_low"], frame["gap_high"])
+            ],
             "weights": [f"{value / 1e3:,.0f} k" for value in frame["parameters"]],
             "MACs": [f"{value / 1e6:,.1f} M" for value in frame["macs"]],
             "training time": [f"{value:,.0f} s" for value in frame["train_seconds"]],
@@ -183,7 +188,11 @@ def doubt(row: Row) -> str:
 
 def method(variants: Variants) -> str:
     """How the intervals and p-values of the differences are computed, in a few sentences."""
-    points = "Differences are in points of test accuracy on the same images."
+    measures = (
+        "The generalisation gap is training minus validation accuracy, on a fixed sample of training images without "
+        "augmentation and on the validation images, with Newcombe's interval; it is about these networks only. "
+        "Differences are in points of test accuracy on the same images."
+    )
     holm = "Holm-corrected, so that below 0.05 the chance of any false positive in the whole study is at most 5%"
     alone = (
         "The 95% CI is a paired t interval (Bonett and Price 2012). p is McNemar's exact test, which counts the images "
@@ -191,7 +200,7 @@ def method(variants: Variants) -> str:
     )
     seeds = {name: variants[name].train.seeds for name in variants}
     if max(seeds.values()) == 1:
-        return f"{points} {alone} Neither covers another training run of either network."
+        return f"{measures} {alone} Neither covers another training run of either network."
     several = [f"{name} {count}" for name, count in seeds.items() if count > 1]
     trained = "Each variant" if len(several) == len(seeds) else "A variant with several seeds"
     together = (
@@ -201,7 +210,7 @@ def method(variants: Variants) -> str:
     )
     rest = alone.replace("The 95% CI", "Between two single networks the 95% CI") if min(seeds.values()) == 1 else ""
     only = "" if rest else f"p is {holm}."
-    return " ".join(filter(None, [points, together.strip(), rest, only]))
+    return " ".join(filter(None, [measures, together.strip(), rest, only]))
 
 
 def markdown(frame: pd.DataFrame) -> str:
@@ -240,12 +249,6 @@ def pareto_front(cost: pd.Series, accuracy: pd.Series) -> pd.Series:
     return pd.Series([not one for one in better], index=cost.index)
 
 
-def overfitting(curves: pd.DataFrame) -> pd.Series:
-    """Training minus validation accuracy after the last epoch, -1..1, per variant; `curves`: from `learning_curves`."""
-    last = curves.groupby("variant", sort=False).last()
-    return last["train_accuracy"] - last["validation_accuracy"]
-
-
 def learning_curves(files: Mapping[str, Path]) -> pd.DataFrame:
     """All variants' learning curves, one below the other: columns variant, epoch, and a column per figure.
 
@@ -265,8 +268,12 @@ def _difference(row: Row) -> str:
     """In points, as "+4.1 (2.0 to 6.2)"; empty for the baseline."""
     if pd.isna(row["difference"]):
         return ""
-    value, low, high = (100 * row[name] for name in ("difference", "difference_low", "difference_high"))
-    return f"{value:+.1f} ({low:.1f} to {high:.1f})"
+    return points(row["difference"], row["difference_low"], row["difference_high"])
+
+
+def points(value: float, low: float, high: float) -> str:
+    """A difference of shares and its interval in points, as "+4.1 (2.0 to 6.2)"."""
+    return f"{100 * value:+.1f} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def _settings(model: ModelParams, train: TrainParams) -> dict[str, Any]:

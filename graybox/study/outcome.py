@@ -6,27 +6,19 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from graybox.statistics import paired
-from graybox.statistics.intervals import share
-from graybox.study import comparison
+from graybox.statistics.intervals import Estimate
+from graybox.study import comparison, gap
+from graybox.study.gap import Answers
 from graybox.study.variants import COMBINED, Variants
-
-# Training accuracy is measured on augmented images, with dropout, by the network being trained. If two variants differ
-# in one of these parameters, their training accuracies can't be compared.
-NOT_COMPARABLE = (
-    "dropout",
-    "flip", "shift", "zoom", "color_jitter", "cutout", "mixup", "start_size", "full_size_from", "weight_average",
-)  # fmt: skip
 
 
 def sentences(
     variants: Variants,
     frame: pd.DataFrame,
-    correct: Mapping[str, np.ndarray],
-    curves: pd.DataFrame,
+    answers: Mapping[str, Mapping[str, Answers]],
     choice: Mapping[str, Any],
     split: str,
 ) -> list[str]:
@@ -37,8 +29,7 @@ def sentences(
 
     Args:
         variants: including `combined`.
-        frame: the table. `correct`: bool [seeds, N] for each variant, as in `comparison.table`.
-        curves: from `comparison.learning_curves`.
+        frame: the table. `answers`: as in `comparison.table`.
         choice: from `combine.Choice.record`. `split`: the split that selects the best variant.
     """
     single = comparison.best(frame[frame["variant"] != COMBINED], split)
@@ -49,9 +40,9 @@ def sentences(
     same = next((name for name in variants if variants[name] == variants[COMBINED]), COMBINED)
     if same not in (COMBINED, choice["baseline"]):
         found.append(f"combined has the same settings as {same}, so it is the same network.")
-    against = _against(correct[COMBINED], correct[single])
+    test, deciding = (_against(answers[COMBINED][each], answers[single][each]) for each in ("test", split))
     found.append(f"combined against the baseline: {comparison.in_words(row)}.")
-    said = comparison.in_words(against, note=", not corrected")
+    said = comparison.in_words(test, note=", not corrected")
     if single != choice["baseline"]:
         found.append(f"combined against {single}, the best single variant on {split}: {said}.")
     if comparison.best(frame, split) == COMBINED:
@@ -68,10 +59,9 @@ def sentences(
     behind = f"combined is {100 * lost:.1f} points of {split} accuracy behind {single}"
     if same == single:
         return [*found, f"{behind}, so it lost."]
-    noise = _noise(winner["validation_accuracy"], choice["validation_images"])
-    if lost <= noise if split == "validation" else comparison.doubt(against):
+    if comparison.doubt(deciding):
         return [*found, f"{behind}, which may be luck, and {single} is taken."]
-    reasons = _reasons(variants, frame, curves, choice, single, noise, split)
+    reasons = _reasons(frame, answers, choice, single, split)
     why = "; ".join(reasons) if reasons else "nothing in the figures says why"
     return [*found, f"{behind}, so it lost. Why it may have: {why}."]
 
@@ -95,8 +85,8 @@ def _made_of(choice: Mapping[str, Any]) -> str:
     return ". ".join([text, *left]) + "."
 
 
-def _against(correct: np.ndarray, other: np.ndarray) -> dict[str, Any]:
-    found = asdict(paired.compare(correct, other))
+def _against(answers: Answers, other: Answers) -> dict[str, Any]:
+    found = asdict(paired.compare(answers.right, other.right))
     return found | {"difference_low": found["low"], "difference_high": found["high"]}
 
 
@@ -110,20 +100,17 @@ def _unsure(choice: Mapping[str, Any]) -> list[str]:
 
 
 def _reasons(
-    variants: Variants,
     frame: pd.DataFrame,
-    curves: pd.DataFrame,
+    answers: Mapping[str, Mapping[str, Answers]],
     choice: Mapping[str, Any],
     single: str,
-    noise: float,
     split: str,
 ) -> list[str]:
-    """Why `combined` may have lost to `single`: only reasons that the figures support beyond validation noise."""
+    """Why `combined` may have lost to `single`: only reasons of which the intervals leave no doubt."""
     reasons = []
     taken, unsure = _taken(choice), _unsure(choice)
     row = comparison.row_of(frame, COMBINED)
     accuracy, other = row["validation_accuracy"], comparison.row_of(frame, single)["validation_accuracy"]
-    epochs = int(row["epochs"])
     if unsure:
         reasons.append(
             f"luck in the choice: {len(unsure)} of its {len(taken)} levels ({_listed(unsure)}) "
@@ -138,7 +125,8 @@ def _reasons(
             f"interactions: tried one at a time, the parameters gained {alone} points on validation; "
             f"together they gained {100 * together:+.1f}, less than the sum of the lower ends of their intervals"
         )
-    if split == "test" and accuracy > other + noise:
+    validation = _against(answers[COMBINED]["validation"], answers[single]["validation"])
+    if split == "test" and accuracy > other and not comparison.doubt(validation):
         reasons.append(
             f"the splits disagree: on validation, which chose its levels, combined has "
             f"{accuracy:.1%} and {single} {other:.1%}"
@@ -146,30 +134,39 @@ def _reasons(
     others = len(frame) - 1
     if split == "test" and others > 1:
         reasons.append(f"{single} is the best of {others} on these same test images, which favours it")
-    mine, theirs = (
-        {key: value for section in variants[name].model_dump().values() for key, value in section.items()}
-        for name in (COMBINED, single)
-    )
-    if any(mine[key] != theirs[key] for key in NOT_COMPARABLE):
-        return reasons
-    ahead, last = comparison.overfitting(curves), curves.groupby("variant").last()["train_accuracy"]
-    if ahead[COMBINED] - ahead[single] > noise:
+    return reasons + of_training(answers, single, split, int(row["epochs"]))
+
+
+def of_training(answers: Mapping[str, Mapping[str, Answers]], single: str, split: str, epochs: int) -> list[str]:
+    """Whether `combined` overfits more than `single`, or learns the training images less well.
+
+    Each is claimed if a 95% interval lies on that side of 0: without a true difference 2.5% for each, 5% together.
+    """
+    mine, theirs = answers[COMBINED], answers[single]
+    # The images that chose `single` flatter it.
+    others = "validation" if split == "test" else "test"
+    if min(found[each].right.shape[1] for found in (mine, theirs) for each in ("train", others)) < paired.FEWEST:
+        return []
+    reasons = []
+    ahead, other = (gap.of_accuracy(each, others) for each in (mine, theirs))
+    more = gap.against(mine, theirs, others)
+    if ahead.low > 0 and more.low > 0:
         reasons.append(
-            f"overfitting: in the last epoch its training accuracy is {100 * ahead[COMBINED]:.1f} points above its "
-            f"validation accuracy; for {single} it is {100 * ahead[single]:.1f}"
+            f"overfitting: its accuracy is {_in_points(ahead)} points higher on training images than on {others} "
+            f"images, that of {single} {_in_points(other)}: {_in_points(more)} points more"
         )
-    if last[single] - last[COMBINED] > noise:
+    fitted = paired.compare(mine["train"].right, theirs["train"].right)
+    if fitted.high < 0:
         reasons.append(
-            f"training too short for its size: in the last of {epochs} epoch{'s' * (epochs > 1)} it gets "
-            f"{last[COMBINED]:.1%} of the augmented training images right, {single} {last[single]:.1%}"
+            f"underfitting: after {epochs} epoch{'s' * (epochs > 1)} it gets {mine['train'].right.mean():.1%} of the "
+            f"training images right (without augmentation), {single} {theirs['train'].right.mean():.1%}: "
+            f"{comparison.points(fitted.difference, fitted.low, fitted.high)} points; more epochs may help"
         )
     return reasons
 
 
-def _noise(accuracy: float, images: int) -> float:
-    """Half the width of the accuracy's 95% interval on this many images: a smaller difference is no reason."""
-    interval = share(round(accuracy * images), images)
-    return (interval.high - interval.low) / 2
+def _in_points(found: Estimate) -> str:
+    return comparison.points(found.value, found.low, found.high)
 
 
 def _listed(items: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from matplotlib.collections import LineCollection
 
 from graybox.figures import study
 
@@ -12,11 +13,12 @@ def test_the_names_of_variants_that_do_alike_cover_neither_one_another_nor_a_poi
     table = pd.DataFrame(
         {
             "variant": names, "test_accuracy": accuracy, "test_low": accuracy - 0.02, "test_high": accuracy + 0.02,
+            "gap": 0.01, "gap_low": -0.01, "gap_high": 0.03,
             "macs": [30e6, 31e6, 30.5e6, 9e6, 9e7], "train_seconds": [5.0, 5.1, 5.2, 1.0, 20.0],
         }
     )  # fmt: skip
     fronts = dict.fromkeys(["macs", "train_seconds"], pd.Series([True] * 5))
-    figure = study.costs(table, fronts, pd.Series(0.01, index=names))
+    figure = study.costs(table, fronts)
     figure.draw_without_rendering()
     for axes, cost in zip(figure.axes, fronts):
         texts = [text for text in axes.texts if text.get_text() in names]
@@ -27,3 +29,33 @@ def test_the_names_of_variants_that_do_alike_cover_neither_one_another_nor_a_poi
             assert box.count_overlaps(boxes[:place] + boxes[place + 1 :]) == 0
             assert not any(box.contains(*point) for point in points)
             assert box.x1 <= axes.bbox.x1
+
+
+def test_the_gaps_are_drawn_with_their_intervals_beside_their_variants():
+    table = pd.DataFrame({
+        "variant": ["a", "b"], "test_accuracy": 0.7, "test_low": 0.6, "test_high": 0.8, "macs": [1e6, 2e6],
+        "train_seconds": [1.0, 2.0], "gap": [0.3, 0.05], "gap_low": [0.2, -0.02], "gap_high": [0.35, 0.1],
+    })  # fmt: skip
+    fronts = dict.fromkeys(["macs", "train_seconds"], pd.Series([True] * 2))
+    gaps = study.costs(table, fronts).axes[2]
+    widths = dict(zip([text.get_text() for text in gaps.get_yticklabels()], [bar.get_width() for bar in gaps.patches]))
+    assert widths == {"a": 0.3, "b": 0.05}
+    (bars,) = (found for found in gaps.collections if isinstance(found, LineCollection))
+    np.testing.assert_allclose([segment[:, 0] for segment in bars.get_segments()], [[-0.02, 0.1], [0.2, 0.35]])
+
+
+def test_training_and_validation_curves_share_no_axis():
+    """The loss that is minimised, on augmented images, is another quantity than the loss of validation."""
+    curves = pd.DataFrame({
+        "variant": ["a", "a"], "epoch": [1, 2], "train_loss": [3.0, 2.0], "validation_loss": [2.5, 1.5],
+        "train_accuracy": [0.1, 0.2], "validation_accuracy": [0.3, 0.4],
+    })  # fmt: skip
+    figure = study.learning_curves(curves)
+    drawn = {axes.get_ylabel(): [line.get_ydata().tolist() for line in axes.lines] for axes in figure.axes}
+    assert drawn == {
+        "validation loss": [[2.5, 1.5]], "validation accuracy": [[0.3, 0.4]],
+        "augmented training loss": [[3.0, 2.0]], "augmented training accuracy": [[0.1, 0.2]],
+    }  # fmt: skip
+    assert not any(axes.get_shared_y_axes().joined(axes, other) for axes in figure.axes for other in figure.axes
+                   if other is not axes)  # fmt: skip
+    assert "label smoothing" in figure._supxlabel.get_text()

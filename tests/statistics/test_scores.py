@@ -10,7 +10,8 @@ from graybox.figures import study as figures
 from graybox.mistakes import confusions
 from graybox.statistics import intervals, paired, scores
 from graybox.statistics.intervals import share
-from graybox.study import comparison, variants
+from graybox.study import comparison, gap, variants
+from tests.support.answers import answers_of
 from tests.support.basics import image_set
 
 
@@ -59,6 +60,10 @@ def test_calibration_is_the_gap_between_being_sure_and_being_right():
     assert confusions.calibration(np.eye(3), np.arange(3))[1] == 0  # sure and right: the last bin holds 1
 
 
+def all_answers(correct: dict[str, np.ndarray]) -> dict[str, dict[str, gap.Answers]]:
+    return {name: answers_of(found) for name, found in correct.items()}
+
+
 @pytest.fixture
 def recipes(params) -> variants.Variants:
     return params.recipes
@@ -71,13 +76,13 @@ def table(recipes) -> pd.DataFrame:
         accuracy = 0.5 + place / 100
         metrics[name] = {
             "test_accuracy": accuracy, "test_top5": 0.9, "test_loss": 1.0, "validation_accuracy": 0.9 - place / 100,
-            "validation_top5": 0.9, "validation_loss": 1.0, "parameters": 1000, "macs": 10**6,
+            "validation_loss": 1.0, "train_loss": 1.0, "parameters": 1000, "macs": 10**6,
         }  # fmt: skip
         timings[name] = {"seconds": 12.3}
     metrics["conv-2"]["test_accuracy"] = 0.99
     correct = {name: np.arange(1000) < 1000 * row["test_accuracy"] for name, row in metrics.items()}
     correct["fc-3"] = np.roll(correct["baseline"], 300)  # as good as the baseline, on other images
-    return comparison.table(recipes, metrics, timings, correct)
+    return comparison.table(recipes, metrics, timings, all_answers(correct))
 
 
 def test_the_table_has_a_row_per_variant_with_its_own_settings(recipes, table):
@@ -106,6 +111,24 @@ def test_the_table_compares_each_variant_with_the_baseline_on_the_same_images(ta
     assert rows.loc["fc-3", "difference"] == 0 and rows.loc["fc-3", "difference_low"] < -0.03
 
 
+def test_the_table_shows_the_gap_between_training_and_validation(recipes, table):
+    assert (table["gap"] == 0).all() and (table["gap_low"] == -table["gap_high"]).all()
+    answers = {name: answers_of(np.arange(1000) < 500) for name in recipes}
+    answers["conv-2"]["train"] = answers_of(np.arange(400) < 300)["train"]
+    metrics = {
+        name: dict.fromkeys(["test_accuracy", "test_top5", "test_loss", "validation_accuracy", "validation_loss",
+                             "train_accuracy", "train_loss", "parameters", "macs"], 1.0)
+        for name in recipes
+    }  # fmt: skip
+    metrics["conv-3"]["train_loss"] = None
+    found = comparison.table(recipes, metrics, {name: {"seconds": 1} for name in recipes}, answers)
+    row = comparison.row_of(found, "conv-2")
+    assert row["gap"] == pytest.approx(0.25) and row["loss_gap"] == pytest.approx(-0.25)
+    assert row["loss_gap_low"] < -0.25 < row["loss_gap_high"] < 0
+    words = comparison.readable(found).set_index("variant")["generalisation gap (95% CI), points"]["conv-2"]
+    assert words == f"+25.0 ({100 * row['gap_low']:.1f} to {100 * row['gap_high']:.1f})"
+
+
 def test_the_table_is_read_as_it_was_saved(table, tmp_path):
     table.to_csv(tmp_path / "table.csv", index=False)
     again = comparison.read(tmp_path / "table.csv")
@@ -128,12 +151,13 @@ def test_a_variant_that_diverged_is_marked_and_never_the_best(recipes, tmp_path)
     correct = {name: np.arange(400) < 200 for name in recipes} | {"conv-5": np.arange(400) < 399}
     correct["filters-16"] = correct["conv-5"]
     metrics = {
-        name: {**dict.fromkeys(["test_top5", "test_loss", "validation_accuracy", "validation_loss"], found.mean()),
+        name: {**dict.fromkeys(["test_top5", "test_loss", "validation_accuracy", "validation_loss", "train_loss"],
+                               found.mean()),
                "test_accuracy": found.mean(), "parameters": 1, "macs": 1}
         for name, found in correct.items()
     }  # fmt: skip
     metrics["conv-5"] |= {"test_loss": None, "validation_loss": None, "diverged": "its weights are not all finite"}
-    table = comparison.table(recipes, metrics, {name: {"seconds": 1} for name in correct}, correct)
+    table = comparison.table(recipes, metrics, {name: {"seconds": 1} for name in correct}, all_answers(correct))
     assert comparison.best(table, "test") == comparison.best(table, "validation") == "filters-16"
     table.to_csv(tmp_path / "table.csv", index=False)
     again = comparison.read(tmp_path / "table.csv")
@@ -161,11 +185,11 @@ def test_the_sentences_claim_only_what_the_interval_supports(recipes, table):
 def table_of(recipes, correct: dict[str, np.ndarray]) -> pd.DataFrame:
     """The table of variants of which nothing but the right answers is of interest."""
     metrics = {
-        name: {**dict.fromkeys(["test_top5", "test_loss", "validation_accuracy", "validation_loss"], 0.5),
+        name: {**dict.fromkeys(["test_top5", "test_loss", "validation_accuracy", "validation_loss", "train_loss"], 0.5),
                "test_accuracy": found.mean(), "parameters": 1, "macs": 1}
         for name, found in correct.items()
     }  # fmt: skip
-    return comparison.table(recipes, metrics, {name: {"seconds": 1} for name in correct}, correct)
+    return comparison.table(recipes, metrics, {name: {"seconds": 1} for name in correct}, all_answers(correct))
 
 
 def test_levels_can_be_told_apart_and_other_parameters_have_a_sentence_too(raw_params, write_params):
@@ -256,17 +280,6 @@ def test_the_pareto_front_has_what_nothing_beats_on_both_counts():
     assert comparison.pareto_front(cost, accuracy).tolist() == [True, True, False, True, False, True]
 
 
-def test_overfitting_is_what_training_is_ahead_after_the_last_epoch():
-    curves = pd.DataFrame(
-        {
-            "variant": ["b", "b", "a"], "epoch": [1, 2, 1],
-            "train_accuracy": [0.2, 0.9, 0.4], "validation_accuracy": [0.3, 0.7, 0.5],
-        }
-    )  # fmt: skip
-    found = comparison.overfitting(curves)
-    assert found.index.tolist() == ["b", "a"] and found.tolist() == pytest.approx([0.2, -0.1])
-
-
 def test_params_of_the_repository_are_valid():
     assert settings.load().variants
 
@@ -295,13 +308,14 @@ def several(params, recipes):
     counts = {"conv-5": (760, 840, 800), "epochs-double": (860, 862, 861)}
     correct = {name: np.arange(1000) < np.array(counts.get(name, (740, 760, 750)))[:, None] for name in recipes}
     metrics = {
-        name: {**dict.fromkeys(["test_top5", "test_loss", "validation_accuracy", "validation_loss"], 0.5),
+        name: {**dict.fromkeys(["test_top5", "test_loss", "validation_accuracy", "validation_loss", "train_loss"], 0.5),
                "test_accuracy": found.mean(), "parameters": 1, "macs": 1, "seeds": 3, "best_seed": 2,
                "test_accuracy_sd": found.mean(axis=1).std(ddof=1)}
         for name, found in correct.items()
     }  # fmt: skip
     study = variants.resolve(params.model, params.train.model_copy(update={"seeds": 3}), params.variants)
-    return study, comparison.table(study, metrics, {name: {"seconds": 1} for name in correct}, correct), correct
+    timings = {name: {"seconds": 1} for name in correct}
+    return study, comparison.table(study, metrics, timings, all_answers(correct)), correct
 
 
 def test_a_difference_that_seeds_alone_could_make_is_not_claimed(several):
