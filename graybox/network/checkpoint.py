@@ -132,7 +132,9 @@ def key_of(model: ModelParams, train: TrainParams, images: ImageSet, validation:
 def code() -> str:
     """A digest of the code that a training's result depends on: this package and `graybox.data.images`."""
     sources = [*sorted(Path(__file__).parent.glob("*.py")), Path(images.__file__)]
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in sources)).hexdigest()
+    # On Windows, git may give lines other ends.
+    parts = [part for file in sources for part in (file.name.encode(), file.read_bytes().replace(b"\r\n", b"\n"))]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
 def libraries() -> str:

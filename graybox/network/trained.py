@@ -1,6 +1,8 @@
-"""The trained networks of one variant on disk: each seed's weights, and the record of how they were trained.
+"""Finished networks, kept on this machine so that none is trained twice, and what a variant's networks leave as files.
 
-A network is kept as long as its key (`checkpoint.key_of`) stays, whatever becomes of the variant's other seeds.
+A kept network is found by its key, so it is taken again only for the same code, settings and data. The folder is no
+output of a stage: DVC removes outputs before a stage runs, and a stage whose outputs persist never comes from DVC's run
+cache.
 """
 
 from __future__ import annotations
@@ -12,106 +14,100 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import torch
 
 from graybox import files
-from graybox.network import cnn
+from graybox.data.images import ImageSet
+from graybox.network import checkpoint, cnn, inference
+from graybox.network.params import Recipe
 from graybox.network.progress import Epoch
 from graybox.network.training import Fit
 
 
 @dataclass(frozen=True)
 class Network:
-    """What is known of one network's training.
+    """A finished network.
 
     Attributes:
-        key: from `checkpoint.key_of`. `weights_sha256`: of its file.
+        weights: its file, as from `cnn.save`. `weights_sha256`: of that file.
         seconds: training time when these weights were first trained. `device`: where, as from `training.describe`.
         curve: one entry for each epoch.
     """
 
-    key: str
+    weights: Path
     weights_sha256: str
     seconds: float
     device: str
     curve: list[Epoch]
 
 
-class Networks:
-    """A variant's networks.
+def key_of(recipe: Recipe, train: ImageSet, validation: ImageSet, device: torch.device) -> str:
+    """The key of a network: a hash of code, settings, data, kind of device, precision and libraries' versions.
 
-    Attributes:
-        weights: the folder with a file for each seed.
-        record: a JSON file: seconds (the mean over the networks), device, and networks with a `Network` for each seed.
-        curves: a CSV file with a row for each seed and epoch.
+    The number of threads is not part of it, nor the model of the device: they only round in another way, and a job that
+    goes on in another place keeps what is finished. Checkpoints are stricter (`training.fit`).
     """
+    precision = inference.pick_precision(recipe.train.precision, device)
+    machine = f"{device.type}, {precision}, {checkpoint.libraries()}"
+    return checkpoint.key_of(recipe.model, recipe.train, train, validation, machine)
 
-    def __init__(self, weights: Path, record: Path, curves: Path) -> None:
-        self.weights, self.record, self.curves = weights, record, curves
-        self._known = _read(record)  # also of networks that are gone: the same weights keep the time they first took
-        self._networks: dict[int, Network] = {}
 
-    def keep(self, keys: Mapping[int, str]) -> set[int]:
-        """Remove what was not trained with these keys.
+class Kept:
+    """A folder of finished networks: weights and a record for each key. It can be removed at any time."""
 
-        Args:
-            keys: of each wanted seed, from `checkpoint.key_of`.
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
 
-        Returns:
-            The seeds whose networks are there, whole and with the wanted key.
-        """
-        for seed, known in self._known.items():
-            if keys.get(seed) == known.key and _sha256(self.file(seed)) == known.weights_sha256:
-                self._networks[seed] = known
-        wanted = {self.file(seed) for seed in self._networks}
-        for file in self.weights.glob("*"):
-            if file not in wanted:
-                file.unlink()
-        if self._networks:
-            self._write_curves({})
-            self._write_record()
-        return set(self._networks)
+    def find(self, key: str) -> Network | None:
+        """The network with this key; None if there is none, or its files are not whole."""
+        found = _read(self._record(key))
+        return found if found and _sha256(found.weights) == found.weights_sha256 else None
 
-    def file(self, seed: int) -> Path:
-        """The weights of a seed's network."""
-        return self.weights / f"seed-{seed}.safetensors"
-
-    def watch(self, seed: int, curve: list[Epoch]) -> None:
-        """Write the curves with those of a network in training, so that it can be watched."""
-        self._write_curves({seed: curve})
-
-    def add(self, seed: int, key: str, fitted: Fit) -> None:
-        """Write a trained network and its record. The same weights as before keep the time that they first took.
+    def add(self, key: str, fitted: Fit) -> Network:
+        """Keep a trained network. The same weights as of an earlier one, whatever its key, keep the time of that one.
 
         So if a second run gives the same weights, no file changes, nor does what follows in the pipeline.
         """
-        cnn.save(fitted.model, self.file(seed))
-        found = Network(key, _sha256(self.file(seed)), round(fitted.seconds, 1), fitted.device, fitted.curve)
-        before = self._known.get(seed)
-        if before and before.weights_sha256 == found.weights_sha256:
-            found = Network(key, found.weights_sha256, before.seconds, before.device, fitted.curve)
-        self._networks[seed] = found
-        self._write_curves({})
-        self._write_record()
+        record = self._record(key)
+        weights = record.with_suffix(".safetensors")
+        cnn.save(fitted.model, weights)
+        sha256, seconds, device = _sha256(weights), round(fitted.seconds, 1), fitted.device
+        for before in filter(None, map(_read, sorted(self.folder.glob("*.json")))):
+            if before.weights_sha256 == sha256:
+                seconds, device = before.seconds, before.device
+        values = {"weights_sha256": sha256, "seconds": seconds, "device": device, "curve": _plain(fitted.curve)}
+        files.write_json(record, values)
+        return Network(weights, sha256, seconds, device, fitted.curve)
 
-    def _write_record(self) -> None:
-        networks = dict(sorted(self._networks.items()))
-        values = {
-            "seconds": round(float(np.mean([one.seconds for one in networks.values()])), 1),
-            "device": ", ".join(sorted({one.device for one in networks.values()})),
-            "networks": {seed: vars(one) | {"curve": _plain(one.curve)} for seed, one in networks.items()},
-        }
-        files.write_json(self.record, values)
+    def _record(self, key: str) -> Path:
+        return self.folder / f"{key}.json"
 
-    def _write_curves(self, more: Mapping[int, list[Epoch]]) -> None:
-        curves = {seed: network.curve for seed, network in self._networks.items()} | dict(more)
-        rows = [{"seed": seed, **vars(epoch)} for seed, curve in sorted(curves.items()) for epoch in curve]
-        with files.replacing(self.curves) as part, part.open("w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, ["seed", *Epoch.__dataclass_fields__], lineterminator="\n")
-            table.writeheader()
-            table.writerows(rows)
+
+def write(networks: Mapping[int, Network], weights: Path, timing: Path, curves: Path) -> None:
+    """Write the networks of a variant, by seed, in place of those before.
+
+    Args:
+        weights: a folder, with a file for each seed. `curves`: see `write_curves`.
+        timing: a JSON file: the mean of the seconds, the devices, and each seed's seconds and device.
+    """
+    with files.replacing(weights) as part:
+        for seed, network in networks.items():
+            files.copy(network.weights, part / f"seed-{seed}.safetensors")
+    each = {seed: {"seconds": network.seconds, "device": network.device} for seed, network in networks.items()}
+    seconds = round(float(np.mean([network.seconds for network in networks.values()])), 1)
+    devices = sorted({network.device for network in networks.values()})
+    files.write_json(timing, {"seconds": seconds, "device": ", ".join(devices), "networks": each})
+    write_curves({seed: network.curve for seed, network in networks.items()}, curves)
+
+
+def write_curves(curves: Mapping[int, list[Epoch]], path: Path) -> None:
+    """Write learning curves, by seed, as a CSV file with a row for each seed and epoch."""
+    with files.replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, ["seed", *Epoch.__dataclass_fields__], lineterminator="\n")
+        table.writeheader()
+        table.writerows({"seed": seed, **vars(epoch)} for seed, curve in sorted(curves.items()) for epoch in curve)
 
 
 def _plain(curve: list[Epoch]) -> list[dict[str, float | None]]:
@@ -119,17 +115,14 @@ def _plain(curve: list[Epoch]) -> list[dict[str, float | None]]:
     return [{name: value if math.isfinite(value) else None for name, value in vars(epoch).items()} for epoch in curve]
 
 
-def _read(record: Path) -> dict[int, Network]:
-    """The networks that a record names; none if it is missing or not what `Networks` writes."""
+def _read(record: Path) -> Network | None:
+    """The network that a record describes; None if it is missing or not what `Kept` writes."""
     try:
-        networks = json.loads(record.read_text(encoding="utf-8"))["networks"]
-        return {int(seed): _network(values) for seed, values in networks.items()}
+        values = json.loads(record.read_text(encoding="utf-8"))
+        curve = [_epoch(**epoch) for epoch in values.pop("curve")]
+        return Network(weights=record.with_suffix(".safetensors"), curve=curve, **values)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
-
-
-def _network(values: dict[str, Any]) -> Network:
-    return Network(**{**values, "curve": [_epoch(**epoch) for epoch in values["curve"]]})
+        return None
 
 
 def _epoch(epoch: int, **figures: float | None) -> Epoch:

@@ -51,10 +51,12 @@ def test_everything_the_run_made_is_committed_or_ignored(study):
 
 def test_every_stage_makes_the_same_bytes_again(clean, study, tmp_path):
     """Also with the start method of macOS and Windows, and where the locale's encoding is ASCII."""
-    # All but the README of data/, and models/timing, which keeps the time that the same weights first took.
+    # All but the README of data/, and the records in models/kept: the same weights keep the time that they first took.
     made = [
         *clean.folder.glob("data/[!R]*"),
         clean.folder / "models/variants",
+        clean.folder / "models/timing",
+        *clean.folder.glob("models/kept/*.safetensors"),
         clean.folder / "models/best.safetensors",
     ]
     for path in [*made, *(clean.folder / name for name in ("metrics", "plots", "report"))]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
 
 import pandas as pd
+
+from tests.support.tiny_study import stages_run
 
 WEIGHTS = "models/variants/filters-8/seed-{}.safetensors"
 TIMING, CURVES = "models/timing/filters-8.json", "plots/curves/filters-8.csv"
@@ -33,7 +36,7 @@ def test_more_seeds_keep_the_first_network_and_a_changed_parameter_keeps_none(cl
     both = json.loads((clean.folder / TIMING).read_text())["networks"]
     assert both["0"] == json.loads(first[TIMING])["networks"]["0"] and set(both) == {"0", "1"}
 
-    assert "filters-8: trained before" in train(clean, 1)
+    assert stages_run(train(clean, 1)) == []  # DVC has it in its run cache
     assert seeds_of(clean) == ["seed-0.safetensors"]
     assert {name: (clean.folder / name).read_bytes() for name in first} == first
     assert (clean.folder / "dvc.lock").read_text() == lock
@@ -46,15 +49,27 @@ def test_more_seeds_keep_the_first_network_and_a_changed_parameter_keeps_none(cl
     assert pd.read_csv(clean.folder / CURVES)["seed"].tolist() == [0, 1]
     assert first[CURVES].splitlines()[1] not in curves.splitlines()
 
-    # Another study's files come from the cache, and with them the record of what they were trained with.
+    # Files from elsewhere are not taken for the variant's own.
     clean.git("checkout", "-q", "-f", "HEAD")
     clean.dvc("checkout")
-    assert {name: (clean.folder / name).read_bytes() for name in first} == first
-    (clean.folder / WEIGHTS.format(0)).write_bytes(other)  # a file from elsewhere, beside the record of another
+    (clean.folder / WEIGHTS.format(0)).unlink()
+    (clean.folder / WEIGHTS.format(0)).write_bytes(other)
     (clean.folder / WEIGHTS.format(7)).write_bytes(other)
-    assert "trained before" not in train(clean, 1)
+    clean.run_stages("settings", "train filters-8")
     assert {name: (clean.folder / name).read_bytes() for name in first} == first
     assert seeds_of(clean) == ["seed-0.safetensors"]
+
+
+def test_a_parameter_that_is_changed_back_trains_nothing(clean):
+    """Also where no network is kept, as in the folders of dvc's queue: DVC has them in its run cache."""
+    lock = (clean.folder / "dvc.lock").read_text()
+    shutil.rmtree(clean.folder / "models/kept")
+    assert "train@filters-8" in stages_run(train(clean, 1, train__learning_rate=0.02))
+    clean.git("checkout", "-q", "params.yaml")
+    shutil.rmtree(clean.folder / "models/kept")
+    said = clean.dvc("repro", "train@filters-8")
+    assert "Stage 'train@filters-8' is cached" in said and stages_run(said) == []
+    assert (clean.folder / "dvc.lock").read_text() == lock
 
 
 def test_a_killed_training_goes_on_and_ends_as_if_it_had_not_been(clean):
@@ -66,6 +81,7 @@ def test_a_killed_training_goes_on_and_ends_as_if_it_had_not_been(clean):
     whole = {name: (clean.folder / name).read_bytes() for name in made}
     for name in [*made, "models/timing/baseline.json"]:
         (clean.folder / name).unlink()
+    shutil.rmtree(clean.folder / "models/kept")
     for seed in (0, 1):
         process = subprocess.Popen(
             [sys.executable, "-m", "stages.train", "baseline"], cwd=clean.folder, env=clean.environment,
@@ -77,8 +93,9 @@ def test_a_killed_training_goes_on_and_ends_as_if_it_had_not_been(clean):
             time.sleep(0.001)
         process.kill()
         process.wait()
-        assert (clean.folder / made[seed]).exists() is False
-        assert seed == 0 or (clean.folder / made[0]).read_bytes() == whole[made[0]]
+        assert not any((clean.folder / name).exists() for name in made[:2])  # all of a variant come together
+        kept = [file.read_bytes() for file in clean.folder.glob("models/kept/*.safetensors")]
+        assert kept == [whole[made[0]]][:seed]
     said = clean.run(sys.executable, "-m", "stages.train", "baseline")
     assert "baseline, seed 0: trained before" in said and "baseline, seed 1: went on from step" in said
     assert {name: (clean.folder / name).read_bytes() for name in made} == whole
