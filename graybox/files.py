@@ -29,13 +29,14 @@ def replacing(path: Path | str) -> Iterator[Path]:
     """A path beside `path` to write a file or a folder to, which then replaces `path`.
 
     Missing parent folders are made. If the block raises, what it wrote is removed and `path` stays as it was. The given
-    path has the same suffix, and nothing exists there yet.
+    path has the same suffix, and nothing exists there yet. Two folders can't change names in one step: a process that
+    is killed between the two steps leaves no folder of that name.
 
     Raises:
         UserError: the folder can't be written to, or the disk is full. Another OSError of the block stays as it is.
     """
     path = Path(path)
-    part = path.with_name(PART + path.name)
+    part, old = path.with_name(PART + path.name), path.with_name(f"{PART}old-{path.name}")
     with _said(path, part):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove(part)  # what a killed process left
@@ -43,13 +44,10 @@ def replacing(path: Path | str) -> Iterator[Path]:
             yield part
             _settle(part)
             if part.is_dir() and path.exists():  # a folder can't take a name that is in use
-                old = path.with_name(f"{PART}old-{path.name}")
                 _remove(old)
                 os.replace(path, old)
-                os.replace(part, path)
-                _remove(old)
-            else:
-                os.replace(part, path)
+            os.replace(part, path)
+            _remove(old)  # also one that a killed process left
         except BaseException:
             _remove(part)
             raise

@@ -54,6 +54,7 @@ def test_a_folder_replaces_a_full_folder_and_a_linked_one(tmp_path: Path) -> Non
 
 def test_what_a_killed_process_left_does_not_stay(tmp_path: Path) -> None:
     (tmp_path / f"{files.PART}a").mkdir()
+    (tmp_path / f"{files.PART}old-a").mkdir()  # it was killed between the two renamings of a folder
     with files.replacing(tmp_path / "a") as part:
         assert not part.exists()
         part.mkdir()
