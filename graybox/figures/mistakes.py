@@ -127,7 +127,7 @@ def headline(finding: pd.Series, total: int) -> str:
             f" classified images (p {p_words(finding['p_value'], '= ')})."
         )
     if finding["reason"] == COVERED:
-        said += " Beside each, the same picture without the thing in front, and the answer to it."
+        said += " Beside each, the picture without the thing in front."
     return f"{said} Below each, the nearest training images: green = the true class."
 
 
