@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -162,7 +163,13 @@ def _label(name: str | None, network: CNN, picture: np.ndarray) -> int:
     return network.class_names.index(name)
 
 
+def _one_line(message: Warning | str, *_: Any, **__: Any) -> str:
+    """A warning without the place in our code, which says nothing to the user."""
+    return f"warning: {message}\n"
+
+
 if __name__ == "__main__":
+    warnings.formatwarning = _one_line
     # Jupyter and Colab set a backend that only works in a notebook, and matplotlib would stop at its import.
     os.environ["MPLBACKEND"] = "agg"
     errors.run(main)
