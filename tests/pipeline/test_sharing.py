@@ -34,5 +34,6 @@ def test_what_is_pushed_opens_in_a_clone_and_nothing_runs_there(clean):
 
 
 def all_weights(study: Study) -> dict[str, bytes]:
-    files = study.folder.glob("models/**/*.safetensors")
+    """All that DVC keeps; models/kept is each machine's own."""
+    files = [path for path in study.folder.glob("models/**/*.safetensors") if path.parent.name != "kept"]
     return {str(path.relative_to(study.folder)): path.read_bytes() for path in files}
