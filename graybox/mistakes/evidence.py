@@ -16,6 +16,7 @@ from scipy.stats import entropy
 
 from graybox.data.images import ImageSet
 from graybox.mistakes.picture_measures import MEASURES, measure, ordinary, place
+from graybox.mistakes.traits import LEAST_COVERED
 
 if TYPE_CHECKING:  # the evidence needs no network, only answers
     from graybox.mistakes.label_suspects import LabelSuspects
@@ -198,7 +199,7 @@ def pictures(test: ImageSet, train: ImageSet, correct: np.ndarray) -> pd.DataFra
 
     Returns:
         N rows: the columns of `picture_measures.measure`; for each measure NAME_place, its `picture_measures.place`
-        (0..1); ordinary (bool), from `picture_measures.ordinary`.
+        (0..1); ordinary (bool), from `picture_measures.ordinary`, and nothing is known to stand in front of the object.
     """
     rows = np.concatenate([_spread(np.flatnonzero(train.labels == label)) for label in np.unique(train.labels)])
     found, reference = measure(test), measure(train, rows)
@@ -208,7 +209,8 @@ def pictures(test: ImageSet, train: ImageSet, correct: np.ndarray) -> pd.DataFra
         if np.isnan(usable).all():
             usable, labels = found[name].where(correct).to_numpy(), test.labels
         found[f"{name}_place"] = place(found[name].to_numpy(), test.labels, usable, labels)
-    return found.assign(ordinary=fits)
+    # What stands in front of an object explains a confident mistake without a wrong label.
+    return found.assign(ordinary=fits & ~(test.covered >= LEAST_COVERED))
 
 
 def _spread(rows: NDArray[np.intp]) -> NDArray[np.intp]:

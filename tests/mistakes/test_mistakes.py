@@ -359,6 +359,15 @@ def test_mistakes_are_ordered_by_confidence_and_a_class_that_is_never_right_is_n
     assert (mistakes["true_class"] == "class 1").all() and (mistakes["reason"] == "looks_like_another").all()
 
 
+def test_a_picture_whose_object_is_partly_covered_is_not_ordinary():
+    images = image_set(40)
+    covered = np.where(np.arange(40) < 3, 0.2, np.where(np.arange(40) < 6, np.nan, 0.0)).astype(np.float32)
+    everything = np.ones(40, bool)
+    plain = evidence.pictures(images, images, everything)["ordinary"]
+    found = evidence.pictures(replace(images, covered=covered), images, everything)["ordinary"]
+    assert plain[:3].any() and not found[:3].any() and (found[3:] == plain[3:]).all()
+
+
 def test_the_pages_are_drawn(tmp_path):
     images = image_set(8)
     frame = frame_of(8, 6).assign(correct=[False] * 6 + [True] * 2)
