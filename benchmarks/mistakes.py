@@ -109,9 +109,9 @@ def _redrawn(best: cnn.CNN, of: World, test: ImageSet, evidence) -> None:
     right = inference.probabilities(best, np.stack(plain)).argmax(axis=1) == test.labels
     wrong = ~evidence["correct"].to_numpy()[: len(test)]
     hidden, box = (evidence[name].to_numpy()[: len(test)] for name in ("p_context_hidden", "p_box_hidden"))
-    misled = wrong & (hidden >= 0.5) & (hidden - np.maximum(evidence["p_as_is"][: len(test)], box) >= 0.25)
-    print(f"  on a plain ground right: {right[misled].sum()} of {misled.sum()} that hiding the context gives back, "
-          f"{right[wrong & ~misled].sum()} of {(wrong & ~misled).sum()} other mistakes")  # fmt: skip
+    back = wrong & (hidden >= 0.5) & (hidden - np.maximum(evidence["p_as_is"][: len(test)], box) >= 0.25)
+    print(f"  on a plain ground right: {right[back].sum()} of {back.sum()} that hiding the context gives back, "
+          f"{right[wrong & ~back].sum()} of {(wrong & ~back).sum()} other mistakes")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # the evidence needs no network, only answers
     from graybox.mistakes.label_suspects import LabelSuspects
     from graybox.mistakes.neighbours import Neighbours
 
-HIDDEN = ("p_as_is", "p_box_hidden", "p_context_hidden", "p_elsewhere")
+HIDDEN = ("p_as_is", "p_box_hidden", "p_context_hidden")
 REFERENCE_PER_CLASS = 200
 """Measure at most this many training images of each class: enough to rank a picture to half a percent."""
 
@@ -45,13 +45,13 @@ def gather(
         neighbours: each test image's nearest training images, in the network's features. `labels`: which labels of
             the test images are suspect.
         reliance: a row per image with a usable box, from `graybox.reliance.rule.per_image`: row, p, p_box_hidden,
-            p_context_hidden, p_elsewhere (the true class's probabilities, 0..1). May be empty.
+            p_context_hidden (the true class's probabilities, 0..1). May be empty.
         uncovered: from `without_cover`. None = unknown.
 
     Returns:
         N rows, in the order of the test images. NaN (or "") = unknown. The columns of `answers`, `agreement` and
-        `surroundings`; label_quality (0..1) and label_suspect (bool); p_as_is, p_box_hidden, p_context_hidden and
-        p_elsewhere (0..1); covered (the share of the object that a thing in front of it covers, 0..1),
+        `surroundings`; label_quality (0..1) and label_suspect (bool); p_as_is, p_box_hidden and
+        p_context_hidden (0..1); covered (the share of the object that a thing in front of it covers, 0..1),
         uncovered_class and uncovered_probability (of `uncovered`); the columns of `pictures`. p_as_is is the
         answer to the image alone, while true_probability may be the mean over several views.
     """

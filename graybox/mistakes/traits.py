@@ -47,9 +47,8 @@ class Trait:
         says: a row of the evidence -> the figures, as words that can follow a colon.
         tested: what its frequency among the mistakes is compared with: "correct" (the correctly classified images; a
             fair comparison, as the trait is known without the network), "expected" (the number expected without wrong
-            labels), "control" (another intervention on the same images), or "" (not tested: the trait follows from the
-            network's own answer, so it is always rarer among the correctly classified images).
-        control: for "control", the same as `applies` after the other intervention.
+            labels), or "" (not tested: the trait follows from the network's own answer, so it is always rarer among the
+            correctly classified images).
     """
 
     name: str
@@ -58,7 +57,6 @@ class Trait:
     applies: Callable[[pd.DataFrame], np.ndarray]
     says: Callable[[Row], str]
     tested: str = "correct"
-    control: Callable[[pd.DataFrame], np.ndarray] | None = None
 
 
 def _where(condition: pd.Series, *known: pd.Series) -> np.ndarray:
@@ -86,14 +84,13 @@ def _at_border(frame: pd.DataFrame) -> np.ndarray:
     return _where(frame["box_at_border"] == 1, frame["box_at_border"])
 
 
-def _given_back(hidden: str) -> Callable[[pd.DataFrame], np.ndarray]:
-    """Whether hiding this corrects the answer, compared with the image as it is and with its object hidden."""
+def _right_without_context(frame: pd.DataFrame) -> np.ndarray:
+    """Hiding the context corrects the answer, compared with the image as it is and with its object hidden.
 
-    def applies(frame: pd.DataFrame) -> np.ndarray:
-        before, after = frame[["p_as_is", "p_box_hidden"]].max(axis=1, skipna=False), frame[hidden]
-        return _where((after >= RECOGNISED) & (after - before >= RISE), before, after)
-
-    return applies
+    That the context is the cause can't be tested: anything that hides as much hides the object too.
+    """
+    before, after = frame[["p_as_is", "p_box_hidden"]].max(axis=1, skipna=False), frame["p_context_hidden"]
+    return _where((after >= RECOGNISED) & (after - before >= RISE), before, after)
 
 
 def _not_recognised(frame: pd.DataFrame) -> np.ndarray:
@@ -129,12 +126,8 @@ def _beyond(row: Row, measure: str, word: str, shown: str) -> str:
 
 def _says_covered(row: Row) -> str:
     said = f"something in front covers {percent(row['covered'])} of the object"
-    if not row["uncovered_class"]:
-        return said
-    answer, sure = row["uncovered_class"], percent(row["uncovered_probability"])
-    if answer == row["true_class"]:
-        return f"{said}; without it the network is right with {sure}"
-    return f"{said}; without it the network says {answer} with {sure}"
+    right = row["uncovered_class"] == row["true_class"]
+    return f"{said}; without it the network is right with {percent(row['uncovered_probability'])}" if right else said
 
 
 def _share(row: Row, share: str) -> str:
@@ -201,11 +194,10 @@ TRAITS = (
         lambda row: _beyond(row, "sharpness", "less", f"the sharpness is {row['sharpness']:.2f}"),
     ),
     Trait(
-        "misled_by_context", "misled by the context", PICTURE,
-        _given_back("p_context_hidden"),
+        "right_without_context", "right with the context hidden", NETWORKS, _right_without_context,
         lambda row: f"with the context hidden the true class has {percent(row['p_context_hidden'])} instead of "
         f"{percent(row['p_as_is'])} (with the object hidden {percent(row['p_box_hidden'])})",
-        tested="control", control=_given_back("p_elsewhere"),
+        tested="",
     ),
     Trait("looks_like_another", "looks like another class", NETWORKS, _looks_like, _says_looks_like, tested=""),
     Trait(

@@ -39,8 +39,6 @@ class Interventions:
             hidden, with everything but the box hidden.
         control: float32 [N, 4, classes], with as many pixels of the context hidden as the box has: those nearest to
             the top, bottom, left and right.
-        elsewhere: float32 [N, classes], with as much hidden as for `context_hidden`, but another part of the picture
-            in view: the box's area, moved by half the picture to the right and down (round the edges).
         box_share: float64 [N], the box's share of the image's pixels.
         equal_area: bool [N], False where the context has fewer pixels than the box: the control then hides all of it,
             as `context_hidden` does.
@@ -53,7 +51,6 @@ class Interventions:
     box_hidden: NDArray[np.float32]
     context_hidden: NDArray[np.float32]
     control: NDArray[np.float32]
-    elsewhere: NDArray[np.float32]
     box_share: NDArray[np.float64]
     equal_area: NDArray[np.bool_]
     left_out: int
@@ -163,7 +160,7 @@ def intervene(
     gray: float = 0.5,
     **options: Unpack[Options],
 ) -> Interventions:
-    """Hide the object box, everything else, and as a control equal areas in every image that has a box.
+    """Hide the object box, everything else, and an equal area of context in every image that has a box.
 
     Args:
         model: takes float [B, 3, H, W] in 0..1 and gives class scores; computed on its own device.
@@ -193,16 +190,15 @@ def intervene(
                 f"images has {len(images.class_names)} class_names; it should have one for each of this model's "
                 f"{found[-1].shape[1]} classes"
             )
-    # Eight pictures for each image: as it is, object, context and all but an equal area hidden, and the control's four.
-    answers = np.concatenate([none, *found]).reshape(len(rows), 4 + len(SIDES), none.shape[1])
+    # Seven pictures for each image: as it is, object hidden, context hidden, and the control's four.
+    answers = np.concatenate([none, *found]).reshape(len(rows), 3 + len(SIDES), none.shape[1])
     return Interventions(
         rows=rows,
         labels=np.array(images.labels[rows], np.int64),
         as_is=answers[:, 0],
         box_hidden=answers[:, 1],
         context_hidden=answers[:, 2],
-        control=answers[:, 4:],
-        elsewhere=answers[:, 3],
+        control=answers[:, 3:],
         box_share=inside[rows] / (height * width),
         equal_area=2 * inside[rows] <= height * width,
         left_out=len(images) - len(rows),
@@ -212,14 +208,13 @@ def intervene(
 def _pictures(
     images: ImageSet, rows: NDArray[np.intp], fill: Fill, gray: float, most: int = 2**28
 ) -> Iterator[NDArray[np.uint8]]:
-    """uint8 [8 * n, H, W, 3] for up to 256 images at a time, but not more than `most` bytes."""
-    at_once = max(1, min(256, most // (8 * images.images[0].nbytes)))
+    """uint8 [7 * n, H, W, 3] for up to 256 images at a time, but not more than `most` bytes."""
+    at_once = max(1, min(256, most // (7 * images.images[0].nbytes)))
     for start in range(0, len(rows), at_once):
         pictures = []
         for row in rows[start : start + at_once]:
             image = np.array(images.images[row])
             mask = box_mask(images.boxes[row], *image.shape[:2])
-            moved = np.roll(mask, (mask.shape[0] // 2, mask.shape[1] // 2), (0, 1))
-            hidden = np.stack([np.zeros_like(mask), mask, ~mask, ~moved, *context_masks(mask)])
+            hidden = np.stack([np.zeros_like(mask), mask, ~mask, *context_masks(mask)])
             pictures.append(hide(image, hidden, fill_picture(image, fill, gray)))
         yield np.concatenate(pictures)

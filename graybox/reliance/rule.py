@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from graybox.occlusion.evidence import MapEvidence
@@ -106,9 +105,8 @@ def per_image(interventions: Interventions, evidence: Mapping[int, MapEvidence] 
         evidence: the maps, if any, by row of the ImageSet.
 
     Returns:
-        Columns row (in the ImageSet), p, p_box_hidden, p_context_hidden, p_elsewhere (the true class's probabilities,
-        0..1; the last with all but an equal area elsewhere hidden), correct (bool, as it is), verdict (with the
-        baselines of these images). A row per image.
+        Columns row (in the ImageSet), p, p_box_hidden, p_context_hidden (the true class's probabilities, 0..1), correct
+        (bool, as it is), verdict (with the baselines of these images). A row per image.
     """
     probabilities = interventions.true_probabilities()
     frame = pd.DataFrame(
@@ -117,7 +115,6 @@ def per_image(interventions: Interventions, evidence: Mapping[int, MapEvidence] 
             "p": probabilities["as_is"],
             "p_box_hidden": probabilities["box_hidden"],
             "p_context_hidden": probabilities["context_hidden"],
-            "p_elsewhere": np.take_along_axis(interventions.elsewhere, interventions.labels[:, None], 1)[:, 0],
             "correct": interventions.correct()["as_is"].astype(bool),
         }
     )

@@ -23,7 +23,7 @@ class Paired:
             below 0.05 the interval excludes 0.
         images: number of images. With fewer than FEWEST nothing should be claimed.
         covers_seeds: whether interval and p-value hold for other training runs too, and not only for other images:
-            if either side has several seeds, as one seed shows no spread.
+            if both sides have several seeds, as one seed shows no spread.
     """
 
     difference: float
@@ -43,13 +43,13 @@ def compare(correct: np.ndarray, baseline: np.ndarray) -> Paired:
     """Compare two networks, or two sets of networks with different seeds.
 
     The interval over images is the paired t interval after two images are added, one that only the first network gets
-    right and one that only the second does (Bonett and Price 2012; recommended by Fagerland, Lydersen and Laake 2014).
+    right and one that only the second does (after Bonett and Price 2012, who take the normal quantile; Fagerland,
+    Lydersen and Laake 2014 recommend it).
     It has some width even where the two agree on every image.
 
-    With several seeds, two components vary: the images and the training runs. Each has its own t quantile, and their
-    half-widths are added in squares (Burdick and Graybill 1992; Zou and Donner 2008). What the images' component has
-    of the seeds' noise is counted once. If only one side has several seeds, the other is taken to vary as much between
-    its seeds.
+    If both have several seeds, two components vary: the images and the training runs. Each has its own t quantile, and
+    their half-widths are added in squares (Burdick and Graybill 1992; Zou and Donner 2008). What the images' component
+    has of the seeds' noise is counted once.
 
     Args:
         correct, baseline: bool [N] or [seeds, N], N of at least 1: which images each network gets right, in the same
@@ -77,7 +77,7 @@ def compare(correct: np.ndarray, baseline: np.ndarray) -> Paired:
         return float(np.sqrt(max(both, over_images * of_images)))
 
     middle, half = float(by_image.mean()), half_width(0.05)
-    if spread is None:
+    if len(mine) == len(theirs) == 1:
         mine_alone, theirs_alone = int((mine & ~theirs).sum()), int((theirs & ~mine).sum())
         tries = mine_alone + theirs_alone
         p_value = float(binomtest(mine_alone, tries).pvalue) if tries else 1.0
@@ -102,22 +102,16 @@ class _Spread(NamedTuple):
 
 
 def _of_seeds(*sides: np.ndarray) -> _Spread | None:
-    known = {place: side for place, side in enumerate(sides) if len(side) > 1}
-    if not known:
+    if min(map(len, sides)) == 1:
         return None
-    variances, noises = {}, {}
-    for place, side in known.items():
+    variances, noises = [], []
+    for side in sides:
         rest = side - side.mean(axis=0) - side.mean(axis=1, keepdims=True) + side.mean()
-        variances[place] = float(side.mean(axis=1).var(ddof=1)) / len(side)
-        noises[place] = float((rest**2).sum()) / (len(side) - 1) / max(1, side.shape[1] - 1) / side.size
-    if len(known) == 1:
-        ((place, side),) = known.items()
-        runs = len(side)
-        return _Spread(variances[place] * (1 + runs), runs - 1, noises[place] * (1 + runs))
-    variance = sum(variances.values())
-    weights = sum(variances[place] ** 2 / (len(side) - 1) for place, side in known.items())
-    degrees = variance**2 / weights if weights else float(min(map(len, sides)) - 1)
-    return _Spread(variance, degrees, sum(noises.values()))
+        variances.append(float(side.mean(axis=1).var(ddof=1)) / len(side))
+        noises.append(float((rest**2).sum()) / (len(side) - 1) / max(1, side.shape[1] - 1) / side.size)
+    weights = sum(variance**2 / (len(side) - 1) for variance, side in zip(variances, sides))
+    degrees = sum(variances) ** 2 / weights if weights else float(min(map(len, sides)) - 1)
+    return _Spread(sum(variances), degrees, sum(noises))
 
 
 def _where_it_reaches(distance: float, half_width: Callable[[float], float]) -> float:

@@ -44,7 +44,8 @@ def table(
     differences = {name: paired.compare(correct[name], correct[reference]) for name in variants}
     # With several seeds this is one network's interval around their mean; the interval of the mean is a bit narrower.
     intervals = {name: share(found.sum() / len(found), found.shape[1]) for name, found in correct.items()}
-    others = [name for name in variants if name != reference]
+    unsound = {name for name in variants if metrics[name].get("diverged")}
+    others = [name for name in variants if not unsound & {name, reference} and name != reference]
     p_values = dict(zip(others, paired.holm([differences[name].p_value for name in others])))
     rows = [
         {
@@ -69,8 +70,7 @@ def table(
         for name in variants
     ]
     frame = pd.DataFrame(rows).astype(dict.fromkeys([*SPARSE, *LOSSES], float))  # None is NaN from here on
-    of_baseline = frame["variant"] == reference
-    frame.loc[of_baseline, [name for name in SPARSE if name != "test_accuracy_sd"]] = np.nan
+    frame.loc[~frame["variant"].isin(others), [name for name in SPARSE if name != "test_accuracy_sd"]] = np.nan
     chosen = {split: best(frame, split) for split in ("test", "validation")}
     frame["best_on"] = [" + ".join(s for s, best_one in chosen.items() if best_one == n) for n in frame["variant"]]
     return frame
@@ -172,6 +172,8 @@ def in_words(row: Row, note: str = "") -> str:
         row: difference, difference_low, difference_high (shares, not points), p_value and images.
         note: text after the p-value.
     """
+    if pd.isna(row["difference"]):
+        return "not compared, as one of the two diverged"
     value, interval = _difference(row).rstrip(")").split(" (")
     unsure = f"{doubt(row)}, " if doubt(row) else ""
     return f"{unsure}{value} points (95% CI {interval}; p {paired.p_words(row['p_value'], equals='= ')}{note})"
@@ -193,24 +195,24 @@ def method(variants: Variants) -> str:
         "augmentation and on the validation images, with Newcombe's interval; it is about these networks only. "
         "Differences are in points of test accuracy on the same images."
     )
-    holm = "Holm-corrected, so that below 0.05 the chance of any false positive in the whole study is at most 5%"
+    holm = "Holm-corrected: below 0.05 the chance of any false difference from the baseline is at most 5%"
     alone = (
-        "The 95% CI is a paired t interval (Bonett and Price 2012). p is McNemar's exact test, which counts the images "
-        f"that only one of the two networks gets right; it is {holm}."
+        "The 95% CI is a paired t interval (after Bonett and Price 2012). p is McNemar's exact test, which counts the "
+        f"images that only one of the two networks gets right; it is {holm}."
     )
+    measures += " The interval of a test accuracy is Wilson's, over images."
     seeds = {name: variants[name].train.seeds for name in variants}
     if max(seeds.values()) == 1:
-        return f"{measures} {alone} Neither covers another training run of either network."
-    several = [f"{name} {count}" for name, count in seeds.items() if count > 1]
-    trained = "Each variant" if len(several) == len(seeds) else "A variant with several seeds"
-    together = (
-        f"{trained} is trained that often ({', '.join(several)}), and its accuracy is the mean. If either side of a "
-        "difference has several seeds, interval and p cover both the choice of images and other training runs; a "
-        "variant with one seed is taken to vary as much as the other. "
+        return f"{measures} {alone} None of these covers another training run."
+    several = ", ".join(f"{name} {count}" for name, count in seeds.items() if count > 1)
+    trained = f"Accuracies are means over the seeds ({several})."
+    both = (
+        "Where both sides have several seeds, interval and p of a difference cover other images and other training "
+        "runs: the half-widths over images (paired t) and over seeds (Welch's t) are added in squares."
     )
-    rest = alone.replace("The 95% CI", "Between two single networks the 95% CI") if min(seeds.values()) == 1 else ""
-    only = "" if rest else f"p is {holm}."
-    return " ".join(filter(None, [measures, together.strip(), rest, only]))
+    if min(seeds.values()) > 1:
+        return f"{measures} {trained} {both} p is {holm}."
+    return f"{measures} {trained} {both} Where one side has one seed, they cover other images only. p is {holm}."
 
 
 def markdown(frame: pd.DataFrame) -> str:

@@ -24,8 +24,8 @@ def sentences(
 ) -> list[str]:
     """The levels of `combined`, its result, and if it lost, the reasons that the figures support.
 
-    The comparison with the best single variant follows the same rule as those with the baseline. It is a single test,
-    so its p-value is not corrected.
+    The comparison with the best single variant follows the same rule as those with the baseline. On the split that
+    chose that variant, its p-value is multiplied by the number of variants that it was chosen from (Bonferroni).
 
     Args:
         variants: including `combined`.
@@ -40,9 +40,14 @@ def sentences(
     same = next((name for name in variants if variants[name] == variants[COMBINED]), COMBINED)
     if same not in (COMBINED, choice["baseline"]):
         found.append(f"combined has the same settings as {same}, so it is the same network.")
-    test, deciding = (_against(answers[COMBINED][each], answers[single][each]) for each in ("test", split))
+    rivals = int(((frame["diverged"] == "") & (frame["variant"] != COMBINED)).sum())
+    looks = {split: rivals}
+    test, deciding = (
+        _against(answers[COMBINED][each], answers[single][each], looks.get(each, 1)) for each in ("test", split)
+    )
     found.append(f"combined against the baseline: {comparison.in_words(row)}.")
-    said = comparison.in_words(test, note=", not corrected")
+    chosen = f", corrected for the choice among {rivals}" if split == "test" else ", not corrected"
+    said = comparison.in_words(test, note=chosen)
     if single != choice["baseline"]:
         found.append(f"combined against {single}, the best single variant on {split}: {said}.")
     if comparison.best(frame, split) == COMBINED:
@@ -85,8 +90,9 @@ def _made_of(choice: Mapping[str, Any]) -> str:
     return ". ".join([text, *left]) + "."
 
 
-def _against(answers: Answers, other: Answers) -> dict[str, Any]:
+def _against(answers: Answers, other: Answers, looks: int = 1) -> dict[str, Any]:
     found = asdict(paired.compare(answers.right, other.right))
+    found["p_value"] = min(1.0, looks * found["p_value"])
     return found | {"difference_low": found["low"], "difference_high": found["high"]}
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from graybox.statistics import paired
 from graybox.study import comparison
 
 
@@ -15,7 +16,7 @@ def cross_fitted(correct: Mapping[str, np.ndarray], halvings: int = 200, seed: i
 
     The images are halved at random; one half chooses the most accurate variant (a tie goes to the earlier one), and the
     other half scores it. Returned is the mean over all halvings, each half in both roles. With half of the images the
-    choice is a little worse than with all, so the figure is rather too low than too high.
+    choice is a little worse than with all, so the figure is on average rather too low than too high.
 
     Args:
         correct: for each variant bool [seeds, N] (or [N]), which of the same N images its networks get right; N of at
@@ -50,11 +51,11 @@ def sentence(frame: pd.DataFrame, correct: Mapping[str, np.ndarray], split: str)
     )  # fmt: skip
     best = f"{names['test']} is best on test with {row['test']['test_accuracy']:.1%}, {other}."
     sound = frame.loc[frame["diverged"] == "", "variant"]
-    if len(sound) == 1 or row["test"]["images"] < 2:
+    if len(sound) == 1 or row["test"]["images"] < paired.FEWEST:
         return best
     fitted = cross_fitted({name: correct[name] for name in sound})
     flattered = 100 * (row["test"]["test_accuracy"] - fitted)
     return (
-        f"{best} The choice flatters its score by at most about {max(0.0, flattered):.1f} points: chosen on half of "
+        f"{best} The choice flatters its score by about {max(0.0, flattered):.1f} points on average: chosen on half of "
         f"the test images, the best variant gets {fitted:.1%} of the other half right (mean over 200 random halvings)."
     )

@@ -167,6 +167,8 @@ def test_the_summary_says_what_there_is(tmp_path):
         },
         "original_size": {"smallest": [11, 8], "median": [10 + sorted(everything)[8], 8], "largest": [40, 8]},
         "constant_answer": {"class": "cat", "train": 0.5, "validation": 0.333333, "test": 0.5, "balanced": 0.5},
+        "covered": None,
+        "made": "",
         "remarks": [],
     }
 

@@ -226,13 +226,13 @@ def test_a_background_that_belongs_to_another_class_misleads():
         scenes = [draw(world, "test", n, n % CLASSES, background=(n + other) % CLASSES) for n in range(count)]
         test = replace(plain, images=np.stack([scene.image for scene in scenes]))
         reliance = rule.per_image(interventions.intervene(model, test))
-        given_back.append(finding(analyse(model, {**parts, "test": test}, {}, reliance), "misled_by_context"))
+        given_back.append(finding(analyse(model, {**parts, "test": test}, {}, reliance), "right_without_context"))
     misled, at_home = given_back
-    assert misled["finding"] == SUPPORTED and misled["p_value"] < 1e-3 and misled["strength"] > 0.6
+    assert misled["finding"] == at_home["finding"] == BY_NATURE
     # How many of its mistakes these are is the network's affair: where it went by the background alone from the start
     # it does not know the object either. That there are many more than at home is the other background's doing.
     assert misled["mistakes"] > 15
-    assert at_home["finding"] == UNSUPPORTED and at_home["mistakes"] < 5
+    assert at_home["mistakes"] < 5
 
 
 def test_no_boxes_at_all(network, clean):
@@ -240,7 +240,7 @@ def test_no_boxes_at_all(network, clean):
     reliance = rule.per_image(interventions.intervene(network, bare["test"]))
     found = analyse(network, bare, {}, reliance)
     table = found.reasons.set_index("reason")
-    for reason in ("small_object", "faint_object", "object_cut_off", "misled_by_context", "object_not_recognised"):
+    for reason in ("small_object", "faint_object", "object_cut_off", "right_without_context", "object_not_recognised"):
         assert table.loc[reason, "finding"] == UNKNOWN and table.loc[reason, "known"] == 0
     assert table.loc["dark", "finding"] == finding(clean, "dark")["finding"] != UNKNOWN
     assert len(found.mistakes) == len(clean.mistakes)
@@ -265,7 +265,7 @@ def test_the_nearest_training_image_of_a_training_image_is_itself(network):
 def test_with_more_views_the_answers_are_those_that_were_scored_and_the_neighbours_stay(network):
     parts, nothing_hidden = (
         known(),
-        pd.DataFrame(columns=["row", "p", "p_box_hidden", "p_context_hidden", "p_elsewhere"]),
+        pd.DataFrame(columns=["row", "p", "p_box_hidden", "p_context_hidden"]),
     )
     views = {"flip": True, "shift": 2}
     plain, both = (analyse(network, parts, {}, nothing_hidden, **chosen) for chosen in ({}, views))

@@ -84,25 +84,6 @@ def test_a_network_that_reads_one_pixel_loses_what_hides_it(batch_size):
     assert (outside["control"] == np.where(guessed, 1, 0.5)).all()
 
 
-def test_elsewhere_hides_as_much_as_all_but_the_box_and_shows_another_part():
-    seen = []
-
-    class Sees(Patch):
-        def forward(self, images):
-            seen.append(images.numpy())
-            return super().forward(images)
-
-    images = coded([[6, 6, 11, 11], [0, 0, 12, 9]])
-    images.images[:] = np.minimum(images.images, 254)  # white is what the window shows
-    found = intervene(Sees(8, 8), images, gray=1.0)
-    pictures = np.concatenate(seen).reshape(2, 8, 3, 12, 12)
-    for context_hidden, elsewhere in pictures[:, 2:4, 0] == 1:
-        assert elsewhere.sum() == context_hidden.sum()
-        assert (np.roll(elsewhere, (6, 6), (0, 1)) == context_hidden).all()
-    assert not (pictures[0, 2, 0] != 1)[pictures[0, 3, 0] != 1].any()  # nothing of a small box is in view
-    assert found.elsewhere.shape == (2, 4) and (found.elsewhere[0] != found.context_hidden[0]).any()
-
-
 def test_images_without_a_box_or_without_context_are_left_out():
     nothing, everything, empty = [np.nan] * 4, [0, 0, 12, 12], [3, 3, 3, 9]
     found = intervene(Patch(8, 8), coded([nothing, [6, 6, 11, 11], everything, empty, [0, 0, 12, 9]]))

@@ -82,8 +82,8 @@ def answers(counts: dict[tuple[int, int, int], int], classes: int = 10) -> Inter
     control = np.repeat(said(patterns[:, 0])[:, None], 4, axis=1)
     count = len(patterns)
     return Interventions(
-        np.arange(count), labels, as_is, box_hidden, context_hidden, control, as_is,
-        np.full(count, 0.3), np.ones(count, bool), 0,
+        np.arange(count), labels, as_is, box_hidden, context_hidden, control, np.full(count, 0.3),
+        np.ones(count, bool), 0,
     )  # fmt: skip
 
 
@@ -235,7 +235,7 @@ def test_a_row_for_each_image_with_a_box():
     images = coded([[np.nan] * 4, *[[6, 6, 11, 11]] * 8])
     frame = per_image(intervene(Patch(8, 8), images, gray=1.0), evidence={1: FLAT_MAP})
     assert frame["row"].tolist() == list(range(1, 9))
-    assert list(frame.columns) == ["row", "p", "p_box_hidden", "p_context_hidden", "p_elsewhere", "correct", "verdict"]
+    assert list(frame.columns) == ["row", "p", "p_box_hidden", "p_context_hidden", "correct", "verdict"]
     # Of white the network says the brightest class, of that class's images as of all others: that is no answer.
     assert frame["p_box_hidden"].to_numpy() == pytest.approx((images.labels[1:] == 3).astype(float), abs=1e-6)
     assert (frame["verdict"] == OBJECT).all()

@@ -126,7 +126,7 @@ def test_splits_that_differ_within_the_noise_do_not_disagree(said):
 
 def test_a_small_difference_is_not_claimed(said):
     text = said({"combined": 0.701, "pool-3": 0.7}, LEVELS)
-    assert "variant on test: no difference found, +0.1 points (95% CI -0.2 to 0.4; p = 1.000, not corrected)" in text
+    assert "variant on test: no difference found, +0.1 points (95% CI -0.2 to 0.4; p = 1.000, corrected for" in text
 
 
 def test_no_better_level_makes_the_baseline_again(said):
@@ -162,4 +162,12 @@ def test_what_was_given_up_is_said(said):
 
 def test_several_seeds_are_compared_with_their_spread(said):
     text = said({"combined": 0.9, "pool-3": 0.7}, LEVELS, seeds=2)
-    assert "+20.0 points (95% CI 17.5 to 22.5; p < 0.001, not corrected)" in text  # the seeds agree: the images' alone
+    assert (
+        "+20.0 points (95% CI 17.5 to 22.5; p < 0.001, corrected for the choice among 14)" in text
+    )  # the seeds agree: the images' alone
+
+
+def test_the_rival_was_chosen_on_these_images_and_that_is_counted(said):
+    """7 of 1,000 images apart, all to one side: p is 0.016 for two networks, and 14 were looked at."""
+    text = said({"combined": 0.7, "pool-3": 0.707}, LEVELS)
+    assert "p = 0.219, corrected for the choice among 14)" in text and "so it lost" not in text
