@@ -44,8 +44,7 @@ def compare(correct: np.ndarray, baseline: np.ndarray) -> Paired:
 
     The interval over images is the paired t interval after two images are added, one that only the first network gets
     right and one that only the second does (after Bonett and Price 2012, who take the normal quantile; Fagerland,
-    Lydersen and Laake 2014 recommend it).
-    It has some width even where the two agree on every image.
+    Lydersen and Laake 2014 recommend it). It has some width even where the two agree on every image.
 
     If both have several seeds, two components vary: the images and the training runs. Each has its own t quantile, and
     their half-widths are added in squares (Burdick and Graybill 1992; Zou and Donner 2008). What the images' component

@@ -41,10 +41,8 @@ def sentences(
     if same not in (COMBINED, choice["baseline"]):
         found.append(f"combined has the same settings as {same}, so it is the same network.")
     rivals = int(((frame["diverged"] == "") & (frame["variant"] != COMBINED)).sum())
-    looks = {split: rivals}
-    test, deciding = (
-        _against(answers[COMBINED][each], answers[single][each], looks.get(each, 1)) for each in ("test", split)
-    )
+    deciding = _against(answers[COMBINED][split], answers[single][split], looks=rivals)
+    test = deciding if split == "test" else _against(answers[COMBINED]["test"], answers[single]["test"])
     found.append(f"combined against the baseline: {comparison.in_words(row)}.")
     chosen = f", corrected for the choice among {rivals}" if split == "test" else ", not corrected"
     said = comparison.in_words(test, note=chosen)

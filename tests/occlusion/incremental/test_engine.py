@@ -332,11 +332,16 @@ def _inverted() -> CNN:
     return Inverted(ModelParams(**BASE), 32, CLASSES).eval()
 
 
-def _exchanged() -> CNN:
+def _other_activation(part: str, module: nn.Module) -> CNN:
+    """Another module in place of the first ReLU of `features` or `head`."""
     net = network(32)
-    place = next(place for place, module in enumerate(net.features) if isinstance(module, nn.ReLU))
-    net.features[place] = nn.ELU()
+    layers = getattr(net, part)
+    layers[next(place for place, layer in enumerate(layers) if isinstance(layer, nn.ReLU))] = module
     return net
+
+
+def _exchanged() -> CNN:
+    return _other_activation("features", nn.ELU())
 
 
 def _dilated() -> CNN:
@@ -390,10 +395,7 @@ def _longer() -> CNN:
 
 
 def _soft_head() -> CNN:
-    net = network(32)
-    place = next(place for place, module in enumerate(net.head) if isinstance(module, nn.ReLU))
-    net.head[place] = nn.Hardtanh()
-    return net
+    return _other_activation("head", nn.Hardtanh())
 
 
 def _mean_picture() -> CNN:
