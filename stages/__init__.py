@@ -1,8 +1,8 @@
 """The stages of dvc.yaml: each reads files, calls the library and writes files."""
 
 import os
-import signal
 import sys
+import threading
 from importlib.util import find_spec
 
 
@@ -26,18 +26,26 @@ os.environ["MPLBACKEND"] = "agg"
 
 
 def _end_with_dvc() -> None:
-    """On Linux, end this stage when the dvc that started it is killed; it would go on writing beside the next one."""
-    if sys.platform != "linux" or "DVC_STAGE" not in os.environ:
+    """End this stage when the dvc that started it is killed; it would go on writing beside the next one."""
+    if "DVC_STAGE" not in os.environ:
         return
-    import ctypes
+    import psutil
 
-    set_death_signal = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
-    ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
-    if guard := os.environ.get("GRAYBOX_GUARD"):  # which graybox/guard.py sets, and which may be dead already
-        try:
-            os.kill(int(guard), 0)
-        except ProcessLookupError:
-            sys.exit("error: the dvc that started this stage was killed")
+    guard = os.environ.get("GRAYBOX_GUARD")  # the dvc of graybox/guard.py
+    try:
+        # Between a stage and its dvc there may be a shell, which lives on; dvc alone is not told of a stage.
+        above = [psutil.Process(int(guard))] if guard else psutil.Process().parents()
+        dvc = next(process for process in above if guard or "DVC_STAGE" not in process.environ())
+    except psutil.NoSuchProcess:
+        sys.exit("error: the dvc that started this stage was killed")
+    except (psutil.AccessDenied, StopIteration):  # dvc is another user's, or this is no process of dvc's at all
+        return
+
+    def wait() -> None:
+        dvc.wait()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 _end_with_dvc()
