@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from graybox.network.cnn import CNN
 from graybox.network.inference import to_float, usual_batch
-from graybox.occlusion.incremental.receptive import receptive_fields
 
 Method = Literal["guided", "deconvnet"]
 # What is ignored of warnings is one list for all threads: one that leaves would give another its warning back.
@@ -140,7 +139,7 @@ def map_peaks(model: CNN, images: np.ndarray, batch_size: int | None = None) -> 
         values.append(value.float().cpu())
         places.append(place.cpu())
     row, column = np.divmod(torch.cat(places).numpy(), maps.shape[-1])
-    fields = np.array(receptive_fields(model.params, model.image_size))
+    fields = model.receptive_fields()
     return Peaks(torch.cat(values).numpy(), row, column, fields, torch.cat(predicted).numpy())
 
 

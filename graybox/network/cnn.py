@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 from safetensors import safe_open
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 from graybox import arguments, files
 from graybox.errors import UserError
 from graybox.network import sizes
+from graybox.network.classifier import Classifier
+from graybox.network.geometry import receptive_fields
 from graybox.network.inference import pick_device
 from graybox.network.params import ModelParams
 from graybox.network.sizes import conv_stride, layer_sizes, pools_after, projects
@@ -78,7 +81,7 @@ def folded(layer: nn.Module) -> tuple[Tensor, Tensor]:
     return weight, bias
 
 
-class CNN(nn.Module):
+class CNN(Classifier):
     """Conv layers (convolution, batch norm, max pooling, ReLU), then fully connected layers.
 
     `forward` takes images as float [B, 3, H, W] in 0..1 and gives class scores (logits), float [B, classes].
@@ -97,19 +100,12 @@ class CNN(nn.Module):
         UserError: a layer would leave nothing of the image.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, params: ModelParams, image_size: int, class_names: tuple[str, ...]) -> None:
-        super().__init__()
         arguments.instance("params", params, ModelParams)
         image_size = arguments.integer("image_size", image_size, 1, 2**16)
         class_names = arguments.names("class_names", class_names)
         layer_sizes(params, image_size, len(class_names))  # raises if a layer has no pixels left
-        self.params, self.image_size, self.class_names = params, image_size, tuple(class_names)
-        self.diverged = ""
-        self.register_buffer("mean", torch.full((3, 1, 1), 0.5))
-        self.register_buffer("std", torch.full((3, 1, 1), 0.25))
+        super().__init__(params, image_size, tuple(class_names))
         # PyTorch's default initial weights. He's are larger, which makes batch norm's effective step smaller and
         # training slower (accuracy on `scenes` 0.76 instead of 0.85).
         self.features = nn.Sequential(*self._conv_layers())
@@ -148,19 +144,26 @@ class CNN(nn.Module):
         scores: Tensor = self.head(self.last_maps(images))
         return scores
 
-    def normalised(self, images: Tensor) -> Tensor:
-        """(images - mean) / std, with the training images' values. `images`: float [..., 3, H, W] in 0..1."""
-        return (images - self.mean) / self.std
-
     def last_maps(self, images: Tensor) -> Tensor:
         """The last conv layer's maps after pooling and ReLU, float [B, maps, h, w]. `images`: as for `forward`."""
         maps: Tensor = self.features(self.normalised(images))
         return maps
 
     @property
-    def parameter_count(self) -> int:
-        """Number of trainable weights."""
-        return sum(weight.numel() for weight in self.parameters())
+    def first_layer(self) -> nn.Module:
+        """The first conv layer, with its shortcut if it has one."""
+        return self.features[0]
+
+    @property
+    def last_layer(self) -> nn.Linear:
+        """The fully connected layer that gives the class scores."""
+        last = self.head[-1]
+        assert isinstance(last, nn.Linear)
+        return last
+
+    def receptive_fields(self) -> np.ndarray:
+        """int64 [h, 2]: the pixels [first, end) that each place of the last maps sees along either axis, clipped."""
+        return np.array(receptive_fields(self.params, self.image_size))
 
     @property
     def multiply_accumulates(self) -> int:

@@ -155,7 +155,7 @@ def test_every_pixel_at_a_fields_edge_is_seen(network):
     for pool_number, layer in enumerate(network.features):
         if isinstance(layer, nn.MaxPool2d):  # the mean of the same window: a maximum hides what is not the largest
             network.features[pool_number] = nn.AvgPool2d(layer.kernel_size, layer.stride)
-    fields = feature_maps.receptive_fields(network.params, 22)
+    fields = network.receptive_fields()
     pixels = torch.rand(1, 3, 22, 22).add(2).requires_grad_()
     maps = network.features(pixels)
     assert maps.shape[-1] == len(fields)

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from graybox.network.cnn import CNN, Residual, folded
-from graybox.occlusion.incremental.receptive import Slide, Spans, slides
+from graybox.network.geometry import Slide, slides
+from graybox.occlusion.incremental.receptive import Spans
 
 
 @dataclass(frozen=True)

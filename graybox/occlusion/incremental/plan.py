@@ -10,8 +10,9 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
+from graybox.network.geometry import slides
 from graybox.network.params import ModelParams
-from graybox.occlusion.incremental.receptive import Extents, extents, slides
+from graybox.occlusion.incremental.receptive import Extents, extents
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,12 @@ from torch.nn.utils import prune
 
 from graybox.errors import UserError
 from graybox.network.cnn import CNN
+from graybox.network.geometry import Slide
 from graybox.network.params import ModelParams
 from graybox.occlusion import maps
 from graybox.occlusion.incremental import engine as incremental
 from graybox.occlusion.incremental.plan import PRICES, Job
-from graybox.occlusion.incremental.receptive import Slide, Spans, window_work
+from graybox.occlusion.incremental.receptive import Spans, window_work
 from tests.support.basics import ROOT
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
