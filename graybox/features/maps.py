@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from graybox.network.cnn import CNN
+from graybox.network.classifier import Classifier
 from graybox.network.inference import to_float, usual_batch
 
 Method = Literal["guided", "deconvnet"]
@@ -23,13 +23,13 @@ Method = Literal["guided", "deconvnet"]
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def _pixels(model: CNN, images: np.ndarray) -> Tensor:
+def _pixels(model: Classifier, images: np.ndarray) -> Tensor:
     # Copy, as PyTorch can't wrap a read-only memory map.
     return to_float(torch.from_numpy(np.array(images)).to(model.mean.device))
 
 
 @torch.inference_mode()
-def last_maps(model: CNN, image: np.ndarray) -> np.ndarray:
+def last_maps(model: Classifier, image: np.ndarray) -> np.ndarray:
     """The maps of the last conv layer after pooling and ReLU, float32 [maps, h, w], of one image, uint8 [H, W, 3]."""
     return model.last_maps(_pixels(model, image[None]))[0].float().cpu().numpy()
 
@@ -49,7 +49,7 @@ def strongest_map(maps: np.ndarray) -> int:
 class _MapEnergy(nn.Module):
     """Half the sum of one map's squared activations: its gradient with respect to the map is the map itself."""
 
-    def __init__(self, model: CNN, feature_map: int) -> None:
+    def __init__(self, model: Classifier, feature_map: int) -> None:
         super().__init__()
         self.model, self.feature_map = model, feature_map
 
@@ -57,7 +57,7 @@ class _MapEnergy(nn.Module):
         return self.model.last_maps(pixels)[:, self.feature_map].square().sum((1, 2)) / 2
 
 
-def project(model: CNN, image: np.ndarray, feature_map: int, method: Method = "guided") -> np.ndarray:
+def project(model: Classifier, image: np.ndarray, feature_map: int, method: Method = "guided") -> np.ndarray:
     """Project one map of the last conv layer to the pixels: what in the image it responds to.
 
     Both methods set all other maps to zero and send the map's activations back, through the transposed convolutions and
@@ -122,7 +122,7 @@ class Patch:
 
 
 @torch.inference_mode()
-def map_peaks(model: CNN, images: np.ndarray, batch_size: int | None = None) -> Peaks:
+def map_peaks(model: Classifier, images: np.ndarray, batch_size: int | None = None) -> Peaks:
     """Each map's largest activation in each image, and the network's answers, which need no second run.
 
     Args:
@@ -135,7 +135,7 @@ def map_peaks(model: CNN, images: np.ndarray, batch_size: int | None = None) -> 
     for start in range(0, len(images), batch_size):
         maps = model.last_maps(_pixels(model, images[start : start + batch_size]))
         value, place = maps.flatten(2).max(2)
-        predicted.append(model.head(maps).argmax(1).cpu())
+        predicted.append(model.head(maps).argmax(1).cpu())  # type: ignore[operator]  # a method or a module
         values.append(value.float().cpu())
         places.append(place.cpu())
     row, column = np.divmod(torch.cat(places).numpy(), maps.shape[-1])

@@ -32,13 +32,16 @@ def occlusion_panel(experiment: Experiment) -> Figure:
     """All results of the experiment on one image, with the commentary underneath.
 
     First row: the image with its box; the probability of the true class (of the model's answer, where the true class is
-    not known) by window centre; the drop of that probability,
-    laid over the image; and the most probable class. Second row: the strongest feature map's total activation by window
-    centre; that map in the unoccluded image; its projection to the pixels; and patches that excite it most.
+    not known) by window centre; the drop of that probability, laid over the image; and the most probable class. Second
+    row, if the network has maps: the strongest feature map's total activation by window centre; that map in the
+    unoccluded image; its projection to the pixels, if it could be made; and patches that excite it most, if there were
+    images to search.
     """
     found, image, box = experiment.main, experiment.image, experiment.box
-    figure = Figure(figsize=(15, 8.3), layout="constrained")
-    (original, confidence, drop, classes), (activation, features, projection, patches) = figure.subplots(2, 4)
+    has_maps = experiment.features is not None
+    figure = Figure(figsize=(15, 8.3 if has_maps else 4.6), layout="constrained")
+    grid = figure.subplots(2 if has_maps else 1, 4, squeeze=False)
+    original, confidence, drop, classes = grid[0]
     followed = short(experiment.class_names[found.label])
 
     original.imshow(image)
@@ -52,28 +55,11 @@ def occlusion_panel(experiment: Experiment) -> Figure:
     _class_map(classes, found, experiment.class_names)
     classes.set_title("most probable class\nwith the window centred here")
 
-    drawn = activation.imshow(found.activation, cmap="magma", extent=map_extent(found), vmin=0)
-    figure.colorbar(drawn, ax=activation, shrink=0.75)
-    activation.set_title(
-        f"strongest map ({experiment.feature_map}): its sum with\nthe window here; "
-        f"{found.unoccluded_activation:.3g} unoccluded"
-    )
-
     size = (-0.5, image.shape[1] - 0.5, image.shape[0] - 0.5, -0.5)
-    features.imshow(image.mean(axis=2), cmap="gray", vmin=0, vmax=255)
-    features.imshow(experiment.features, cmap="magma", vmin=0, alpha=0.6, extent=size, interpolation="bilinear")
-    features.set_title("that map, unoccluded,\nover the image")
-
-    projection.imshow(contrast(experiment.projection))
-    projection.set_title("what it answers to here\n(guided backpropagation)")
-
-    patches.imshow(mosaic(experiment.patches, image.shape[0]))
-    patches.set_title("what excites it most in other images" if experiment.patches else "no other images to search")
-
-    for axes in (original, confidence, drop, classes, activation, features, projection):
+    below = _draw_maps(figure, grid[1], experiment, size) if has_maps else []
+    for axes in (*grid[0], *below):
         axes.set(xticks=[], yticks=[], xlim=size[:2], ylim=size[2:])
         draw_box(axes, box)
-    patches.set_axis_off()
     answer = int(found.unoccluded.argmax())
     if experiment.labelled:
         verb = "recognised" if answer == found.label else f"taken for {short(experiment.class_names[answer])}"
@@ -82,12 +68,42 @@ def occlusion_panel(experiment: Experiment) -> Figure:
         said = f"the model's answer is {followed} (true class not known)"
     unseen = f", {found.never_hidden:.0%} of the pixels never hidden" if found.never_hidden else ""
     figure.suptitle(
-        f"{experiment.name}: {said}, probability {found.unoccluded[found.label]:.1%}; "
+        f"{short(experiment.name, 60)}: {said}, probability {found.unoccluded[found.label]:.1%}; "
         f"{found.window} x {found.window} window{unseen}",
         fontsize=13,
     )
     figure.supxlabel(textwrap.fill(experiment.commentary, 170), fontsize=11.5, x=0.01, ha="left")
     return figure
+
+
+def _draw_maps(
+    figure: Figure, row: Sequence[Axes], experiment: Experiment, size: tuple[float, float, float, float]
+) -> list[Axes]:
+    """The panel's second row, about the strongest feature map; gives the axes that show the image's own pixels."""
+    found, image = experiment.main, experiment.image
+    activation, features, projection, patches = row
+    assert found.activation is not None and found.unoccluded_activation is not None and experiment.features is not None
+    drawn = activation.imshow(found.activation, cmap="magma", extent=map_extent(found), vmin=0)
+    figure.colorbar(drawn, ax=activation, shrink=0.75)
+    activation.set_title(
+        f"strongest map ({experiment.feature_map}): its sum with\nthe window here; "
+        f"{found.unoccluded_activation:.3g} unoccluded"
+    )
+    features.imshow(image.mean(axis=2), cmap="gray", vmin=0, vmax=255)
+    features.imshow(experiment.features, cmap="magma", vmin=0, alpha=0.6, extent=size, interpolation="bilinear")
+    features.set_title("that map, unoccluded,\nover the image")
+    own = [activation, features]
+    if experiment.projection is None:
+        projection.set_axis_off()
+    else:
+        projection.imshow(contrast(experiment.projection))
+        projection.set_title("what it answers to here\n(guided backpropagation)")
+        own.append(projection)
+    patches.set_axis_off()
+    if experiment.patches:
+        patches.imshow(mosaic(experiment.patches, image.shape[0]))
+        patches.set_title("what excites it most in other images")
+    return own
 
 
 @plain

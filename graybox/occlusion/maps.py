@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from graybox import arguments
+from graybox.network.classifier import Classifier
 from graybox.network.cnn import CNN
 from graybox.network.inference import LARGEST_BATCH, autocast, check_size, checked_scores, device_of, evaluating
 from graybox.occlusion.confidence import OcclusionMap
@@ -110,13 +111,12 @@ def window_scores(
     if window < 1 or window % 2 == 0:
         raise ValueError(f"window is {window}; it should be odd and at least 1, so that it has a centre")
     arguments.choice("engine", engine, get_args(Engine))
-    if feature_map is not None and not isinstance(model, CNN):
-        raise ValueError(f"feature_map is {feature_map}; only a graybox.CNN has maps, so it should be None")
-    if isinstance(model, CNN) and feature_map is not None:
-        maps = model.params.filters_per_layer[-1]
+    if feature_map is not None:
+        if not (isinstance(model, Classifier) and model.has_maps):
+            raise ValueError(
+                f"feature_map is {feature_map}; only a Classifier with maps has them, so it should be None"
+            )
         feature_map = arguments.integer("feature_map", feature_map)
-        if not 0 <= feature_map < maps:
-            raise ValueError(f"feature_map is {feature_map}; the last conv layer has {maps} maps, so 0 to {maps - 1}")
     device = device_of(model)
     pixels = torch.as_tensor(np.array(rgb_array(image)), device=device).permute(2, 0, 1).float().div(255)
     pixels = pixels.to(_precision(model))
@@ -236,10 +236,14 @@ def _plain_scores(
 def _answer(model: nn.Module, images: Tensor, feature_map: int | None) -> tuple[Tensor, Tensor | None]:
     """Class scores [B, classes] of images [B, 3, H, W], and the sums [B] over a map of the last conv layer."""
     images = images.contiguous(memory_format=torch.channels_last)
-    if feature_map is None or not isinstance(model, CNN):
+    if feature_map is None or not isinstance(model, Classifier):
         return model(images), None
     features = model.last_maps(images)
-    return model.head(features), features[:, feature_map].sum((1, 2))
+    maps = features.shape[1]
+    if not 0 <= feature_map < maps:
+        raise ValueError(f"feature_map is {feature_map}; the last conv layer has {maps} maps, so 0 to {maps - 1}")
+    scores: Tensor = model.head(features)  # type: ignore[operator]  # a method or a module
+    return scores, features[:, feature_map].sum((1, 2))
 
 
 def occlusion_map(
@@ -272,7 +276,7 @@ def occlusion_map(
         stride: pixels between window centres, at least 1.
         fill: what the window shows, 0..1: one gray level, or a float picture [H, W, 3] that shows through the window
             (`graybox.fill_picture`).
-        feature_map: a map of a `CNN`'s last conv layer, to record its total activation, as in figure 7b.
+        feature_map: a map of a `Classifier`'s last conv layer, to record its total activation, as in figure 7b.
         engine: "plain" computes every occluded image from its pixels. "incremental" computes only what the window
             changes, for an unchanged float32 `CNN`; the two agree to about 1e-6. "auto" takes the one that is
             predicted to need less time.

@@ -11,7 +11,7 @@ import pandas as pd
 from graybox.data.images import ImageSet
 from graybox.features import maps as feature_maps
 from graybox.features.maps import Peaks
-from graybox.network.cnn import CNN
+from graybox.network.classifier import Classifier
 from graybox.occlusion.evidence import map_evidence
 from graybox.occlusion.fills import fill_picture
 from graybox.occlusion.maps import occlusion_map
@@ -23,7 +23,7 @@ PATCHES = 9
 
 
 def examine(
-    model: CNN,
+    model: Classifier,
     image: np.ndarray,
     label: int,
     params: OcclusionParams,
@@ -36,7 +36,7 @@ def examine(
     exclude: int | None = None,
     on_windows: Callable[[int], object] = lambda count: None,
 ) -> Experiment:
-    """Slide windows of each size over one image, and find what its strongest feature map responds to.
+    """Slide windows of each size over one image, and find what its strongest feature map, if it has any, responds to.
 
     Args:
         model: in evaluation mode. `image`: uint8 [H, W, 3], of the model's image size. `label`: the true class.
@@ -48,8 +48,8 @@ def examine(
         on_windows: called with the number of newly finished windows, for a progress bar.
     """
     box = np.full(4, np.nan, np.float32) if box is None else np.asarray(box, np.float32)
-    features = feature_maps.last_maps(model, image)
-    strongest = feature_maps.strongest_map(features)
+    features = feature_maps.last_maps(model, image) if model.has_maps else None
+    strongest = None if features is None else feature_maps.strongest_map(features)
     shown = fill_picture(image, params.fill, params.gray)
     maps = {}
     for window in sorted({params.window, *params.other_windows}):
@@ -70,15 +70,15 @@ def examine(
         evidence=evidence,
         interventions=interventions,
         feature_map=strongest,
-        features=features[strongest],
-        projection=feature_maps.project(model, image, strongest),
-        patches=[] if search is None else _patches(*search, strongest, exclude),
+        features=None if features is None else features[strongest],
+        projection=None if strongest is None else feature_maps.project(model, image, strongest),
+        patches=[] if search is None or strongest is None else _patches(*search, strongest, exclude),
         labelled=labelled,
     )
 
 
 def examine_row(
-    model: CNN,
+    model: Classifier,
     images: ImageSet,
     row: int,
     params: OcclusionParams,

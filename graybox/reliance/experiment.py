@@ -29,9 +29,11 @@ class Experiment:
         evidence: the figures of the main map.
         interventions: the image's row of `graybox.reliance.rule.per_image`: the probabilities with its object or its
             context hidden, and the verdict; None without a usable box.
-        feature_map: number of the last conv layer's map with the largest total activation in the unoccluded image.
-        features: float32 [h, w], that map, unoccluded.
-        projection: float32 [H, W, 3], that map projected to the pixels by guided backpropagation; signed, no unit.
+        feature_map: number of the last conv layer's map with the largest total activation in the unoccluded image;
+            None if the network has no such maps.
+        features: float32 [h, w], that map, unoccluded; or None.
+        projection: float32 [H, W, 3], that map projected to the pixels by guided backpropagation; signed, no unit. None
+            if it can't be projected.
         patches: uint8 [h, w, 3] each, the patches of other images that excite that map most, the strongest first.
         labelled: whether the maps' `label` is known to be the true class; if not, it is the model's answer.
     """
@@ -45,9 +47,9 @@ class Experiment:
     window: int
     evidence: MapEvidence
     interventions: Mapping[str, Any] | None
-    feature_map: int
-    features: np.ndarray
-    projection: np.ndarray
+    feature_map: int | None
+    features: np.ndarray | None
+    projection: np.ndarray | None
     patches: list[np.ndarray]
     labelled: bool = True
 
@@ -82,7 +84,8 @@ def arrays(experiments: Sequence[Experiment]) -> dict[str, np.ndarray]:
             "interventions": one.interventions and dict(one.interventions),
         }  # fmt: skip
         kept |= {f"{number:02d}_facts": np.array(json.dumps(facts, default=_plain))}
-        kept |= {f"{number:02d}_{name}": getattr(one, name) for name in ARRAYS}
+        own = {name: getattr(one, name) for name in ARRAYS}
+        kept |= {f"{number:02d}_{name}": array for name, array in own.items() if array is not None}
         kept |= {f"{number:02d}_patch_{place}": patch for place, patch in enumerate(one.patches)}
         for window, found in one.maps.items():
             kept |= {f"{number:02d}_{window:02d}_{name}": array for name, array in found.arrays().items()}
@@ -102,7 +105,7 @@ def load(path: Path | str) -> list[Experiment]:
 def _restored(group: dict[str, np.ndarray]) -> Experiment:
     facts = json.loads(str(group.pop("facts")))
     facts["evidence"] = MapEvidence(**facts["evidence"])
-    own: dict[str, Any] = {name: group.pop(name) for name in ARRAYS}
+    own: dict[str, Any] = {name: group.pop(name, None) for name in ARRAYS}
     patches = [group.pop(name) for name in [name for name in group if name.startswith("patch_")]]
     maps: dict[int, dict[str, Any]] = {}
     for key, array in group.items():

@@ -124,7 +124,7 @@ def test_what_is_transparent_shows_white():
         ({"fill": np.zeros((20, 14, 3))}, ValueError, r"fill has the shape .*allowed: one number, or .*\[14, 20, 3\]"),
         ({"engine": "fast"}, ValueError, "engine is 'fast'; allowed: auto, plain, incremental"),
         ({"engine": "incremental"}, ValueError, "engine is 'incremental'"),
-        ({"feature_map": 0}, ValueError, "feature_map is 0; only a"),
+        ({"feature_map": 0}, ValueError, "feature_map is 0; only a Classifier"),
         ({"model": nn.Conv2d(3, 4, 3)}, TypeError, r"model gives torch.float32 \[1, 4, 12, 18\].*\[1, classes\]"),
     ],
 )

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageSequence
+from torch import nn
 
 from graybox import __main__ as command
 from graybox.errors import UserError
 from graybox.features import maps
 from graybox.figures import panels, strip
 from graybox.network import cnn
+from graybox.network.classifier import Classifier
 from graybox.network.cnn import CNN
 from graybox.network.params import ModelParams
 from graybox.occlusion.params import OcclusionParams
@@ -236,3 +238,29 @@ def test_what_the_study_slides_over_larger_images_does_not_stop_a_smaller_model(
     (folder / "params.yaml").write_text(text.replace("stride: 1                   # pixels", "stride: 16  # pixels"))
     with pytest.raises(UserError, match=r"params\.yaml: occlusion\.stride is 16; .* below the model's image size = 16"):
         command.main("occlude", "photo.png")
+
+
+class WithoutMaps(Classifier):
+    """A network whose answer has no places on the way, as a vision transformer's."""
+
+    has_maps = False
+
+    def __init__(self) -> None:
+        super().__init__(ModelParams(), 16, ("a", "b", "c"))
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(768, 3))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.layers(self.normalised(images))
+
+
+def test_a_network_without_maps_has_the_rest_of_the_panel(tmp_path):
+    image = image_set(1).images[0]
+    found = examine.examine(WithoutMaps().eval(), image, 0, SETTINGS, name="photo.png")
+    assert found.feature_map is found.features is found.projection is found.main.activation is None
+    np.savez(tmp_path / "found.npz", **experiment.arrays([found]))
+    again = experiment.load(tmp_path / "found.npz")[0]
+    assert again.feature_map is again.features is again.projection is None
+    assert again.summary() == found.summary()
+    titles = [axes.get_title() for axes in panels.occlusion_panel(again).axes if axes.get_title()]
+    assert len(titles) == 4 and not any("map" in title for title in titles)
