@@ -123,7 +123,7 @@ def window_scores(
     rows, columns = (range(0, size, stride) for size in pixels.shape[1:])
     shown = fill_tensor(fill, pixels)
     with evaluating(model), _full_float32(), autocast(device, torch.float32):  # the caller's autocast is off here
-        unoccluded, activation = _answer_as_is(model, pixels, feature_map, label)
+        unoccluded, activation, layout = _answer_as_is(model, pixels, feature_map, label)
         if _is_incremental(model, engine, pixels, rows, columns, window):
             scores, sums = incremental.window_scores(
                 model, pixels, rows, columns,
@@ -133,6 +133,7 @@ def window_scores(
             scores, sums = _plain_scores(
                 model, pixels, rows, columns,
                 window=window, fill=shown, feature_map=feature_map, on_windows=on_windows, batch_size=batch_size,
+                layout=layout,
             )  # fmt: skip
     return WindowScores(
         scores.float(), sums, rows, columns, unoccluded.float(), None if activation is None else float(activation)
@@ -146,17 +147,29 @@ def _precision(model: nn.Module) -> torch.dtype:
 
 def _answer_as_is(
     model: nn.Module, pixels: Tensor, feature_map: int | None, label: int | None
-) -> tuple[Tensor, Tensor | None]:
-    """Class scores [classes] of the image as it is, and the sum over the map. Raises if an argument does not fit."""
+) -> tuple[Tensor, Tensor | None, torch.memory_format]:
+    """Class scores [classes] of the image as it is, the sum over the map, and the layout in which images are given.
+
+    Raises if an argument does not fit.
+    """
+    layout, copies = torch.channels_last, 1 if isinstance(model, CNN) else 2  # the fastest layout
     try:
-        scores, activation = _answer(model, pixels[None], feature_map)
+        try:
+            # Copies, as a network may begin with a function that changes its input in place. Two, as the layout of one
+            # image is ambiguous.
+            scores, activation = _answer(model, pixels.repeat(copies, 1, 1, 1), feature_map, layout)
+        except RuntimeError as error:
+            if "view size is not compatible" not in str(error):
+                raise
+            layout = torch.contiguous_format  # which `x.view(len(x), -1)` needs
+            scores, activation = _answer(model, pixels.repeat(copies, 1, 1, 1), feature_map, layout)
     except RuntimeError as error:
         check_size("image", model, pixels.shape[1], pixels.shape[2], error)
         raise
-    checked_scores(scores, 1)
+    checked_scores(scores, copies)
     if label is not None and not 0 <= label < scores.shape[1]:
         raise ValueError(f"label is {label}; the model has {scores.shape[1]} classes, so 0 to {scores.shape[1] - 1}")
-    return scores[0], None if activation is None else activation[0]
+    return scores[0], None if activation is None else activation[0], layout
 
 
 @dataclass
@@ -218,6 +231,7 @@ def _plain_scores(
     feature_map: int | None,
     batch_size: int | None,
     on_windows: Callable[[int], object],
+    layout: torch.memory_format,
 ) -> tuple[Tensor, Tensor | None]:
     if batch_size is None:
         # On a CPU the first layer's activations should stay in its caches: larger batches took up to 1.7 times as long.
@@ -226,16 +240,18 @@ def _plain_scores(
     centres = torch.cartesian_prod(*(torch.tensor(axis, device=pixels.device) for axis in (rows, columns)))
     answers = []
     for part in centres.split(batch_size):
-        answers.append(_answer(model, occluded(pixels, part, window, fill), feature_map))
+        answers.append(_answer(model, occluded(pixels, part, window, fill), feature_map, layout))
         on_windows(len(part))
     scores = torch.cat([scores for scores, _ in answers]).view(len(rows), len(columns), -1)
     sums = [part for _, part in answers if part is not None]
     return scores, torch.cat(sums).view(len(rows), len(columns)) if sums else None
 
 
-def _answer(model: nn.Module, images: Tensor, feature_map: int | None) -> tuple[Tensor, Tensor | None]:
+def _answer(
+    model: nn.Module, images: Tensor, feature_map: int | None, layout: torch.memory_format
+) -> tuple[Tensor, Tensor | None]:
     """Class scores [B, classes] of images [B, 3, H, W], and the sums [B] over a map of the last conv layer."""
-    images = images.contiguous(memory_format=torch.channels_last)
+    images = images.contiguous(memory_format=layout)
     if feature_map is None or not isinstance(model, Classifier):
         return model(images), None
     features = model.last_maps(images)

@@ -29,7 +29,7 @@ def answer(model: nn.Module, image: np.ndarray, row: int, column: int, window: i
     hidden, half = image.astype(np.float64) / 255, window // 2
     hidden[max(0, row - half) : row + half + 1, max(0, column - half) : column + half + 1] = fill
     with torch.no_grad():
-        return model(torch.tensor(hidden).float().permute(2, 0, 1)[None]).softmax(1)[0].numpy()
+        return model(torch.tensor(hidden).float().permute(2, 0, 1)[None].contiguous()).softmax(1)[0].numpy()
 
 
 @pytest.mark.parametrize(("height", "width", "window"), [(14, 20, 5), (20, 14, 1), (9, 9, 9), (1, 6, 3)])
@@ -87,6 +87,36 @@ def test_a_module_without_weights_is_a_network_too():
     assert (found.drop > 0.4).sum() == 1 and found.lowest == (0, 0)
 
 
+@pytest.mark.parametrize("changed", [nn.SiLU(inplace=True), nn.Hardsigmoid(inplace=True)])
+def test_a_network_that_changes_its_input_in_place_sees_the_picture_unchanged(changed):
+    model, image = nn.Sequential(changed, small_network()).eval(), picture()
+    found = occlusion_map(model, image, 3, window=5, stride=3, fill=0.2)
+    for i, j in [(0, 0), (1, 2), (4, 6)]:
+        expected = answer(model, image, found.rows[i], found.columns[j], 5, 0.2)
+        assert found.confidence[i, j] == pytest.approx(expected[3], abs=1e-6)
+
+
+class Viewed(nn.Module):
+    """It flattens its maps with `view`, which needs them in PyTorch's usual order in memory."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4 * 14 * 20, 4)
+
+    def forward(self, images):
+        maps = self.conv(images).relu()
+        return self.last(maps.view(maps.size(0), -1))
+
+
+def test_a_network_may_flatten_its_maps_with_view():
+    torch.manual_seed(0)
+    model, image = Viewed().eval(), picture()
+    found = occlusion_map(model, image, 3, window=5, stride=3, fill=0.2)
+    for i, j in [(0, 0), (1, 2), (4, 6)]:
+        expected = answer(model, image, found.rows[i], found.columns[j], 5, 0.2)
+        assert found.confidence[i, j] == pytest.approx(expected[3], abs=1e-6)
+
+
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "CMYK", "1"])
 def test_a_pil_image_is_what_pillow_shows_of_it(mode):
     image = Image.fromarray(picture()).convert(mode)
@@ -125,7 +155,7 @@ def test_what_is_transparent_shows_white():
         ({"engine": "fast"}, ValueError, "engine is 'fast'; allowed: auto, plain, incremental"),
         ({"engine": "incremental"}, ValueError, "engine is 'incremental'"),
         ({"feature_map": 0}, ValueError, "feature_map is 0; only a Classifier"),
-        ({"model": nn.Conv2d(3, 4, 3)}, TypeError, r"model gives torch.float32 \[1, 4, 12, 18\].*\[1, classes\]"),
+        ({"model": nn.Conv2d(3, 4, 3)}, TypeError, r"model gives torch.float32 \[2, 4, 12, 18\].*\[2, classes\]"),
     ],
 )
 def test_what_cannot_be_is_one_sentence_about_the_argument_before_any_window(change, kind, told):

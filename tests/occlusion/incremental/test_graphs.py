@@ -1,0 +1,79 @@
+"""The incremental engine on random networks: the plain way in float64 is the truth."""
+
+import copy
+import random
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from graybox.occlusion import maps
+from graybox.occlusion.incremental import engine as incremental
+from tests.support.random_networks import CLASSES, Draw, RandomNetwork
+
+CLOSE = 1e-4
+"""Of the logits' range: how far a map may be from the truth."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network, a picture, and how windows slide over it. The windows of all cases reach over the border."""
+
+    network: RandomNetwork
+    image: np.ndarray
+    window: int
+    stride: int
+    fill: float | np.ndarray
+
+    @property
+    def options(self) -> dict:
+        return {"window": self.window, "stride": self.stride, "fill": self.fill}
+
+
+def case_of(seed: int, unknown: bool = False) -> Case:
+    draw = random.Random(seed)
+    height, width = draw.randint(8, 40), draw.randint(8, 40)
+    stride = draw.choice([step for step in range(1, 17) if height * width <= 300 * step**2])
+    window = 2 * draw.randint(0, min(height, width) // draw.choice([2, 4, 6])) + 1
+    pixels = np.random.default_rng(seed)
+    image = pixels.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    fill = draw.choice([0.5, 0.0, draw.random(), np.float32(pixels.random((height, width, 3)))])
+    return Case(Draw(seed, height, width, unknown).network(), image, window, stride, fill)
+
+
+def truth(model: nn.Module, image: np.ndarray, window: int, stride: int, fill: float | np.ndarray) -> np.ndarray:
+    """Class scores [rows, columns, classes] in float64, from the pixels of every occluded picture."""
+    exact = copy.deepcopy(model).double().eval()
+    centres, hidden, half = [range(0, side, stride) for side in image.shape[:2]], [], window // 2
+    for row in centres[0]:
+        for column in centres[1]:
+            picture = image.astype(np.float64) / 255
+            part = slice(max(0, row - half), row + half + 1), slice(max(0, column - half), column + half + 1)
+            picture[part] = fill if np.ndim(fill) == 0 else fill[part]
+            hidden.append(picture)
+    pictures = torch.tensor(np.stack(hidden)).permute(0, 3, 1, 2).contiguous()
+    with torch.no_grad():
+        scores = torch.cat([exact(part) for part in pictures.split(64)])
+    return scores.view(*map(len, centres), -1).numpy()
+
+
+def apart(found: maps.WindowScores, exact: np.ndarray) -> float:
+    """The largest difference of the scores, in the range of the exact ones."""
+    return float(np.abs(found.scores.double().numpy() - exact).max() / (exact.max() - exact.min()))
+
+
+def assert_right(case: Case, engine: str) -> None:
+    exact = truth(case.network, case.image, **case.options)
+    assert apart(maps.window_scores(case.network, case.image, engine="plain", **case.options), exact) <= CLOSE
+    found = maps.window_scores(case.network, case.image, engine=engine, **case.options)
+    assert found.scores.shape == exact.shape and exact.shape[2] == CLASSES
+    assert apart(found, exact) <= CLOSE
+
+
+@pytest.mark.parametrize("unknown", [False, True], ids=["known nodes", "an unknown node"])
+@pytest.mark.parametrize("seed", range(30))
+def test_a_random_network_gets_its_own_map(seed, unknown):
+    case = case_of(seed, unknown)
+    assert_right(case, "incremental" if incremental.knows(case.network) else "auto")
