@@ -95,14 +95,14 @@ class Peaks:
     Attributes:
         activation: float32 [N, maps], after pooling and ReLU; 0 where the map is silent.
         row, column: int64 [N, maps], places in the map (the first of equals).
-        fields: int64 [h, 2], the pixels [first, end) that each place of a map sees along either axis.
+        fields: int64 [h, 2] and [w, 2], the pixels [first, end) that each row and each column of a map sees.
         predicted: int64 [N], the network's answer to each image.
     """
 
     activation: np.ndarray
     row: np.ndarray
     column: np.ndarray
-    fields: np.ndarray
+    fields: tuple[np.ndarray, np.ndarray]
     predicted: np.ndarray
 
 
@@ -155,7 +155,7 @@ def top_patches(peaks: Peaks, feature_map: int, count: int, exclude: int | None 
     order = [row for row in np.argsort(-activation, kind="stable") if activation[row] > 0 and row != exclude]
     patches = []
     for image in order[:count]:
-        y0, y1 = peaks.fields[peaks.row[image, feature_map]]
-        x0, x1 = peaks.fields[peaks.column[image, feature_map]]
+        y0, y1 = peaks.fields[0][peaks.row[image, feature_map]]
+        x0, x1 = peaks.fields[1][peaks.column[image, feature_map]]
         patches.append(Patch(int(image), float(activation[image]), (int(x0), int(y0), int(x1), int(y1))))
     return patches

@@ -50,12 +50,15 @@ class Classifier(nn.Module):
         raise NotImplementedError
 
     @property
-    def last_layer(self) -> nn.Linear:
-        """The fully connected layer that gives the class scores."""
+    def last_layer(self) -> nn.Module:
+        """The layer that gives the class scores: fully connected, or a convolution whose places are averaged."""
         raise NotImplementedError
 
-    def receptive_fields(self) -> np.ndarray:
-        """int64 [h, 2]: the pixels [first, end) that each place of the last maps sees along either axis, clipped."""
+    def receptive_fields(self) -> tuple[np.ndarray, np.ndarray]:
+        """int64 [h, 2] and [w, 2]: the pixels [first, end) that each row and each column of the last maps sees.
+
+        Clipped at the image's border.
+        """
         raise NotImplementedError
 
     @property

@@ -161,9 +161,10 @@ class CNN(Classifier):
         assert isinstance(last, nn.Linear)
         return last
 
-    def receptive_fields(self) -> np.ndarray:
-        """int64 [h, 2]: the pixels [first, end) that each place of the last maps sees along either axis, clipped."""
-        return np.array(receptive_fields(self.params, self.image_size))
+    def receptive_fields(self) -> tuple[np.ndarray, np.ndarray]:
+        """int64 [h, 2] twice: the pixels [first, end) that each row and each column of the last maps sees, clipped."""
+        fields = np.array(receptive_fields(self.params, self.image_size))
+        return fields, fields
 
     @property
     def multiply_accumulates(self) -> int:

@@ -10,16 +10,33 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from graybox import files, schema
 from graybox.errors import within
-from graybox.schema import Real, Section, Seed
+from graybox.schema import Real, Section, Seed, Text
 
 MOST_EPOCHS = 100_000
 
 
+CNN = "cnn"
+ARCHITECTURE = r"^(timm:[A-Za-z0-9_.\-/]+|[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*|[a-z][a-z0-9_]*)$"
+schema.PLAINER[f"String should match pattern '{ARCHITECTURE}'"] = (
+    "should be cnn, a classifier of torchvision.models such as resnet18, timm:NAME, or package.module:function"
+)
+
+
 class ModelParams(Section):
-    """The section `model`: the layers of the CNN."""
+    """The section `model`: the layers of the network."""
 
     key: ClassVar[str] = "model"
 
+    architecture: Annotated[str, Field(pattern=ARCHITECTURE)] = Field(
+        CNN,
+        description="cnn, whose layers the keys below set; or a classifier of torchvision.models, as resnet18; "
+        "timm:NAME; or your own function, networks.FILE:FUNCTION",
+    )
+    weights: Text | None = Field(
+        None,
+        description="null = random initial weights; or a name of torchvision's, as IMAGENET1K_V1; or a file in "
+        "networks/ (not for cnn)",
+    )
     conv_layers: Annotated[int, Field(ge=1, le=64)] = Field(4, description="convolutional layers")
     filters: int | list[int] = Field(
         32, description="filters of the first conv layer; or a list with one number for each layer"
@@ -56,6 +73,20 @@ class ModelParams(Section):
     global_average_pool: bool = Field(
         False, description="average the last feature maps before the fully connected layers"
     )
+
+    def used(self) -> dict[str, Any]:
+        """The parameters that the network is built from: the others say nothing about one of this architecture."""
+        others = {"architecture", "weights"}
+        return self.model_dump(exclude=others) if self.architecture == CNN else self.model_dump(include=others)
+
+    @model_validator(mode="after")
+    def _weights_of_an_architecture(self) -> ModelParams:
+        if self.weights is not None and self.architecture == CNN:
+            raise ValueError(
+                f"weights is {self.weights} and architecture is cnn, which starts from random weights; "
+                f"allowed: weights null, or another architecture"
+            )
+        return self
 
     @field_validator("filters", "pool_every", mode="plain")
     @classmethod

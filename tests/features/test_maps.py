@@ -107,7 +107,7 @@ def test_a_projection_shows_nothing_where_the_map_sees_nothing(network, image):
     for feature_map in range(len(maps)):
         seen = np.zeros(image.shape[:2], bool)
         for row, column in maps[feature_map].nonzero().tolist():
-            seen[slice(*peaks.fields[row]), slice(*peaks.fields[column])] = True
+            seen[slice(*peaks.fields[0][row]), slice(*peaks.fields[1][column])] = True
         assert not feature_maps.project(network, image, feature_map, "deconvnet")[~seen].any()
 
 
@@ -155,7 +155,7 @@ def test_every_pixel_at_a_fields_edge_is_seen(network):
     for pool_number, layer in enumerate(network.features):
         if isinstance(layer, nn.MaxPool2d):  # the mean of the same window: a maximum hides what is not the largest
             network.features[pool_number] = nn.AvgPool2d(layer.kernel_size, layer.stride)
-    fields = network.receptive_fields()
+    fields, _ = network.receptive_fields()
     pixels = torch.rand(1, 3, 22, 22).add(2).requires_grad_()
     maps = network.features(pixels)
     assert maps.shape[-1] == len(fields)

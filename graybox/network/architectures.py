@@ -1,0 +1,285 @@
+"""Networks by name: the parametric CNN, torchvision's classifiers, timm's, and the user's own functions."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from graybox import arguments
+from graybox.errors import UserError
+from graybox.network import tracing, user_code
+from graybox.network.classifier import Classifier
+from graybox.network.cnn import CNN
+from graybox.network.inference import evaluating
+from graybox.network.params import CNN as PARAMETRIC
+from graybox.network.params import ModelParams
+from graybox.network.wrapped import IMAGENET_MEAN, IMAGENET_STD, Wrapped, classes_of
+
+TIMM = "timm:"
+
+
+def build(
+    params: ModelParams,
+    image_size: int,
+    class_names: Sequence[str],
+    *,
+    started: bool = True,
+    recorded: Mapping[str, str] | None = None,
+) -> Classifier:
+    """The network that `params.architecture` names.
+
+    Args:
+        params: "cnn" is a `CNN` of the other parameters; a name of `torchvision.models`, "timm:NAME", or
+            "package.module:function" of a module in the current folder, which is given the number of classes and gives
+            an `nn.Module`, is a `Wrapped`.
+        image_size: height and width of the images in pixels. `class_names`: in the order of the scores.
+        started: whether to begin with `params.weights`; False leaves the initial weights random.
+        recorded: the hashes that the files of the user's function must have (`user_code.hashes`); None = any.
+
+    Raises:
+        TypeError, ValueError: an argument is not allowed.
+        UserError: there is no such network; it can't be built; it takes no images of this size, or gives no class
+            scores; or the weights are not there, or not of this network.
+    """
+    arguments.instance("params", params, ModelParams)
+    size = arguments.integer("image_size", image_size, 1, 2**16)
+    names = arguments.names("class_names", class_names)
+    if params.architecture == PARAMETRIC:
+        return CNN(params, size, names)
+    network = _module(params, size, len(names), recorded)
+    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if params.weights else ((0.5,) * 3, (0.25,) * 3)
+    wrapped = Wrapped(network, size, names, mean, std, params)
+    check_answers(wrapped)
+    if params.weights and started:
+        start(wrapped, params.weights)
+    return wrapped
+
+
+def check_answers(model: Wrapped, size: int | None = None) -> None:
+    """Run one image through a network.
+
+    Args:
+        size: its height and width in pixels; None = the network's.
+
+    Raises:
+        UserError: the network does not take it, or does not give one score for each class.
+    """
+    size, name = size or model.image_size, model.params.architecture
+    try:
+        with torch.no_grad(), evaluating(model):
+            scores = model.network(tracing.zeros(model.network, size))
+    except Exception as error:
+        raise UserError(
+            f"model.architecture {name} takes no images of {size} x {size} pixels ({user_code.where(error)}); "
+            f"allowed: another architecture, or another image size"
+        ) from error
+    classes = len(model.class_names)
+    if not isinstance(scores, Tensor) or scores.shape != (1, classes):
+        given = list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+        raise UserError(
+            f"model.architecture {name} gives {given} for one image and {classes} classes; allowed: a network that "
+            f"gives class scores, [1, {classes}]"
+        )
+
+
+def versions(params: ModelParams) -> str:
+    """The library that builds a network, with its version; "" if it is none but PyTorch."""
+    if params.architecture == PARAMETRIC or user_code.is_function(params.architecture):
+        return ""
+    library: Any = _timm() if params.architecture.startswith(TIMM) else __import__("torchvision")
+    return f"{library.__name__} {library.__version__}"
+
+
+def files_of(params: ModelParams) -> dict[str, str]:
+    """The SHA-256 of each file that a network is made of besides: the user's code and the initial weights."""
+    found = user_code.hashes(params.architecture) if user_code.is_function(params.architecture) else {}
+    if params.weights and (file := weights_file(params.weights)):
+        found[file.as_posix()] = _sha256(file)
+    return found
+
+
+def weights_file(weights: str) -> Path | None:
+    """The file that `model.weights` names; None if it is a name of torchvision's."""
+    return Path(weights) if weights.endswith((".safetensors", ".pth", ".pt")) or "/" in weights else None
+
+
+def _module(params: ModelParams, size: int, classes: int, recorded: Mapping[str, str] | None) -> nn.Module:
+    name = params.architecture
+    if user_code.is_function(name):
+        make: Callable[[], Any] = lambda: user_code.function(name, recorded)(classes)  # noqa: E731
+    elif name.startswith(TIMM):
+        make = lambda: _of_timm(name.removeprefix(TIMM), size, classes)  # noqa: E731
+    else:
+        make = lambda: _of_torchvision(name, size, classes, pretrained=params.weights is not None)  # noqa: E731
+    try:
+        made = make()
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"model.architecture {name} can't be built for {size} x {size} images and {classes} classes "
+            f"({user_code.where(error)})"
+        ) from error
+    if not isinstance(made, nn.Module):
+        raise UserError(f"model.architecture {name} gives a {type(made).__name__}; allowed: a torch.nn.Module")
+    return made
+
+
+def torchvision_names() -> list[str]:
+    """The classifiers of torchvision.models."""
+    from torchvision import models
+
+    found: list[str] = models.list_models(module=models)
+    return found
+
+
+def _of_torchvision(name: str, size: int, classes: int, pretrained: bool) -> nn.Module:
+    from torchvision import models
+
+    if name not in torchvision_names():
+        from difflib import get_close_matches
+
+        close = get_close_matches(name, torchvision_names(), 1, 0.6)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise UserError(
+            f"model.architecture is {name}, which torchvision.models lacks; {hint}"
+            f"allowed: cnn, one of torchvision.models.list_models(module=torchvision.models), timm:NAME, or "
+            f"package.module:function"
+        )
+    options: dict[str, Any] = {}
+    if name in ("googlenet", "inception_v3"):
+        # Their weights were trained on other pixels than ImageNet's usual ones; they change them back themselves.
+        options = {"aux_logits": False, "init_weights": not pretrained, "transform_input": pretrained}
+    elif name.startswith("vit_"):
+        options = {"image_size": size}
+    elif name.startswith("maxvit"):
+        options = {"input_size": (size, size)}
+    made: nn.Module = models.get_model(name, weights=None, num_classes=classes, **options)
+    return made
+
+
+def _timm() -> Any:
+    try:
+        import timm  # type: ignore[import-not-found,unused-ignore]  # which may not be installed
+    except ModuleNotFoundError as error:
+        raise UserError("model.architecture: timm is not installed; `pip install timm` brings it") from error
+    return timm
+
+
+def _of_timm(name: str, size: int, classes: int) -> nn.Module:
+    timm = _timm()
+    if not timm.is_model(name):
+        close = timm.list_models(f"*{name.split('_')[0]}*")[:5]
+        hint = f"; allowed: such as {', '.join(close)}" if close else ""
+        raise UserError(f"model.architecture is timm:{name}, which timm {timm.__version__} lacks{hint}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            made: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes, img_size=size)
+        except TypeError:  # of a network that takes any size
+            made = timm.create_model(name, pretrained=False, num_classes=classes)
+    return made
+
+
+def start(model: Wrapped, weights: str) -> None:
+    """Load initial weights, a name of torchvision's or a file; a last layer of other classes stays random.
+
+    Raises:
+        UserError: they are not there, or not of this network.
+    """
+    file, name = weights_file(weights), model.params.architecture
+    state = _read(file) if file else _of_hub(name, weights)
+    network = model.network
+    own = network.state_dict()
+    extra = [key for key in state if key.startswith(("aux1.", "aux2.", "AuxLogits."))]  # only training uses these
+    state = {key: value for key, value in state.items() if key not in extra or key in own}
+    named = {layer: prefix for prefix, layer in network.named_modules()}
+    last = _last(model)
+    for key in last.state_dict(prefix=f"{named[last]}.") if last is not None else ():
+        if key in state and state[key].shape != own[key].shape:
+            state[key] = own[key]
+    wrong = [key for key in own if key not in state] + [key for key in state if key not in own]
+    wrong += [key for key in own if key in state and state[key].shape != own[key].shape]
+    if wrong:
+        key = wrong[0]
+        why = "is missing" if key not in state else "is not expected" if key not in own else (
+            f"has the shape {list(state[key].shape)} instead of {list(own[key].shape)}")  # fmt: skip
+        raise UserError(f"model.weights {weights}: {key} {why}; allowed: the weights of a {name}")
+    network.load_state_dict(state)
+
+
+def _last(model: Wrapped) -> nn.Module | None:
+    layers = [layer for layer in model.network.modules() if classes_of(layer) == len(model.class_names)]
+    return layers[-1] if layers else None
+
+
+def read_state(file: Path) -> dict[str, Tensor]:
+    """The weights in a file, by name: safetensors, or what `torch.save` wrote of a state dict; nothing is unpickled.
+
+    A state dict inside another, under "state_dict" or "model", is found, and a "module." before all names is left out.
+
+    Raises:
+        UserError: there is no such file, or it holds no weights.
+    """
+    try:
+        if file.suffix == ".safetensors":
+            found: Any = safetensors.torch.load_file(file)
+        else:
+            found = torch.load(file, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise UserError(f"{file}: there is no such file; allowed: weights, .safetensors or .pth") from error
+    except Exception as error:
+        raise UserError(
+            f"{file} holds no weights that can be read without unpickling ({type(error).__name__})"
+        ) from error
+    for key in ("state_dict", "model"):
+        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
+            found = found[key]
+    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise UserError(f"{file} holds no state dict; allowed: tensors by name, as torch.save(model.state_dict(), ...)")
+    named = {str(key): value for key, value in found.items()}
+    if named and all(key.startswith("module.") for key in named):
+        named = {key.removeprefix("module."): value for key, value in named.items()}
+    return named
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    return read_state(file)
+
+
+def _of_hub(architecture: str, name: str) -> dict[str, Tensor]:
+    """The weights of torchvision with this name, from torch.hub's folder, or downloaded to it."""
+    from torchvision import models
+
+    if architecture not in torchvision_names():
+        raise UserError(f"model.weights is {name}, and model.architecture {architecture} is none of torchvision's; "
+                        f"allowed: null, or a file")  # fmt: skip
+    every = models.get_model_weights(architecture)
+    if name not in every.__members__:
+        raise UserError(f"model.weights is {name}; allowed with {architecture}: {', '.join(every.__members__)}, a file")
+    chosen = every[name]
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    file = folder / chosen.url.rpartition("/")[2]
+    try:
+        state: dict[str, Tensor] = chosen.get_state_dict(progress=False, check_hash=True)
+    except OSError as error:  # no network, too
+        raise UserError(
+            f"model.weights {name} of {architecture} can't be downloaded ({type(error).__name__}); put {file.name} "
+            f"into {folder}"
+        ) from error
+    return state
+
+
+def _sha256(file: Path) -> str:
+    try:
+        with file.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"model.weights is {file}, which can't be read ({error.strerror})") from error
