@@ -1,6 +1,6 @@
-"""Check and time Graybox on a GPU: correctness, waits, training, evaluation and occlusion, in at most 8 minutes.
+"""Check and time Graybox on a GPU: correctness, waits, training, evaluation and occlusion, in at most 10 minutes.
 
-Usage: python -m benchmarks.gpu [--output benchmarks/results] [--photographs FILE.npz] [--minutes 7.5] [--only PART ...]
+Usage: python -m benchmarks.gpu [--output benchmarks/results] [--photographs FILE.npz] [--minutes 9.5] [--only PART ...]
        python -m benchmarks.gpu --quick [--device cpu]
 
 The images are generated, so nothing has to be prepared. The results are in gpu.json and gpu.md of the output folder.
@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.command import parser_of, start
-from benchmarks.gpu import checks, material, speed
+from benchmarks.gpu import checks, material, networks, speed
 from benchmarks.gpu.record import Record
 from graybox.data.images import ImageSet
 from graybox.network import inference, training
@@ -34,12 +34,17 @@ PARTS = {
     "waits": 30,
     "training": 150,
     "occlusion": 90,
+    "networks": 60,
+    "windows": 100,
+    "resuming": 30,
+    "architectures": 40,
     "learning": 60,
     "evaluation": 30,
     "accuracy": 60,
     "graphs": 40,
 }
-"""Seconds for each part, in order. The CUDA graphs are last, because an error in a graph can break later parts."""
+"""Seconds for each part, in order. Of torchvision's networks `networks` checks the maps, `windows` times them, and
+`architectures` times their training. The CUDA graphs are last, because an error in a graph can break later parts."""
 
 
 def machine(device: torch.device) -> dict[str, object]:
@@ -60,6 +65,9 @@ class Size:
         batches: of training. `count`: images of an epoch where only speed matters.
         stride: between window centres. `cpu_stride`: where the CPU computes the same map.
         rates: learning rate of each batch size, for the accuracy against time.
+        others: torchvision's classifiers to occlude, in pictures of `other_pixels`, with windows of `other_window`
+            pixels at `other_strides`; `other_at_once`: of them, for the engines that take any number.
+        trained: pixels of the pictures on which `trained_others` learn, in batches of `trained_batches`.
     """
 
     small: tuple[int, int, int] = (48, 140, 100)
@@ -77,11 +85,21 @@ class Size:
     seeds: int = 2
     epochs: tuple[int, ...] = (6, 12, 25, 50)
     rates: tuple[tuple[int, float], ...] = ((64, 0.03), (256, 0.06))
+    others: tuple[str, ...] = ("resnet18", "resnet50", "mobilenet_v2", "vgg16")
+    other_pixels: int = 224
+    other_window: int = 31
+    other_strides: tuple[int, ...] = (16, 8)
+    other_at_once: tuple[int, ...] = (32, 128, 512)
+    trained_others: tuple[str, ...] = ("resnet18",)
+    trained: int = 84
+    trained_batches: tuple[int, ...] = (256, 1024)
 
 
 QUICK = Size(
     small=(32, 8, 4), large=(32, 8, 4), pixels=(32,), maps=(32,), batches=(16,), count=64, steps=2, stride=4,
     cpu_stride=8, at_once=(64,), rounds=1, short=1, seeds=1, epochs=(1,), rates=((16, 0.03),),
+    others=("squeezenet1_1",), other_pixels=64, other_window=17, other_strides=(16,), other_at_once=(8,), trained=32,
+    trained_batches=(16,),
 )  # fmt: skip
 
 
@@ -97,6 +115,23 @@ def run(record: Record, device: torch.device, only: list[str], size: Size, photo
         "waits": lambda: checks.waits(record, device, material.repeated(small["train"], 64 * size.steps), 64),
         "training": lambda: speed.training(record, device, large["train"], size.pixels, size.batches, size.count),
         "occlusion": lambda: speed.occlusion(record, device, size.maps, size.at_once, size.rounds, size.stride),
+        "networks": lambda: networks.equality(
+            record, device, size.others, size.other_pixels, size.other_window, size.other_strides
+        ),
+        "windows": lambda: networks.speed(
+            record,
+            device,
+            size.others,
+            size.other_pixels,
+            size.other_window,
+            size.other_strides,
+            size.other_at_once,
+            min(2, size.rounds),
+        ),
+        "resuming": lambda: networks.resuming(record, device, small, 2, min(size.batches)),
+        "architectures": lambda: networks.architectures(
+            record, device, large["train"], size.trained_others, size.trained, size.trained_batches, size.count
+        ),
         "learning": lambda: checks.learning(record, device, small, size.short, size.seeds),
         "evaluation": lambda: speed.evaluation(record, device, large["test"], size.pixels, size.count),
         "accuracy": lambda: speed.accuracy_against_time(
@@ -115,7 +150,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = parser_of(__doc__)
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"), help="folder of gpu.json and gpu.md")
     parser.add_argument("--photographs", type=Path, help="an .npz file")
-    parser.add_argument("--minutes", type=float, default=7.5, help="for everything")
+    parser.add_argument("--minutes", type=float, default=9.5, help="for everything")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1, or cpu to try the machinery")
     parser.add_argument("--quick", action="store_true", help="few, small images: only test that it runs")

@@ -63,7 +63,7 @@ def graphs(
         )
 
 
-def fit_rate(schedule: TrainParams, part: ImageSet, device: torch.device) -> float:
+def fit_rate(schedule: TrainParams, part: ImageSet, device: torch.device, model: ModelParams | None = None) -> float:
     """Images/s from one epoch's end to the next; the validation images are few."""
     ends = []
 
@@ -71,7 +71,8 @@ def fit_rate(schedule: TrainParams, part: ImageSet, device: torch.device) -> flo
         wait(device)
         ends.append(time.perf_counter())
 
-    network_training.fit(ModelParams(), schedule, part, taken(part, np.arange(64)), on_epoch=ended, device=device)
+    few = taken(part, np.arange(64))
+    network_training.fit(model or ModelParams(), schedule, part, few, on_epoch=ended, device=device)
     count = len(part) // schedule.batch_size * schedule.batch_size
     return count / statistics.median(end - start for start, end in itertools.pairwise(ends))
 
