@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from graybox.data import images
+from graybox.data.choice import choose_classes
 from graybox.data.params import DataParams
-from graybox.data.prepare import choose_classes, prepare
+from graybox.data.prepare import prepare
 from graybox.data.sources import archives, boxes, classic, folder
 from graybox.data.sources.boxes import OTHER_CASE
 from graybox.data.sources.files import FolderFiles, ZipFiles

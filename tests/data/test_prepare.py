@@ -21,8 +21,10 @@ import yaml
 from PIL import Image
 
 from graybox.data import images, sources
+from graybox.data.choice import choose, choose_classes
+from graybox.data.decoding import CHUNK
 from graybox.data.params import DataParams, TinyImagenetParams
-from graybox.data.prepare import CHUNK, choose, choose_classes, prepare
+from graybox.data.prepare import prepare
 from graybox.data.sources import Catalogue, UnreadableError, folder
 from graybox.data.sources.files import FolderFiles
 from graybox.data.summary import metrics
@@ -288,8 +290,9 @@ def test_too_many_unreadable_images_are_listed(tmp_path):
 
 def test_a_class_whose_test_images_are_all_unreadable_is_named(tmp_path):
     catalogue = painted({"cat": {"train": 9, "test": 2}, "dog": {"train": 9, "test": 2}}, (20, 21))
-    with pytest.raises(UserError, match=r"class 'the dog' has 8 train, 1 validation, 0 test images"):
+    with pytest.raises(UserError, match=r"class 'the dog' has 8 train, 1 validation, 0 test images") as error:
         prepare(catalogue, params(max_unreadable=9), 8, tmp_path, workers=1)
+    assert str(error.value).endswith(f"unreadable: {catalogue.files[20]}: it is planted")
 
 
 def die(index: int) -> tuple[Image.Image, np.ndarray]:
@@ -459,7 +462,7 @@ def test_what_fails_leaves_the_old_images_and_nothing_of_the_new(tmp_path, monke
         def full(*_):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        monkeypatch.setattr("graybox.data.prepare._Array.write", full)
+        monkeypatch.setattr("graybox.data.decoding.Array.write", full)
         told, broken = f"{tmp_path} can't be written (No space left on device)", ()
     else:
         told, broken = "data.max_unreadable is 0", (100,)
