@@ -108,24 +108,33 @@ def _draw_maps(
 
 @plain
 def map_figure(
-    found: OcclusionMap, image: np.ndarray | Image.Image, class_names: Sequence[str] | None = None
+    found: OcclusionMap, image: np.ndarray | Image.Image | None = None, class_names: Sequence[str] | None = None
 ) -> Figure:
     """One confidence map beside its image: the image, the true class's probability, and how the window changes it.
 
     Args:
-        found: the map of this image. `image`: uint8 [H, W, 3], or a PIL image.
+        found: the map of this image.
+        image: uint8 [H, W, 3], or a PIL image; None = `found.image`, what the network saw.
         class_names: one for each label; None = the labels' numbers.
 
     Raises:
         TypeError: `found` is no map, the image is not uint8, or class_names is no list of names.
-        ValueError: the image has another shape than the map's, or there are fewer names than classes.
+        ValueError: the image has another size than the map's, there is none, or there are fewer names than classes.
     """
     # Imported here, as the stage `figures` needs neither.
     from graybox.occlusion.confidence import OcclusionMap
     from graybox.occlusion.pixels import rgb_array
 
     arguments.instance("found", found, OcclusionMap)
-    pixels, label = rgb_array(image), found.label
+    if image is None and found.image is None:
+        raise ValueError("image is None, and this map was made by hand without one; it should be uint8 [H, W, 3]")
+    pixels, label = rgb_array(found.image if image is None else image), found.label  # type: ignore[arg-type]
+    if found.image is not None and found.image.shape != pixels.shape:
+        height, width = found.image.shape[:2]
+        raise ValueError(
+            f"image has {pixels.shape[0]} x {pixels.shape[1]} pixels, and the network saw {height} x {width}; it "
+            f"should be left out, which draws what the network saw"
+        )
     if found.rows[-1] >= pixels.shape[0] or found.columns[-1] >= pixels.shape[1]:
         raise ValueError(
             f"image has {pixels.shape[0]} x {pixels.shape[1]} pixels; it should be the map's image, in which windows "

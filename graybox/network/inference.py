@@ -177,13 +177,21 @@ def class_scores(
 
 
 def probabilities(
-    model: nn.Module, images: np.ndarray | Tensor, *, flip: bool = False, shift: int = 0, **options: Unpack[Options]
+    model: nn.Module,
+    images: np.ndarray | Tensor,
+    *,
+    preprocess: object = None,
+    flip: bool = False,
+    shift: int = 0,
+    **options: Unpack[Options],
 ) -> NDArray[np.float32]:
     """Class probabilities of uint8 images [N, H, W, 3], as float32 [N, classes].
 
     Args:
         model: any network that takes float [B, 3, H, W] in 0..1 and gives class scores (logits) [B, classes].
         images: uint8 [N, H, W, 3], RGB, N of at least 1; they may be memory-mapped.
+        preprocess: as for `graybox.occlusion_map`, but nothing is resized or cropped: the images should have the size
+            that comes out of it, as `graybox.read_folder` gives them.
         flip: take the mean over the image and its mirror image.
         shift: take the mean over the image and four copies, each moved by this many pixels towards one corner; the
             gap is filled with the mirror image at the border. Less than the images' shorter side. With `flip` these are
@@ -191,10 +199,16 @@ def probabilities(
         options: batch_size and precision, as for `class_scores`.
 
     Raises:
-        TypeError, ValueError: the model, the images, flip, shift or an option is not allowed; as for `class_scores`.
+        TypeError, ValueError: the model, the images, the preprocessing, flip, shift or an option is not allowed; as for
+            `class_scores`.
     """
     arguments.instance("model", model, nn.Module, "a torch.nn.Module")
     arguments.pictures("images", images)
+    if preprocess is not None:
+        from graybox.network.preprocess import check_prepared, preprocessed  # which imports this module
+
+        model, geometry = preprocessed(model, preprocess)
+        check_prepared(geometry, *images.shape[1:3])
     flip, shift = arguments.flag("flip", flip), arguments.integer("shift", shift, 0, min(images.shape[1:3]) - 1)
     if unknown := sorted(set(options) - Options.__annotations__.keys()):
         raise TypeError(f"{unknown[0]} is no argument of probabilities; allowed: {', '.join(Options.__annotations__)}")

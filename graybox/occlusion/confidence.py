@@ -28,6 +28,8 @@ class OcclusionMap:
         unoccluded_activation: the same for the image as it is, or None.
         never_hidden: the share of the image's pixels that lie under none of the windows, 0..1. The map says
             nothing about them. See `graybox.occlusion.params.never_hidden`.
+        image: uint8 [H, W, 3], what the network sees: the image after the resizing and cropping of `preprocess`. None
+            in maps that were made by hand.
     """
 
     confidence: NDArray[np.float32]
@@ -40,6 +42,7 @@ class OcclusionMap:
     activation: NDArray[np.float32] | None = None
     unoccluded_activation: float | None = None
     never_hidden: float = 0.0
+    image: NDArray[np.uint8] | None = None
 
     @property
     def drop(self) -> NDArray[np.float32]:

@@ -20,10 +20,11 @@ from graybox import arguments
 from graybox.network.classifier import Classifier
 from graybox.network.cnn import CNN
 from graybox.network.inference import LARGEST_BATCH, autocast, check_size, checked_scores, device_of, evaluating
+from graybox.network.preprocess import preprocessed
 from graybox.occlusion.confidence import OcclusionMap
 from graybox.occlusion.incremental import engine as incremental
 from graybox.occlusion.params import never_hidden
-from graybox.occlusion.pixels import fill_tensor, rgb_array
+from graybox.occlusion.pixels import fill_tensor, rgb_array, seen
 
 Engine = Literal["auto", "plain", "incremental"]
 
@@ -271,6 +272,7 @@ def occlusion_map(
     stride: int = 1,
     fill: float | np.ndarray = 0.5,
     feature_map: int | None = None,
+    preprocess: object = None,
     engine: Engine = "auto",
     batch_size: int | None = None,
     on_windows: Callable[[int], object] = lambda count: None,
@@ -282,17 +284,21 @@ def occlusion_map(
     image's border.
 
     Args:
-        model: any network that takes float images [B, 3, H, W] in 0..1 and gives class scores (logits), float
-            [B, classes]. It computes in evaluation mode (each of its modules has its own mode again afterwards), in
-            the precision and on the device of its first weight. One that wants other pixels, as ImageNet's networks
-            do, comes after its normalisation: `nn.Sequential(Normalize(mean, std), model)`.
-        image: uint8 [H, W, 3], RGB, of any size that the model takes; or a PIL image, taken as it is.
+        model: any network that takes float images [B, 3, H, W] and gives class scores (logits), float [B, classes]. It
+            computes in evaluation mode (each of its modules has its own mode again afterwards), in the precision and
+            on the device of its first weight.
+        image: uint8 [H, W, 3], RGB, of any size that the model takes; or a PIL image, taken as it is, not rotated.
         label: the true class, 0..classes - 1.
-        window: N of the N x N window, odd, in pixels; at most the image's longer side.
+        window: N of the N x N window, odd, in pixels of what the network sees; at most its longer side.
         stride: pixels between window centres, at least 1.
-        fill: what the window shows, 0..1: one gray level, or a float picture [H, W, 3] that shows through the window
-            (`graybox.fill_picture`).
+        fill: what the window shows, 0..1: one gray level, or a float picture [H, W, 3] of the size that the network
+            sees, which shows through the window (`graybox.fill_picture`).
         feature_map: a map of a `Classifier`'s last conv layer, to record its total activation, as in figure 7b.
+        preprocess: what the network's pixels go through first. None = nothing: the model takes 0..1. torchvision's
+            `weights.transforms()`, or a torchvision Compose of Resize, CenterCrop and Normalize: resizing and cropping
+            happen once, to the image (an array that has the resulting size is taken as it is), and the window slides
+            over what comes out (`OcclusionMap.image`); the normalisation happens to each occluded image. Or any
+            function of float [B, 3, H, W] in 0..1 that gives what the model takes.
         engine: "plain" computes every occluded image from its pixels. "incremental" computes only what the window
             changes, for an unchanged float32 `CNN`; the two agree to about 1e-6. "auto" takes the one that is
             predicted to need less time.
@@ -306,10 +312,13 @@ def occlusion_map(
         TypeError: the model is no module or gives no class scores, the image is not uint8, an integer is not one, the
             fill holds no numbers, or on_windows is no function.
         ValueError: the image's shape, the label, the window (even, or larger than the image), the stride, the fill, the
-            engine, the feature map or the batch size is not allowed, or a `CNN` can't take an image of this size.
+            engine, the feature map, the preprocessing or the batch size is not allowed, or a `CNN` can't take an image
+            of this size.
     """
+    arguments.instance("model", model, nn.Module, "a torch.nn.Module")
     label = arguments.integer("label", label, what="the number of the class, from 0 on")
-    window, pixels = arguments.integer("window", window), rgb_array(image)
+    model, geometry = preprocessed(model, preprocess)
+    window, pixels = arguments.integer("window", window), seen(image, geometry)
     if window > max(pixels.shape[:2]):
         raise ValueError(f"window is {window}; it should be at most the image's longer side, {max(pixels.shape[:2])}")
     found = window_scores(
@@ -328,4 +337,5 @@ def occlusion_map(
         activation=None if found.activation is None else found.activation.cpu().numpy(),
         unoccluded_activation=found.unoccluded_activation,
         never_hidden=never_hidden(pixels.shape[:2], (found.rows, found.columns), window),
+        image=pixels,
     )

@@ -13,6 +13,8 @@ from graybox.arguments import shown
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from graybox.data.transforms import Geometry
+
 
 def rgb_array(image: np.ndarray | Image.Image) -> np.ndarray:
     """The image as uint8 [H, W, 3]; nothing is rotated, cropped or resized.
@@ -40,6 +42,26 @@ def rgb_array(image: np.ndarray | Image.Image) -> np.ndarray:
     if pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise ValueError(f"image has the shape {list(pixels.shape)}; allowed: [H, W, 3], H and W of at least 1")
     return pixels
+
+
+def seen(image: np.ndarray | Image.Image, geometry: Geometry | None) -> np.ndarray:
+    """What the network sees of the image, uint8 [H, W, 3]: a copy.
+
+    Args:
+        image: as for `rgb_array`.
+        geometry: the resizing and cropping, None = none. An array that has the size already which comes out of it is
+            taken as it is; a PIL image never is.
+
+    Raises:
+        TypeError, ValueError: as `rgb_array`.
+    """
+    pixels = rgb_array(image)
+    if geometry is None:
+        return np.array(pixels)
+    height, width = pixels.shape[:2]
+    if not isinstance(image, Image.Image) and geometry.size(height, width) == (height, width):
+        return np.array(pixels)
+    return geometry.picture(Image.fromarray(pixels))
 
 
 def fill_tensor(fill: float | np.ndarray, like: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,8 @@ def arrays(experiments: Sequence[Experiment]) -> dict[str, np.ndarray]:
         kept |= {f"{number:02d}_{name}": array for name, array in own.items() if array is not None}
         kept |= {f"{number:02d}_patch_{place}": patch for place, patch in enumerate(one.patches)}
         for window, found in one.maps.items():
-            kept |= {f"{number:02d}_{window:02d}_{name}": array for name, array in found.arrays().items()}
+            measured = replace(found, image=None).arrays()  # all maps are of the one image above
+            kept |= {f"{number:02d}_{window:02d}_{name}": array for name, array in measured.items()}
     return kept
 
 
@@ -111,7 +112,8 @@ def _restored(group: dict[str, np.ndarray]) -> Experiment:
     for key, array in group.items():
         window, _, name = key.partition("_")
         maps.setdefault(int(window), {})[name] = array if array.ndim else array.item()
-    return Experiment(**own, **facts, patches=patches, maps={N: OcclusionMap(**found) for N, found in maps.items()})
+    restored = {N: OcclusionMap(**found, image=own["image"]) for N, found in maps.items()}
+    return Experiment(**own, **facts, patches=patches, maps=restored)
 
 
 def _plain(value: object) -> object:

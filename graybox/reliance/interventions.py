@@ -158,6 +158,7 @@ def intervene(
     *,
     fill: Fill = "gray",
     gray: float = 0.5,
+    preprocess: object = None,
     **options: Unpack[Options],
 ) -> Interventions:
     """Hide the object box, everything else, and an equal area of context in every image that has a box.
@@ -166,12 +167,13 @@ def intervene(
         model: takes float [B, 3, H, W] in 0..1 and gives class scores; computed on its own device.
         images: a split; its images may be memory-mapped.
         fill, gray: what the hidden part shows, as for `graybox.occlusion.fills.fill_picture`.
+        preprocess: as for `graybox.probabilities`.
         options: batch_size and precision, as for `graybox.network.inference.class_scores`.
 
     Raises:
         TypeError: the model is no module or gives no class scores, images is no ImageSet, or gray is no number.
-        ValueError: `fill`, `gray` or an option is not allowed, a `CNN` can't take images of this size, or the model has
-            another number of classes than the images.
+        ValueError: `fill`, `gray`, `preprocess` or an option is not allowed, a `CNN` can't take images of this size, or
+            the model has another number of classes than the images.
     """
     arguments.instance("model", model, nn.Module, "a torch.nn.Module")
     arguments.instance("images", images, ImageSet)
@@ -184,7 +186,7 @@ def intervene(
     none = np.zeros((0, len(images.class_names)), np.float32)
     found = []
     for pictures in _pictures(images, rows, fill, gray):
-        found.append(inference.probabilities(model, pictures, **options))
+        found.append(inference.probabilities(model, pictures, preprocess=preprocess, **options))
         if found[-1].shape[1] != len(images.class_names):
             raise ValueError(
                 f"images has {len(images.class_names)} class_names; it should have one for each of this model's "
