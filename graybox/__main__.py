@@ -17,7 +17,7 @@ from graybox.data.sources.catalogue import UnreadableError
 from graybox.errors import UserError
 
 if TYPE_CHECKING:
-    from graybox.network.cnn import CNN
+    from graybox.network.classifier import Classifier
     from graybox.occlusion.params import OcclusionParams
 
 MODEL = Path("models/best.safetensors")
@@ -141,7 +141,7 @@ def _square(path: Path, box: list[float] | None, size: int) -> tuple[np.ndarray,
 
 
 def _interventions(
-    network: CNN, picture: np.ndarray, label: int, box: np.ndarray, settings: OcclusionParams
+    network: Classifier, picture: np.ndarray, label: int, box: np.ndarray, settings: OcclusionParams
 ) -> dict[str, Any] | None:
     from graybox.data.images import ImageSet
     from graybox.reliance import rule
@@ -151,7 +151,7 @@ def _interventions(
     return rule.of_image(rule.per_image(intervene(network, alone, fill=settings.fill, gray=settings.gray)), 0)
 
 
-def _label(name: str | None, network: CNN, picture: np.ndarray) -> int:
+def _label(name: str | None, network: Classifier, picture: np.ndarray) -> int:
     from graybox.network import inference
 
     if name is None:

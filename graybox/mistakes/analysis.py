@@ -14,7 +14,7 @@ from graybox.mistakes.evidence import agreement, each_network, gather, pictures,
 from graybox.mistakes.label_suspects import LabelSuspects, recalibrated, suspects, temperature
 from graybox.mistakes.neighbours import Neighbours, answers_and_features, nearest
 from graybox.mistakes.reasons import explain
-from graybox.network.cnn import CNN
+from graybox.network.classifier import Classifier
 from graybox.network.inference import Views
 from graybox.network.inference import probabilities as probabilities_of
 
@@ -46,7 +46,7 @@ class Analysis:
 
 
 def analyse(
-    model: CNN,
+    model: Classifier,
     splits: Mapping[str, ImageSet],
     networks: Mapping[str, np.ndarray],
     reliance: pd.DataFrame,

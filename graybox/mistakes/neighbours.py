@@ -12,7 +12,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor, nn
 
 from graybox.network import inference
-from graybox.network.cnn import CNN
+from graybox.network.classifier import Classifier
 from graybox.network.inference import Views
 
 
@@ -31,8 +31,10 @@ class Neighbours:
     similarity: np.ndarray
 
 
-def answers_and_features(model: CNN, images: np.ndarray, **views: Unpack[Views]) -> tuple[np.ndarray, np.ndarray]:
-    """Class probabilities, and the features that enter the last fully connected layer, scaled to length 1 per image.
+def answers_and_features(
+    model: Classifier, images: np.ndarray, **views: Unpack[Views]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Class probabilities, and the features that enter the last layer, scaled to length 1 per image.
 
     Args:
         model: left unchanged.
@@ -45,11 +47,14 @@ def answers_and_features(model: CNN, images: np.ndarray, **views: Unpack[Views])
     caught: list[Tensor] = []
 
     def catch(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        caught.append(nn.functional.normalize(inputs[0].float(), dim=1).cpu())
+        units = inputs[0].float()
+        if units.ndim == 4:  # a convolution gives the class scores, and their mean over its places is the answer
+            units = units.mean((2, 3))
+        caught.append(nn.functional.normalize(units.reshape(len(units), -1), dim=1).cpu())
 
     probabilities, features = [], []
     step = inference.at_once(model)
-    hook = model.head[-1].register_forward_pre_hook(catch)
+    hook = model.last_layer.register_forward_pre_hook(catch)
     try:
         for start in range(0, len(images), step):  # of each part, the first features are those of no other view
             part = images[start : start + step]

@@ -12,14 +12,13 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from graybox import arguments
+from graybox import arguments, errors
 from graybox.errors import UserError
 from graybox.network import tracing, user_code
 from graybox.network.classifier import Classifier
 from graybox.network.cnn import CNN
 from graybox.network.inference import evaluating
-from graybox.network.params import CNN as PARAMETRIC
-from graybox.network.params import ModelParams
+from graybox.network.params import ModelParams, TrainParams
 from graybox.network.wrapped import IMAGENET_MEAN, IMAGENET_STD, Wrapped, classes_of
 
 TIMM = "timm:"
@@ -51,15 +50,43 @@ def build(
     arguments.instance("params", params, ModelParams)
     size = arguments.integer("image_size", image_size, 1, 2**16)
     names = arguments.names("class_names", class_names)
-    if params.architecture == PARAMETRIC:
+    if params.parametric:
         return CNN(params, size, names)
+    code = user_code.hashes(params.architecture) if user_code.is_function(params.architecture) else {}
     network = _module(params, size, len(names), recorded)
     mean, std = (IMAGENET_MEAN, IMAGENET_STD) if params.weights else ((0.5,) * 3, (0.25,) * 3)
     wrapped = Wrapped(network, size, names, mean, std, params)
-    check_answers(wrapped)
-    if params.weights and started:
-        start(wrapped, params.weights)
+    wrapped.code = code
+    if started:
+        check_answers(wrapped)
+        if params.weights:
+            start(wrapped, params.weights)
     return wrapped
+
+
+def check_fits(params: ModelParams, schedule: TrainParams, image_size: int) -> None:
+    """Check that a network of another architecture than cnn can be built and takes the training images of each size.
+
+    Raises:
+        UserError: it can't be built, does not take the images, or has nothing to train; or its initial weights are not
+            there, or not its own.
+    """
+    with torch.random.fork_rng([]):
+        model = None
+        if not params.weights:
+            try:  # without memory or time for the weights
+                with torch.device("meta"):
+                    model = build(params, image_size, ("a", "b"))
+            except Exception:  # what a network does at its making may need numbers, as RegNet's does
+                model = None
+        model = model or build(params, image_size, ("a", "b"))
+    assert isinstance(model, Wrapped)
+    if not any(weight.requires_grad for weight in model.parameters()):
+        raise UserError(f"model.architecture {params.architecture} has no weights to train; allowed: one that has")
+    smallest = schedule.size_at(0, image_size)
+    if smallest != image_size:
+        with errors.within(f"train.start_size {schedule.start_size:g}: "):
+            check_answers(model, smallest)
 
 
 def check_answers(model: Wrapped, size: int | None = None) -> None:
@@ -91,7 +118,7 @@ def check_answers(model: Wrapped, size: int | None = None) -> None:
 
 def versions(params: ModelParams) -> str:
     """The library that builds a network, with its version; "" if it is none but PyTorch."""
-    if params.architecture == PARAMETRIC or user_code.is_function(params.architecture):
+    if params.parametric or user_code.is_function(params.architecture):
         return ""
     library: Any = _timm() if params.architecture.startswith(TIMM) else __import__("torchvision")
     return f"{library.__name__} {library.__version__}"

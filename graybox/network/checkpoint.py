@@ -1,8 +1,7 @@
 """Checkpoints: the whole state of an unfinished training, so that one that was killed goes on where it was.
 
 A checkpoint is one safetensors file with JSON in its metadata, so nothing is unpickled. It holds a key of all that the
-training's result depends on, and a digest of its content. A file with
-another key, or one that is damaged, is not taken.
+training's result depends on, and a digest of its content. A file with another key, or a damaged one, is not taken.
 """
 
 from __future__ import annotations
@@ -118,14 +117,21 @@ def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
 def key_of(model: ModelParams, train: TrainParams, images: ImageSet, validation: ImageSet, machine: str = "") -> str:
     """A key of all that a training's result depends on: the code, the settings with the seed, and the data.
 
+    Of another architecture than cnn also the user's files that the network is made of, and its library's version.
+
     `train.seeds` is not part of it: a network does not depend on how many others there are.
 
     Args:
         images: the training images. `machine`: the device and precision, and what else may round in another way.
     """
-    settings = {"model": model.model_dump(), "train": train.model_dump(exclude={"seeds"})}
+    settings = {"model": model.used(), "train": train.model_dump(exclude={"seeds"})}
     data = [images.digest, validation.digest]
-    parts = json.dumps({"code": code(), "settings": settings, "data": data, "machine": machine}, sort_keys=True)
+    found: dict[str, Any] = {"code": code(), "settings": settings, "data": data, "machine": machine}
+    if not model.parametric:
+        from graybox.network import architectures  # which imports this module
+
+        found["network"] = [architectures.files_of(model), architectures.versions(model)]
+    parts = json.dumps(found, sort_keys=True)
     return hashlib.sha256(parts.encode()).hexdigest()
 
 

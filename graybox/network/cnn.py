@@ -21,10 +21,11 @@ from graybox.network.inference import pick_device
 from graybox.network.params import ModelParams
 from graybox.network.sizes import conv_stride, layer_sizes, pools_after, projects
 
-FORMAT = 1
-"""The version of a model file's layout: its tensors and its metadata. A file without a version has 1.
+FORMAT = 2
+"""The newest version of a model file's layout: its tensors and its metadata. A file without a version has 1.
 
-A new parameter of `ModelParams` needs no new version if its default is the earlier behaviour.
+1 is a parametric CNN, 2 a network of another architecture. A new parameter of `ModelParams` needs no new version if its
+default is the earlier behaviour.
 """
 
 
@@ -172,39 +173,57 @@ class CNN(Classifier):
         return sizes.multiply_accumulates(self.params, self.image_size, len(self.class_names))
 
 
-def save(model: CNN, path: Path | str) -> None:
+def save(model: Classifier, path: Path | str) -> None:
     """Write the weights as safetensors; the file's metadata holds all that is needed to rebuild the network.
 
     Args:
-        model: from `load`, `graybox.network.training.fit`, or `CNN(...)`. The file keeps its weights, parameters, image
-            size and class names only: if you replaced layers by hand, `load` gives the original layers or fails.
+        model: from `load`, `graybox.network.training.fit`, `graybox.network.architectures.build` or `CNN(...)`. The
+            file keeps its weights, parameters, image size and class names only, and the hashes of your code that it was
+            built from: if you replaced layers by hand, `load` gives the original layers or fails.
         path: the file; an existing one is replaced. Missing folders are made.
 
     Raises:
-        TypeError: the model is no CNN, or `path` no path. ValueError: `path` names no file.
+        TypeError: the model is no `Classifier`, or `path` no path.
+        ValueError: `path` names no file, or the model was wrapped by hand, so that nothing says how to build it.
         UserError: the file can't be written.
     """
-    arguments.instance("model", model, CNN)
+    arguments.instance("model", model, Classifier)
     path = arguments.path("path", path)
     if not path.name:
         raise ValueError(f"path is {str(path)!r}; it should be the path of a file")
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    if model.params.parametric and not isinstance(model, CNN):
+        raise ValueError("model was wrapped by hand, and nothing says how to build it; it should be from build or fit")
+    code = getattr(model, "code", {})
     network = {
-        "format": FORMAT,
-        "model": model.params.model_dump(),
+        "format": 1 if model.params.parametric else FORMAT,
+        "model": model.params.used(),
         "image_size": model.image_size,
         "class_names": list(model.class_names),
+        **({"files": code} if code else {}),
         **({"diverged": model.diverged} if model.diverged else {}),
     }
-    content = safetensors.torch.save(weights, metadata={"graybox": json.dumps(network, sort_keys=True)})
+    metadata = {"graybox": json.dumps(network, sort_keys=True)}
+    content = safetensors.torch.save(_apart(model.state_dict()), metadata=metadata)
     with files.replacing(path) as part:  # written here, as the library's own errors of writing are no OSError
         part.write_bytes(content)
 
 
-def load(path: Path | str, device: torch.device | str = "cpu") -> CNN:
+def _apart(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors on the CPU, none of which shares its memory with another: safetensors refuses those."""
+    found: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in state.items():
+        own = tensor.detach().cpu().contiguous()
+        found[name] = own.clone() if own.data_ptr() in seen else own
+        seen.add(own.data_ptr())
+    return found
+
+
+def load(path: Path | str, device: torch.device | str = "cpu") -> Classifier:
     """Build the network that `save` wrote, in evaluation mode. Nothing is unpickled.
 
-    A parameter that an older file lacks gets its default.
+    A parameter that an older file lacks gets its default. A network of your own function is built by it again: only a
+    module in the current folder is imported, and only if its files are those that the model was saved with.
 
     Args:
         path: the file.
@@ -213,7 +232,7 @@ def load(path: Path | str, device: torch.device | str = "cpu") -> CNN:
     Raises:
         TypeError: `path` is no path.
         UserError: the device is not there, or the file is missing, is not safetensors, was not written by `save`, or
-            has a newer format.
+            has a newer format; or the function that builds it is not here, or not the same.
     """
     path, place = arguments.path("path", path), pick_device(device)
     try:
@@ -226,6 +245,8 @@ def load(path: Path | str, device: torch.device | str = "cpu") -> CNN:
         raise UserError(f"{path}: there is no such file; allowed: a model that was saved (.safetensors)") from error
     except torch.OutOfMemoryError:
         raise  # the file is fine
+    except _Unbuildable as error:
+        raise UserError(f"{path}: {error}") from error
     except Exception as error:
         raise UserError(f"{path}: not a readable Graybox model ({type(error).__name__}); train it again") from error
     if model is None:
@@ -233,14 +254,28 @@ def load(path: Path | str, device: torch.device | str = "cpu") -> CNN:
     return placed(model, place).eval()
 
 
-def placed(model: CNN, device: torch.device | str) -> CNN:
+def placed(model: Classifier, device: torch.device | str) -> Classifier:
     """The same network on a device, with its weights in channels_last, the fastest memory layout for convolutions."""
-    moved: CNN = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its types
+    moved: Classifier = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its types
     return moved
 
 
-def _built(network: dict[str, Any], weights: dict[str, Tensor]) -> CNN:
-    model = CNN(ModelParams(**network["model"]), network["image_size"], tuple(network["class_names"]))
+class _Unbuildable(Exception):
+    """Why a sound file's network of another architecture can't be built here."""
+
+
+def _built(network: dict[str, Any], weights: dict[str, Tensor]) -> Classifier:
+    params, size, names = ModelParams(**network["model"]), network["image_size"], tuple(network["class_names"])
+    model: Classifier
+    if params.parametric:
+        model = CNN(params, size, names)
+    else:
+        from graybox.network.architectures import build  # which imports this module
+
+        try:
+            model = build(params, size, names, started=False, recorded=network.get("files", {}))
+        except UserError as error:
+            raise _Unbuildable(str(error)) from error
     model.load_state_dict(weights)
     model.diverged = str(network.get("diverged", ""))
     return model

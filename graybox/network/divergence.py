@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from graybox.network.cnn import CNN
+from graybox.network.classifier import Classifier
 from graybox.network.progress import Epoch
 
 CONSTANT_MARGIN = 1.0
@@ -14,7 +14,7 @@ CONSTANT_MARGIN = 1.0
 network that has learned for a few steps only may still be a little above it."""
 
 
-def divergence(last: Epoch, model: CNN) -> str:
+def divergence(last: Epoch, model: Classifier) -> str:
     """Why a network is no result: in words, or "" if it may be one.
 
     Training has diverged if a loss or a weight is not finite; or if after the last epoch both the training and the
@@ -25,7 +25,8 @@ def divergence(last: Epoch, model: CNN) -> str:
     losses = {"training": last.train_loss, "validation": last.validation_loss}
     if not np.isfinite(last.train_loss):
         return f"its training loss is not finite in epoch {last.epoch}"
-    if not all(bool(value.isfinite().all()) for value in model.state_dict().values()):
+    learned = [value for name, value in model.named_buffers() if name.endswith(("running_mean", "running_var"))]
+    if not all(bool(value.isfinite().all()) for value in (*model.parameters(), *learned)):
         return f"its weights are not all finite after epoch {last.epoch}"
     if not np.isfinite(last.validation_loss):
         return f"its validation loss is not finite after epoch {last.epoch}"

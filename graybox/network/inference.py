@@ -114,10 +114,10 @@ def to_float(images: Tensor) -> Tensor:
 
 
 def check_size(name: str, model: nn.Module, height: int, width: int, error: RuntimeError) -> None:
-    """After PyTorch's error: raise a ValueError about the argument `name` if a `CNN` can't take its size."""
-    from graybox.network.cnn import CNN  # which imports this module
+    """After PyTorch's error: raise a ValueError about the argument `name` if a `Classifier` can't take its size."""
+    from graybox.network.classifier import Classifier
 
-    if isinstance(model, CNN) and not isinstance(error, torch.OutOfMemoryError):
+    if isinstance(model, Classifier) and not isinstance(error, torch.OutOfMemoryError):
         size = model.image_size
         if (height, width) != (size, size):
             raise ValueError(f"{name} has {height} x {width} pixels; this network takes {size} x {size}") from error
@@ -150,8 +150,8 @@ def class_scores(
     Raises:
         TypeError: the model is no module or gives no class scores, the images are not uint8, or batch_size is no
             integer.
-        ValueError: the images are not [N, H, W, 3], or not of a `CNN`'s size; batch_size is below 1; or the precision
-            is neither float32 nor bfloat16.
+        ValueError: the images are not [N, H, W, 3], or not of a `Classifier`'s size; batch_size is below 1; or the
+            precision is neither float32 nor bfloat16.
     """
     arguments.instance("model", model, nn.Module, "a torch.nn.Module")
     arguments.pictures("images", images)

@@ -3,28 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim.sgd import sgd
 
 from graybox.network.checkpoint import State
-from graybox.network.cnn import CNN
+from graybox.network.classifier import Classifier
 from graybox.network.params import TrainParams
 
 
-def optimizer_of(model: CNN, params: TrainParams) -> SGD | Muon:
-    """The optimizer that `train.optimizer` names, for a network's weights in the order of `model.parameters()`.
+def trained_weights(model: nn.Module) -> list[nn.Parameter]:
+    """The weights of a network that are trained: all but those with `requires_grad` off, which stay as they are."""
+    return [weight for weight in model.parameters() if weight.requires_grad]
+
+
+def optimizer_of(model: Classifier, params: TrainParams) -> SGD | Muon:
+    """The optimizer that `train.optimizer` names, for a network's weights in the order of `trained_weights`.
 
     Muon updates the filters and matrices of all layers except the first and the last. SGD updates the first and last
-    layer, all biases and batch norm, as Jordan recommends.
+    layer, all biases and batch norm, as Jordan recommends; also tables, such as a transformer's positions, and the
+    filters of convolutions in groups: those of a depthwise one have a single channel each, so no directions to balance.
     """
-    weights = list(model.parameters())
+    weights = trained_weights(model)
     if params.optimizer == "sgd":
         return SGD(weights, params)
-    ends = {id(weight) for layer in (model.features[0], model.head[-1]) for weight in layer.parameters()}
-    hidden = [place for place, weight in enumerate(weights) if weight.dim() > 1 and id(weight) not in ends]
-    return Muon(weights, hidden, params)
+    ends = {id(weight) for layer in (model.first_layer, model.last_layer) for weight in layer.parameters()}
+    matrices = {id(weight) for module in model.modules() for weight in _matrices(module)} - ends
+    return Muon(weights, [place for place, weight in enumerate(weights) if id(weight) in matrices], params)
+
+
+def _matrices(module: nn.Module) -> list[Tensor]:
+    """The weights of a layer that map all of its inputs to its outputs, an output in a row."""
+    if isinstance(module, nn.MultiheadAttention):
+        return [] if module.in_proj_weight is None else [module.in_proj_weight]
+    whole = isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1)
+    return [cast(Tensor, module.weight)] if whole else []
 
 
 class SGD:

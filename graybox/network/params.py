@@ -15,7 +15,8 @@ from graybox.schema import Real, Section, Seed, Text
 MOST_EPOCHS = 100_000
 
 
-CNN = "cnn"
+PARAMETRIC = "cnn"
+"""The architecture whose layers the other keys of the section set."""
 ARCHITECTURE = r"^(timm:[A-Za-z0-9_.\-/]+|[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*|[a-z][a-z0-9_]*)$"
 schema.PLAINER[f"String should match pattern '{ARCHITECTURE}'"] = (
     "should be cnn, a classifier of torchvision.models such as resnet18, timm:NAME, or package.module:function"
@@ -28,7 +29,7 @@ class ModelParams(Section):
     key: ClassVar[str] = "model"
 
     architecture: Annotated[str, Field(pattern=ARCHITECTURE)] = Field(
-        CNN,
+        PARAMETRIC,
         description="cnn, whose layers the keys below set; or a classifier of torchvision.models, as resnet18; "
         "timm:NAME; or your own function, networks.FILE:FUNCTION",
     )
@@ -74,14 +75,19 @@ class ModelParams(Section):
         False, description="average the last feature maps before the fully connected layers"
     )
 
+    @property
+    def parametric(self) -> bool:
+        """Whether the network is the parametric CNN, of which the other keys set the layers."""
+        return self.architecture == PARAMETRIC
+
     def used(self) -> dict[str, Any]:
         """The parameters that the network is built from: the others say nothing about one of this architecture."""
         others = {"architecture", "weights"}
-        return self.model_dump(exclude=others) if self.architecture == CNN else self.model_dump(include=others)
+        return self.model_dump(exclude=others) if self.parametric else self.model_dump(include=others)
 
     @model_validator(mode="after")
     def _weights_of_an_architecture(self) -> ModelParams:
-        if self.weights is not None and self.architecture == CNN:
+        if self.weights is not None and self.parametric:
             raise ValueError(
                 f"weights is {self.weights} and architecture is cnn, which starts from random weights; "
                 f"allowed: weights null, or another architecture"
@@ -229,10 +235,13 @@ class TrainParams(Section):
 
 
 class Recipe(Section):
-    """All parameters of one network: its layers and its training."""
+    """All parameters of one network: its layers, its training, and the files of the user that it is made of."""
 
     model: ModelParams = ModelParams()
     train: TrainParams = TrainParams()
+    files: dict[str, str] = Field(
+        {}, description="the SHA-256 of the user's code and weights that the network is made of"
+    )
 
     @model_validator(mode="after")
     def _epochs_that_end(self) -> Recipe:
@@ -245,18 +254,33 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _small_images_need_an_average(self) -> Recipe:
-        if self.train.start_size < 1 and not self.model.global_average_pool:
+        if self.train.start_size < 1 and self.model.parametric and not self.model.global_average_pool:
             raise ValueError(
                 f"train.start_size is {self.train.start_size:g}, which needs a network that averages its last maps; "
                 f"allowed: start_size 1, or model.global_average_pool true"
             )
         return self
 
+    def with_files(self) -> Recipe:
+        """The same, with the hashes of the files of the user that its network is made of, as they are now.
+
+        Raises:
+            UserError: one can't be read.
+        """
+        if self.model.parametric:
+            return self
+        from graybox.network.architectures import files_of  # which needs torch
+
+        return self.model_copy(update={"files": files_of(self.model)})
+
     def save(self, path: Path | str) -> None:
-        """Write every parameter, including defaults: the file changes if and only if the network would change."""
+        """Write every parameter that it uses, including defaults: the file changes if and only if the network would."""
         import yaml
 
-        files.write_text(path, yaml.safe_dump(self.model_dump(), sort_keys=False))
+        values = {"model": self.model.used(), "train": self.train.model_dump()} | (
+            {"files": self.files} if self.files else {}
+        )
+        files.write_text(path, yaml.safe_dump(values, sort_keys=False))
 
 
 def load(path: Path | str) -> Recipe:

@@ -69,11 +69,17 @@ def layer_sizes(params: ModelParams, image_size: int, classes: int) -> list[Laye
 def check_fits(network: ModelParams, schedule: TrainParams, image_size: int) -> None:
     """Check that the layers leave at least one pixel of the smallest training images (`train.start_size`).
 
+    A network of another architecture than cnn is built, and asked for one image.
+
     Raises:
         UserError: a layer would leave nothing of the image, a conv layer's stride is larger than what the layer is
             given, or the network is too large to be meant: it has more than
             MOST_WEIGHTS weights, or gives more than MOST_VALUES values for one image.
     """
+    if not network.parametric:
+        from graybox.network import architectures  # which needs torch, and most networks are no others
+
+        return architectures.check_fits(network, schedule, image_size)
     smallest = schedule.size_at(0, image_size)
     size = smallest
     for layer in layer_sizes(network, smallest, classes=2):

@@ -18,11 +18,13 @@ from graybox import arguments
 from graybox.data.images import ImageSet
 from graybox.errors import UserError
 from graybox.network import inference, streams
+from graybox.network.architectures import build
 from graybox.network.augmentation import Batches
 from graybox.network.checkpoint import Checkpoint, State, key_of, libraries, prefixed, under
-from graybox.network.cnn import CNN, placed
+from graybox.network.classifier import Classifier
+from graybox.network.cnn import placed
 from graybox.network.divergence import divergence
-from graybox.network.optimizers import optimizer_of
+from graybox.network.optimizers import optimizer_of, trained_weights
 from graybox.network.params import ModelParams, Recipe, TrainParams
 from graybox.network.progress import Epoch, Progress
 from graybox.network.sizes import check_fits
@@ -40,7 +42,7 @@ class Fit:
         resumed: the steps that were taken from a checkpoint; 0 = all were trained now.
     """
 
-    model: CNN
+    model: Classifier
     curve: list[Epoch]
     seconds: float
     device: str
@@ -69,14 +71,14 @@ def fit(
     device: str | torch.device = "auto",
     checkpoint: Checkpoint | None = None,
 ) -> Fit:
-    """Train a CNN with SGD or Muon on a one-cycle schedule (Smith & Topin 2018, arXiv:1708.07120).
+    """Train a network with SGD or Muon on a one-cycle schedule (Smith & Topin 2018, arXiv:1708.07120).
 
     The same seed, images and parameters give the same weights on the same machine and number of threads, also if
     training was interrupted and went on from a checkpoint (on a CPU to the last bit). Networks with the same seed and
     batch size see the same images in the same order, whatever else differs; see `graybox.network.streams`.
 
     Args:
-        model_params: the layers. `train_params`: the training.
+        model_params: the layers, or another architecture. `train_params`: the training.
         train: the images to learn from; square.
         validation: other images of the same size and classes, only used to score the network after each epoch.
         on_epoch: called after each epoch, for logging; if training goes on from a checkpoint, first for each epoch
@@ -91,7 +93,8 @@ def fit(
         TypeError: an argument is of another class, or on_epoch is no function.
         ValueError: the images are not square, `validation` has another size or other classes, or the parameters do
             not go together.
-        UserError: this machine lacks the device, or a layer would leave nothing of the image.
+        UserError: this machine lacks the device, a layer would leave nothing of the image, or the network can't be
+            built (`graybox.network.architectures.build`).
         Diverged: a UserError; the training loss is no longer finite.
     """
     arguments.instance("model_params", model_params, ModelParams)
@@ -131,8 +134,9 @@ def _fitted(
     precision: torch.dtype,
     checkpoint: Checkpoint | None,
 ) -> Fit:
-    model = CNN(model_params, train.size, train.class_names)
-    set_pixel_statistics(model, train.images)
+    model = build(model_params, train.size, train.class_names)
+    if not model_params.weights:  # which expect pixels normalised as those that they have learned from
+        set_pixel_statistics(model, train.images)
     model = placed(model, place)
     torch.manual_seed(streams.torch_seed(train_params.seed, "dropout"))
     loader = Batches(train, train_params, place)
@@ -180,12 +184,12 @@ def _calmer(params: TrainParams) -> str:
 class Step:
     """One step of training: forward, loss, backward, clipped gradients, optimizer, schedule, average of the weights."""
 
-    def __init__(self, model: CNN, params: TrainParams, steps_per_epoch: int, precision: torch.dtype) -> None:
+    def __init__(self, model: Classifier, params: TrainParams, steps_per_epoch: int, precision: torch.dtype) -> None:
         self.model, self.params, self.precision = model, params, precision
         self.loss = nn.CrossEntropyLoss(label_smoothing=params.label_smoothing)
         self.steps, self.taken = params.total_epochs * steps_per_epoch, 0
-        self.weights = list(model.parameters())
         self.optimizer = optimizer_of(model, params)
+        self.weights = trained_weights(model)
         self.average: AveragedModel | None = None
         if params.weight_average:
             steps = params.weight_average * steps_per_epoch
@@ -215,9 +219,9 @@ class Step:
         self.taken = state["taken"]
 
     @property
-    def result(self) -> CNN:
+    def result(self) -> Classifier:
         """The network so far, with averaged weights (exponential; Polyak & Juditsky 1992) if `weight_average` is on."""
-        return cast(CNN, self.average.module) if self.average else self.model
+        return cast(Classifier, self.average.module) if self.average else self.model
 
     @property
     def rate(self) -> float:
@@ -234,7 +238,7 @@ class Step:
         with inference.autocast(images.device, self.precision):
             scores = self.model(images)
         loss = self.loss(scores.float(), labels)
-        gradients = list(torch.autograd.grad(loss, self.weights))
+        gradients = list(torch.autograd.grad(loss, self.weights, materialize_grads=True))
         if self.params.gradient_clip:
             norm = nn.utils.get_total_norm(gradients)
             scale = (self.params.gradient_clip / (norm + 1e-6)).clamp(max=1)
@@ -261,7 +265,7 @@ def one_cycle(step: int, steps: int, peak: float, warmup_fraction: float) -> flo
     return low + (peak - low) * (1 + math.cos(math.pi * share)) / 2
 
 
-def set_pixel_statistics(model: CNN, images: np.ndarray) -> None:
+def set_pixel_statistics(model: Classifier, images: np.ndarray) -> None:
     """Set the network's `mean` and `std` to those of each channel of uint8 images [N, H, W, 3]; std at least 0.001."""
     mean, std = pixel_statistics(images)
     model.mean.copy_(torch.as_tensor(mean).view(3, 1, 1))

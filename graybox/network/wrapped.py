@@ -53,6 +53,7 @@ class Wrapped(Classifier):
     Attributes:
         network: the module itself; it takes normalised images, float [B, 3, H, W]. Only its weights, `mean` and `std`
             are in the state dict.
+        code: the hashes of the user's files that the network was built from (`graybox.network.user_code`); {} = none.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Wrapped(Classifier):
         size = arguments.integer("image_size", image_size, 1, 2**16)
         super().__init__(params or ModelParams(), size, arguments.names("class_names", class_names))
         self.network = network
+        self.code: dict[str, str] = {}
         self.mean.copy_(_channels("mean", mean, -1e6))
         self.std.copy_(_channels("std", std, 1e-6))
 
