@@ -42,19 +42,24 @@ def answers_and_features(
         views: `flip` and `shift`, as for `inference.probabilities`; the features are those of the images themselves.
 
     Returns:
-        float32 [N, classes] and float32 [N, units]; features are zeros where no unit is active.
+        float32 [N, classes] and float32 [N, units]; features are zeros where no unit is active. Of a network without a
+        last layer the class scores are the features.
     """
     caught: list[Tensor] = []
 
-    def catch(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        units = inputs[0].float()
+    def catch(_: nn.Module, inputs: tuple[Tensor, ...], scores: Tensor) -> None:
+        units = (scores if last is model else inputs[0]).float()
         if units.ndim == 4:  # a convolution gives the class scores, and their mean over its places is the answer
             units = units.mean((2, 3))
         caught.append(nn.functional.normalize(units.reshape(len(units), -1), dim=1).cpu())
 
     probabilities, features = [], []
     step = inference.at_once(model)
-    hook = model.last_layer.register_forward_pre_hook(catch)
+    try:
+        last = model.last_layer
+    except NotImplementedError:  # no layer gives the class scores, such as where they are a product of two
+        last = model
+    hook = last.register_forward_hook(catch)
     try:
         for start in range(0, len(images), step):  # of each part, the first features are those of no other view
             part = images[start : start + step]

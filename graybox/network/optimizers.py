@@ -29,9 +29,17 @@ def optimizer_of(model: Classifier, params: TrainParams) -> SGD | Muon:
     weights = trained_weights(model)
     if params.optimizer == "sgd":
         return SGD(weights, params)
-    ends = {id(weight) for layer in (model.first_layer, model.last_layer) for weight in layer.parameters()}
+    ends = {id(weight) for layer in _ends(model) for weight in layer.parameters()}
     matrices = {id(weight) for module in model.modules() for weight in _matrices(module)} - ends
     return Muon(weights, [place for place, weight in enumerate(weights) if id(weight) in matrices], params)
+
+
+def _ends(model: Classifier) -> list[nn.Module]:
+    """The first layer, and the last if there is one that gives the class scores."""
+    try:
+        return [model.first_layer, model.last_layer]
+    except NotImplementedError:
+        return [model.first_layer]
 
 
 def _matrices(module: nn.Module) -> list[Tensor]:
