@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torchvision import models
 
-from benchmarks import data, mistakes, occlusion, training
+from benchmarks import data, mistakes, networks, occlusion, torchvision_networks, training
 from graybox.data import images
 from graybox.data.params import DataParams, ScenesParams
 from graybox.data.prepare import prepare
@@ -34,7 +35,8 @@ def start(monkeypatch, name: str, *arguments: str) -> str | int | None:
 
 
 def test_all_are_found():
-    assert NAMES == ["ablation", "accuracy", "data", "gpu", "mistakes", "occlusion", "size", "training", "verdict"]
+    found = ["ablation", "accuracy", "data", "gpu", "mistakes", "networks", "occlusion", "size", "training", "verdict"]
+    assert found == NAMES
 
 
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
@@ -59,6 +61,9 @@ def test_help_says_how_it_is_used(name, monkeypatch, capsys):
         ("data", ["--photos", "nowhere.zip"], "--photos nowhere.zip: there is no such file"),
         ("gpu", ["--device", "cpu", "--photographs", "nowhere.npz"], "nowhere.npz: not an .npz file"),
         ("mistakes", [], "data/prepared: no prepared images are there;"),
+        ("networks", ["--device", "cpu", "--window", "8"], "--window 8: a window has a centre, so its side is odd"),
+        ("networks", ["--device", "cpu", "--pixels", "16"], "--pixels 16: at least 32, and no smaller than the window"),
+        ("networks", ["--device", "cpu", "--names", "resnet"], "--names resnet: torchvision has no such classifier"),
         ("occlusion", ["--device", "cpu", "--sides", "8"], "--sides 8: a window has a centre, so its side is odd"),
         ("occlusion", ["--device", "cpu", "--pixels", "10"], "--pixels 10: at least 16, and no smaller than a window"),
         ("training", [], "data/prepared: no prepared images are there;"),
@@ -96,10 +101,36 @@ def test_preparing_is_timed_at_its_smallest(capsys):
 
 
 def test_occlusion_is_timed_at_its_smallest(capsys):
-    occlusion.main(["--device", "cpu", "--pixels", "16", "--sides", "5", "--windows", "9", "--rounds", "1"])
+    occlusion.main(
+        ["--device", "cpu", "--pixels", "16", "--sides", "5", "--windows", "9", "--rounds", "1", "--networks"]
+    )
     table = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("    16 ")]
     assert len(table) == 1 and table[0][1] == "5"
     assert all(float(cell) > 0 for cell in table[0][2:4])
+
+
+def cells(printed: str, name: str) -> list[list[str]]:
+    """The cells of a Markdown table's rows that begin with this name."""
+    return [line.split(" | ")[1:] for line in printed.splitlines() if line.startswith(f"| {name} | ")]
+
+
+def test_other_networks_are_timed_at_their_smallest(capsys):
+    small = ["--device", "cpu", "--pixels", "64", "--window", "17", "--strides", "32", "16", "--rounds", "1"]
+    networks.main(["--names", "squeezenet1_1", *small])
+    rows = cells(capsys.readouterr().out, "squeezenet1_1")
+    assert [row[0] for row in rows] == ["32", "16"]
+    assert all(float(row[2].split(" (")[0]) > 0 for row in rows)  # the plain engine's milliseconds
+    networks.main(["--every", "--names", "squeezenet1_1", "vit_b_32", *small])
+    printed = capsys.readouterr().out
+    assert float(cells(printed, "squeezenet1_1")[0][0]) > 0.01  # billion multiply-accumulates
+    assert cells(printed, "vit_b_32")[0][1:3] == ["the plain way", "-"]
+
+
+@pytest.mark.parametrize(("name", "weights"), [("squeezenet1_1", "SqueezeNet1_1"), ("mobilenet_v2", "MobileNet_V2")])
+def test_multiply_accumulates_are_torchvisions_own_figures(name, weights):
+    stated = models.get_weight(f"{weights}_Weights.IMAGENET1K_V1").meta["_ops"]
+    found = networks.macs(torchvision_networks.network(name, 224), torchvision_networks.image(224))
+    assert found / 1e9 == pytest.approx(stated, abs=0.002)
 
 
 def test_training_is_timed_at_its_smallest(prepared, capsys):
