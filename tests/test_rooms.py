@@ -15,11 +15,12 @@ from tests.support.basics import ROOT
 
 # A room may import from itself and from what stands before it.
 ROOMS = (
-    "statistics", "data", "network", "study", "occlusion", "features", "reliance", "mistakes", "figures", "report"
+    "statistics", "data", "network", "study", "occlusion", "features", "reliance", "mistakes", "figures", "report",
+    "command_line",
 )  # fmt: skip
 # The rooms' parameters lead to `settings`, which the report prints.
 ORDER = (
-    "errors", "arguments", "files", "parallel", "schema", *ROOMS[:-1], "run", "settings", "reference", "report",
+    "errors", "arguments", "files", "parallel", "schema", *ROOMS[:-2], "run", "settings", "reference", *ROOMS[-2:],
     "guard", "__main__",
 )  # fmt: skip
 

@@ -62,10 +62,10 @@ def occlusion_panel(experiment: Experiment) -> Figure:
         draw_box(axes, box)
     answer = int(found.unoccluded.argmax())
     if experiment.labelled:
-        verb = "recognised" if answer == found.label else f"taken for {short(experiment.class_names[answer])}"
-        said = f"{followed}, {verb}"
+        verb = "recognised" if answer == found.label else f"taken for {short(experiment.class_names[answer], 36)}"
+        said = f"{short(experiment.class_names[found.label], 36)}, {verb}"
     else:
-        said = f"the model's answer is {followed} (true class not known)"
+        said = f"the model's answer is {short(experiment.class_names[found.label], 36)} (true class not known)"
     unseen = f", {found.never_hidden:.0%} of the pixels never hidden" if found.never_hidden else ""
     figure.suptitle(
         f"{short(experiment.name, 60)}: {said}, probability {found.unoccluded[found.label]:.1%}; "

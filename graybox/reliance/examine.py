@@ -71,10 +71,22 @@ def examine(
         interventions=interventions,
         feature_map=strongest,
         features=None if features is None else features[strongest],
-        projection=None if strongest is None else feature_maps.project(model, image, strongest),
+        projection=None if strongest is None else _projection(model, image, strongest),
         patches=[] if search is None or strongest is None else _patches(*search, strongest, exclude),
         labelled=labelled,
     )
+
+
+def _projection(model: Classifier, image: np.ndarray, feature_map: int) -> np.ndarray | None:
+    """The map's projection to the pixels; None where the network's layers or a missing captum do not allow it."""
+    try:
+        return feature_maps.project(model, image, feature_map)
+    except NotImplementedError:
+        return None
+    except ModuleNotFoundError as error:
+        if error.name != "captum":
+            raise
+        return None
 
 
 def examine_row(

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
-from graybox import __main__ as command_line
+from graybox.command_line import photographs
 from graybox import prepare_folder
 from graybox.data import remarks, summary
 from graybox.data.images import SPLITS
@@ -54,7 +54,7 @@ def test_images_that_use_their_16_bits_are_not(tmp_path):
 @pytest.mark.parametrize(("largest", "told"), [(4095, True), (65535, False)])
 def test_the_command_line_says_it_of_a_single_picture(tmp_path, capsys, largest, told):
     (tmp_path / "photo.png").write_bytes(deep(largest))
-    picture, _ = command_line._square(tmp_path / "photo.png", None, 8)
+    picture, _ = photographs.read(tmp_path / "photo.png", None, 8)
     assert picture.max() == largest >> 8
     assert ("1 of 1 images with 16 bits a channel come out nearly black" in capsys.readouterr().out) == told
 

@@ -38,6 +38,7 @@ STALE_AFTER_AN_EDIT = {
     "graybox/mistakes/reasons.py": {"mistakes", "figures", "report"},
     "graybox/mistakes/params.py": {"settings", "mistakes", "figures", "report"},
     "graybox/figures/panels.py": {"figures"},
+    "graybox/command_line/occlude.py": set(),
     "graybox/report/page.html": {"report"},
     "graybox/schema.py": ALL,
     "graybox/settings.py": {"settings", "report"},

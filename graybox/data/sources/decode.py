@@ -162,6 +162,25 @@ def square(image: Image.Image, box: np.ndarray, size: int) -> tuple[np.ndarray, 
     return square, _fitted_box(upright_box(box, orientation, width, height), window, size)
 
 
+def upright(image: Image.Image, box: np.ndarray) -> tuple[Image.Image, np.ndarray]:
+    """Decode an image whole and turn it upright: RGB, and its box in the pixels of that, float32 [4].
+
+    Args:
+        image, box: as for `square`.
+
+    Raises:
+        UnreadableError: the image can't be decoded.
+    """
+    try:
+        orientation = _orientation(image)
+        pixels = _turned(rgb(image), image)
+    except UnreadableError:
+        raise
+    except Exception as error:  # broken pixels: a dozen kinds
+        raise UnreadableError(f"broken image: {error}") from error
+    return pixels, upright_box(box, orientation, *pixels.size)
+
+
 def rgb(image: Image.Image) -> Image.Image:
     """The image as 8-bit RGB: of 12-bit and 16-bit values the highest 8 bits, and white for what is transparent.
 
