@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
-from graybox.command_line import photographs
 from graybox import prepare_folder
+from graybox.command_line import photographs
 from graybox.data import remarks, summary
 from graybox.data.images import SPLITS
 from graybox.data.sources import fetch
