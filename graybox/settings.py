@@ -31,6 +31,7 @@ VARIANT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 # Windows takes these for devices, whatever their ending and case.
 DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
 MOST_VARIANTS = 1000
+NETWORKS = "networks"  # the folder of the user's own code and weights, which stage settings depends on
 TAKEN = {"data": "metrics/data.json is about the images", COMBINED: "stage combine makes the variant of that name"}
 
 
@@ -78,7 +79,8 @@ def load(path: Path | str = "params.yaml") -> Params:
     with within(f"{path}: "):
         params = schema.validated(Params, values)
         _check_variants(params.variants)
-        _ = params.recipes  # raises if an override is not allowed
+        for name, recipe in params.recipes.items():  # raises if an override is not allowed
+            _check_place(f"variants.{name}.model", recipe.model)
     named = f"the image size, sources.{params.data.source}.image_size"
     with within(f"{path}: occlusion."):
         params.occlusion.check_fits(params.image_size, named)
@@ -104,6 +106,23 @@ def warnings_of(params: Params) -> list[str]:
             f"hidden in the maps beside the verdict; with at most {window // 2 + 1} all are hidden"
         )
     return warnings
+
+
+def _check_place(where: str, model: ModelParams) -> None:
+    """Raise a UserError if the user's code or weights lie where DVC does not see that they change."""
+    code, _, function = model.architecture.partition(":")
+    if function and code != "timm" and code.split(".")[0] != NETWORKS:
+        raise UserError(
+            f"{where}.architecture is {model.architecture}; allowed: a function of a module in the folder {NETWORKS}, "
+            f"such as {NETWORKS}.example:build, so that an edit trains the network again"
+        )
+    if model.weights and not model.weights.isidentifier():
+        parts = Path(model.weights).parts
+        if parts[0] != NETWORKS or ".." in parts:
+            raise UserError(
+                f"{where}.weights is {schema.shown(model.weights)}; allowed: a name of torchvision's, or a file in the "
+                f"folder {NETWORKS}, such as {NETWORKS}/weights.safetensors"
+            )
 
 
 def _check_variants(variants: dict[str, Any]) -> None:

@@ -22,9 +22,10 @@ def main() -> None:
     answers = {name: gap.read(file, labels) for name, file in predictions.items()}
     correct = {name: found["test"].right for name, found in answers.items()}
 
-    table = comparison.table(study, metrics, timings, answers)
+    select = schema.load(SelectParams)
+    table = comparison.table(study, metrics, timings, answers, select.pretrained)
     curves = comparison.learning_curves({name: Path(f"plots/curves/{name}.csv") for name in study})
-    split = schema.load(SelectParams).split
+    split = select.split
     findings = {
         "method": comparison.method(study),
         "balance": balance.sentences(test.labels, test.class_names, correct),

@@ -10,7 +10,7 @@ def main() -> None:
         with errors.within(f"params.yaml: variants.{name}: "):
             check_fits(recipe.model, recipe.train, params.image_size)
     with files.replacing("data/settings") as folder:  # the whole folder: a removed variant's file must not stay
-        params.recipes.save(folder)
+        params.recipes.with_files().save(folder)
         # Always the same text: stages before training wait for this file, but must not rerun when a parameter changes.
         files.write_text(folder / "checked.txt", "The parameters are usable.\n")
     for warning in settings.warnings_of(params):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from graybox.data.images import ImageSet
 from graybox.features.consistency import EXCHANGED, OWN, RANDOM, distances, reading, summarize
-from graybox.network.cnn import CNN
+from graybox.network.classifier import Classifier
 from graybox.occlusion.fills import Fill, fill_picture
 
 # Parts of the object box, each a third of its width and height: small like the paper's eyes and noses, all of one size,
@@ -32,6 +32,9 @@ LEAST_IMAGES = 5  # of a class, as in the paper
 LEAST_SIDE = 3  # pixels of a box, so that a third of it is at least one pixel
 LAST_CONV, LAST_MAPS = "last conv layer", "last conv layer's map totals"
 LAST_FC, SCORES = "last hidden fc layer", "class scores"
+WITHOUT_MAPS = (
+    "Correspondence is not measured: this network has no last maps whose places belong to places of the image."
+)
 
 # The network is Any, as each such function accepts its own kind.
 Features = Callable[[Any, Tensor], dict[str, Tensor]]
@@ -56,7 +59,7 @@ class Correspondence:
 
 
 @torch.inference_mode()
-def layer_features(model: CNN, pixels: Tensor) -> dict[str, Tensor]:
+def layer_features(model: Classifier, pixels: Tensor) -> dict[str, Tensor]:
     """The features that are compared, by layer, float [B, features], on the CPU.
 
     The paper's layers 5 and 7 are the last conv layer (after pooling and ReLU) and the last hidden fully connected
@@ -64,13 +67,24 @@ def layer_features(model: CNN, pixels: Tensor) -> dict[str, Tensor]:
     depend on where in the image something changes; the total of each map does not, and only shows which maps change.
 
     Args:
+        model: in evaluation mode, and with maps.
         pixels: float [B, 3, H, W] in 0..1.
     """
-    pixels = pixels.to(model.mean.device)
-    maps = model.last_maps(pixels)
-    hidden = model.params.fc_layers > 1
-    last, name = (model.head[:-1], LAST_FC) if hidden else (model.head, SCORES)
-    layers = {LAST_CONV: maps.flatten(1), LAST_MAPS: maps.sum((2, 3)), name: last(maps)}
+    maps = model.last_maps(pixels.to(model.mean.device))
+    called: list[tuple[nn.Module, Tensor]] = []  # the fully connected layers of the head, and what enters them
+
+    def note(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        called.append((layer, inputs[0]))
+
+    hooks = [layer.register_forward_pre_hook(note) for layer in model.modules() if isinstance(layer, nn.Linear)]
+    try:
+        scores = model.head(maps)  # type: ignore[operator]  # a method or a module
+    finally:
+        for hook in hooks:
+            hook.remove()
+    hidden = len(called) > 1 and called[-1][1].ndim == 2
+    name, last = (LAST_FC, called[-1][1]) if hidden else (SCORES, scores)
+    layers = {LAST_CONV: maps.flatten(1), LAST_MAPS: maps.sum((2, 3)), name: last}
     return {name: values.float().cpu() for name, values in layers.items()}
 
 
@@ -117,6 +131,10 @@ def measure(
         seed: of the images drawn and of the random regions.
         features: gives the features to compare, by layer.
     """
+    columns = ["class", "boxes", "region", "draw", "layer", "distance", "distance_of_changed", "changed"]
+    if features is layer_features and isinstance(model, Classifier) and not model.has_maps:
+        none = pd.DataFrame(columns=columns)
+        return Correspondence(none, summarize(none), WITHOUT_MAPS)
     regions = [(part, 0) for part in PARTS] + [(RANDOM, draw) for draw in range(random_draws)]
     usable, rows = correct_with_box(images, predicted), []
     for label in np.unique(images.labels[usable]):
@@ -135,7 +153,6 @@ def measure(
             for layer in signs[0]:
                 for region, changes in zip(regions, np.stack([image[layer] for image in signs], axis=1)):
                     rows.append((images.class_names[label], whose, *region, layer, *distances(changes)))
-    columns = ["class", "boxes", "region", "draw", "layer", "distance", "distance_of_changed", "changed"]
     measures = pd.DataFrame(rows, columns=columns)
     summary = summarize(measures)
     return Correspondence(measures, summary, reading(summary) if rows else _why_not(images, images_per_class))

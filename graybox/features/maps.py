@@ -15,8 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from graybox.features.rectified import Maps, rectified
 from graybox.network.classifier import Classifier
-from graybox.network.inference import to_float, usual_batch
+from graybox.network.inference import class_scores, to_float, usual_batch
+from graybox.network.wrapped import Wrapped
 
 Method = Literal["guided", "deconvnet"]
 # What is ignored of warnings is one list for all threads: one that leaves would give another its warning back.
@@ -49,7 +51,7 @@ def strongest_map(maps: np.ndarray) -> int:
 class _MapEnergy(nn.Module):
     """Half the sum of one map's squared activations: its gradient with respect to the map is the map itself."""
 
-    def __init__(self, model: Classifier, feature_map: int) -> None:
+    def __init__(self, model: Classifier | Maps, feature_map: int) -> None:
         super().__init__()
         self.model, self.feature_map = model, feature_map
 
@@ -57,7 +59,7 @@ class _MapEnergy(nn.Module):
         return self.model.last_maps(pixels)[:, self.feature_map].square().sum((1, 2)) / 2
 
 
-def project(model: Classifier, image: np.ndarray, feature_map: int, method: Method = "guided") -> np.ndarray:
+def project(model: Classifier, image: np.ndarray, feature_map: int, method: Method = "guided") -> np.ndarray | None:
     """Project one map of the last conv layer to the pixels: what in the image it responds to.
 
     Both methods set all other maps to zero and send the map's activations back, through the transposed convolutions and
@@ -73,7 +75,8 @@ def project(model: Classifier, image: np.ndarray, feature_map: int, method: Meth
             which neither paper has, is treated as a linear map, as in evaluation.
 
     Returns:
-        float32 [H, W, 3], signed, without a unit: only the pattern has a meaning. All zero if the map is.
+        float32 [H, W, 3], signed, without a unit: only the pattern has a meaning. All zero if the map is. None if the
+        network has another activation than ReLU: both methods say what to do at a ReLU only.
     """
     from captum.attr import Deconvolution, GuidedBackprop  # only this function needs it
 
@@ -84,13 +87,18 @@ def project(model: Classifier, image: np.ndarray, feature_map: int, method: Meth
         warnings.filterwarnings("ignore", "Setting backward hooks on ReLU activations")
         pixels = _pixels(model, image[None]).requires_grad_()
         # Use a copy: captum adds hooks, and another thread may use the model.
-        found: Tensor = methods[method](_MapEnergy(copy.deepcopy(model), feature_map)).attribute(pixels)
+        copied = rectified(model) if isinstance(model, Wrapped) else copy.deepcopy(model)
+        if copied is None:
+            return None
+        found: Tensor = methods[method](_MapEnergy(copied, feature_map)).attribute(pixels)
     return found[0].detach().permute(1, 2, 0).float().cpu().numpy()
 
 
 @dataclass(frozen=True)
 class Peaks:
     """The largest activation of each map of the last conv layer in each image, and its place.
+
+    Of a network without maps, there are 0 of them, and `predicted` alone says something.
 
     Attributes:
         activation: float32 [N, maps], after pooling and ReLU; 0 where the map is silent.
@@ -131,6 +139,10 @@ def map_peaks(model: Classifier, images: np.ndarray, batch_size: int | None = No
         batch_size: images computed at a time; None = chosen for the device.
     """
     batch_size = batch_size or usual_batch(model.mean.device)
+    if not model.has_maps:
+        answers = class_scores(model, images, batch_size=batch_size).argmax(1).numpy()
+        none, no_places = np.zeros((len(images), 0), np.int64), np.zeros((0, 2), np.int64)
+        return Peaks(none.astype(np.float32), none, none, (no_places, no_places), answers)
     values, places, predicted = [], [], []
     for start in range(0, len(images), batch_size):
         maps = model.last_maps(_pixels(model, images[start : start + batch_size]))

@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from graybox import arguments, errors
+from graybox import arguments, errors, schema
 from graybox.errors import UserError
 from graybox.network import tracing, user_code
 from graybox.network.classifier import Classifier
@@ -134,7 +134,7 @@ def files_of(params: ModelParams) -> dict[str, str]:
 
 def weights_file(weights: str) -> Path | None:
     """The file that `model.weights` names; None if it is a name of torchvision's."""
-    return Path(weights) if weights.endswith((".safetensors", ".pth", ".pt")) or "/" in weights else None
+    return None if weights.isidentifier() else Path(weights)
 
 
 def _module(params: ModelParams, size: int, classes: int, recorded: Mapping[str, str] | None) -> nn.Module:
@@ -238,7 +238,7 @@ def start(model: Wrapped, weights: str) -> None:
         key = wrong[0]
         why = "is missing" if key not in state else "is not expected" if key not in own else (
             f"has the shape {list(state[key].shape)} instead of {list(own[key].shape)}")  # fmt: skip
-        raise UserError(f"model.weights {weights}: {key} {why}; allowed: the weights of a {name}")
+        raise UserError(f"model.weights {schema.shown(weights)}: {key} {why}; allowed: the weights of a {name}")
     network.load_state_dict(state)
 
 
@@ -285,12 +285,14 @@ def _of_hub(architecture: str, name: str) -> dict[str, Tensor]:
     """The weights of torchvision with this name, from torch.hub's folder, or downloaded to it."""
     from torchvision import models
 
+    given = f"model.weights is {schema.shown(name)}"
     if architecture not in torchvision_names():
-        raise UserError(f"model.weights is {name}, and model.architecture {architecture} is none of torchvision's; "
-                        f"allowed: null, or a file")  # fmt: skip
+        raise UserError(
+            f"{given}, and model.architecture {architecture} is none of torchvision's; allowed: null, or a file"
+        )
     every = models.get_model_weights(architecture)
     if name not in every.__members__:
-        raise UserError(f"model.weights is {name}; allowed with {architecture}: {', '.join(every.__members__)}, a file")
+        raise UserError(f"{given}; allowed with {architecture}: {', '.join(every.__members__)}, or a file")
     chosen = every[name]
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     file = folder / chosen.url.rpartition("/")[2]

@@ -17,7 +17,8 @@ MOST_EPOCHS = 100_000
 
 PARAMETRIC = "cnn"
 """The architecture whose layers the other keys of the section set."""
-ARCHITECTURE = r"^(timm:[A-Za-z0-9_.\-/]+|[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*|[a-z][a-z0-9_]*)$"
+_WORD = "[A-Za-z_][A-Za-z0-9_]{0,59}"
+ARCHITECTURE = rf"^([a-z][a-z0-9_]{{0,59}}|timm:[A-Za-z0-9_.\-/]{{1,99}}|{_WORD}(\.{_WORD}){{0,5}}:{_WORD})$"
 schema.PLAINER[f"String should match pattern '{ARCHITECTURE}'"] = (
     "should be cnn, a classifier of torchvision.models such as resnet18, timm:NAME, or package.module:function"
 )
@@ -89,7 +90,7 @@ class ModelParams(Section):
     def _weights_of_an_architecture(self) -> ModelParams:
         if self.weights is not None and self.parametric:
             raise ValueError(
-                f"weights is {self.weights} and architecture is cnn, which starts from random weights; "
+                f"weights is {schema.shown(self.weights)} and architecture is cnn, which starts from random weights; "
                 f"allowed: weights null, or another architecture"
             )
         return self

@@ -9,7 +9,8 @@ import pandas as pd
 # Columns of names and words: pandas would read a class "None" or "NA" as a missing value, and "007" as a number.
 NAMES = (
     "variant", "file", "true_class", "predicted_class", "others_wrong_class", "neighbours_wrong_class", "class_there",
-    "class_a", "class_b", "class", "other_class", "other_file", "best_on", "diverged",
+    "class_a", "class_b", "class", "other_class", "other_file", "best_on", "diverged", "architecture",
+    "initial_weights", "not_chosen",
 )  # fmt: skip
 
 

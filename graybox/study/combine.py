@@ -13,7 +13,7 @@ from graybox.network.params import Recipe
 from graybox.network.sizes import check_fits
 from graybox.schema import shown
 from graybox.statistics import paired
-from graybox.study.variants import COMBINED, FACTORS, Overrides, Variants, changed
+from graybox.study.variants import COMBINED, FACTORS, NETWORKS, Overrides, Variants, changed
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,8 @@ def choose(variants: Variants, scored: Mapping[str, Scored], image_size: int) ->
 
     The levels are added to the baseline in the order of their gain, largest first. A level is given up if it sets a key
     to another value than a level before it, or if the network could not be built with it. So if two levels exclude each
-    other, the one with the larger gain stays. A variant that diverged is never taken.
+    other, the one with the larger gain stays. A variant that diverged is never taken, nor is one with another
+    architecture or other initial weights than the baseline: these are no level of a parameter.
 
     Args:
         scored: each variant's validation results. `image_size`: height and width of the images, in pixels.
@@ -102,7 +103,7 @@ def choose(variants: Variants, scored: Mapping[str, Scored], image_size: int) ->
         )
     levels: dict[str, list[str]] = {factor: [] for factor in FACTORS}
     for name in variants:
-        if parameter := variants.parameter_of(name):
+        if (parameter := variants.parameter_of(name)) and parameter not in NETWORKS:
             levels.setdefault(parameter, []).append(name)
 
     def rank(name: str) -> tuple[float, bool, float]:

@@ -31,10 +31,15 @@ def table(
     metrics: Mapping[str, Mapping[str, Any]],
     timings: Mapping[str, Mapping[str, Any]],
     answers: Mapping[str, Mapping[str, Answers]],
+    pretrained: bool = False,
 ) -> pd.DataFrame:
     """The comparison table, a row per variant in the order of params.yaml.
 
+    If a network is no parametric CNN, it has the columns `architecture`, `initial_weights` and `not_chosen` (why a
+    variant can't be the best; "" = it can), and what a network has no level of is "-".
+
     Args:
+        pretrained: whether a variant that starts from given weights can be the best.
         metrics: what `evaluate` wrote for each variant.
         timings: what `train` recorded for each variant: its "seconds".
         answers: for each variant its networks' answers to the same images of each split.
@@ -71,6 +76,12 @@ def table(
     ]
     frame = pd.DataFrame(rows).astype(dict.fromkeys([*SPARSE, *LOSSES], float))  # None is NaN from here on
     frame.loc[~frame["variant"].isin(others), [name for name in SPARSE if name != "test_accuracy_sd"]] = np.nan
+    if not all(variants[name].model.parametric for name in variants):
+        models = [variants[name].model for name in variants]
+        frame.insert(1, "architecture", [model.architecture for model in models])
+        frame.insert(2, "initial_weights", [model.weights or "" for model in models])
+        barred = (frame["initial_weights"] != "") & (not pretrained)
+        frame["not_chosen"] = np.where(barred, "it starts from " + frame["initial_weights"], "")
     chosen = {split: best(frame, split) for split in ("test", "validation")}
     frame["best_on"] = [" + ".join(s for s, best_one in chosen.items() if best_one == n) for n in frame["variant"]]
     return frame
@@ -78,22 +89,36 @@ def table(
 
 def read(path: Path | str) -> pd.DataFrame:
     """The table as `compare` saved it."""
-    return tables.read(path).fillna({"best_on": "", "diverged": ""})
+    return tables.read(path).fillna(dict.fromkeys(["best_on", "diverged", "initial_weights", "not_chosen"], ""))
 
 
 def best(frame: pd.DataFrame, split: str) -> str:
     """The variant with the highest accuracy on a split; a tie goes to the lower loss, then to the earlier row.
 
-    A variant that diverged is never the best.
+    A variant that can't be chosen (`can_win`) is never the best.
 
     Raises:
-        UserError: every variant diverged.
+        UserError: there is no other: they diverged, or start from given weights.
     """
-    sound = frame[frame["diverged"] == ""] if "diverged" in frame else frame
+    sound = frame[can_win(frame)]
+    if sound.empty and "not_chosen" in frame and (frame["not_chosen"] != "").any():
+        raise UserError(
+            "every variant that did not diverge starts from model.weights, so none is the best; "
+            "allowed: select.pretrained true, or a variant with weights null"
+        )
     if sound.empty:
         raise UserError("every variant diverged, so none is the best; allowed: a smaller train.learning_rate")
     ranked = sound.sort_values([f"{split}_accuracy", f"{split}_loss"], ascending=[False, True], kind="stable")
     return str(ranked["variant"].iloc[0])
+
+
+def can_win(frame: pd.DataFrame) -> pd.Series:
+    """bool for each row: whether it can be the best. It can't if it diverged, or starts from weights and may not."""
+    found = pd.Series(True, index=frame.index)
+    for name in ("diverged", "not_chosen"):
+        if name in frame:
+            found &= frame[name] == ""
+    return found
 
 
 def row_of(frame: pd.DataFrame, variant: str) -> pd.Series:
@@ -104,9 +129,13 @@ def row_of(frame: pd.DataFrame, variant: str) -> pd.Series:
 def readable(frame: pd.DataFrame) -> pd.DataFrame:
     """The table for people: accuracies in percent, costs in thousands and millions, all as text.
 
-    With several seeds it has a column for their spread. MACs are multiply-accumulates for one image.
+    With several seeds it has a column for their spread; with other architectures than cnn, one for these and their
+    initial weights. MACs are multiply-accumulates for one image.
     """
-    spread = {}
+    spread, networks = {}, {}
+    if "architecture" in frame:
+        given = zip(frame["architecture"], frame["initial_weights"])
+        networks = {"architecture": [f"{name}, from {weights}" if weights else name for name, weights in given]}
     if frame["seeds"].max() > 1:
         deviations = zip(frame["test_accuracy_sd"], frame["seeds"])
         spread = {
@@ -117,6 +146,7 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "variant": frame["variant"] + np.where(frame["diverged"] == "", "", " (diverged)"),
+            **networks,
             **{name: frame[name.replace(" ", "_")] for name in FACTORS},
             "test accuracy (95% CI)": [
                 f"{a:.1%} ({low:.1%} to {high:.1%})"
@@ -162,7 +192,24 @@ def sentences(variants: Variants, frame: pd.DataFrame) -> list[str]:
             others.setdefault(parameter, []).append(f"{row['variant']}: {words}")
     found += [f"{parameter}, against the baseline's: {'; '.join(said)}." for parameter, said in others.items()]
     diverged = [(row["variant"], row["diverged"]) for _, row in frame.iterrows() if row["diverged"]]
-    return found + [f"{name} diverged, so it is never chosen: {why}." for name, why in diverged]
+    found += [f"{name} diverged, so it is never chosen: {why}." for name, why in diverged]
+    return found + _of_weights(frame)
+
+
+def _of_weights(frame: pd.DataFrame) -> list[str]:
+    """What to know of the variants that start from given weights; mostly nothing."""
+    if "initial_weights" not in frame:
+        return []
+    rows = frame[frame["initial_weights"] != ""]
+    if rows.empty:
+        return []
+    names = [f"{row['variant']} from {row['initial_weights']}" for _, row in rows.iterrows()]
+    chosen = "" if (rows["not_chosen"] == "").any() else ", and never chosen as the best (select.pretrained)"
+    return [
+        f"Not trained from random weights{chosen}: {', '.join(names)}. These weights may have learned from the test "
+        f"images: ImageNet's training photographs hold mini-ImageNet's and Tiny ImageNet's test photographs, so such a "
+        f"test accuracy says little about new photographs."
+    ]
 
 
 def in_words(row: Row, note: str = "") -> str:
@@ -279,6 +326,9 @@ def points(value: float, low: float, high: float) -> str:
 
 
 def _settings(model: ModelParams, train: TrainParams) -> dict[str, Any]:
+    if not model.parametric:
+        columns = {name.replace(" ", "_"): "-" for name in FACTORS}
+        return {**columns, "epochs": train.total_epochs}
     pool = "none" if model.max_pool is None else f"{model.max_pool}x{model.max_pool}"
     if model.max_pool and model.pool_stride not in (None, model.max_pool):
         pool += f" by {model.pool_stride}"

@@ -40,7 +40,7 @@ def sentences(
     same = next((name for name in variants if variants[name] == variants[COMBINED]), COMBINED)
     if same not in (COMBINED, choice["baseline"]):
         found.append(f"combined has the same settings as {same}, so it is the same network.")
-    rivals = int(((frame["diverged"] == "") & (frame["variant"] != COMBINED)).sum())
+    rivals = int((comparison.can_win(frame) & (frame["variant"] != COMBINED)).sum())
     deciding = _against(answers[COMBINED][split], answers[single][split], looks=rivals)
     test = deciding if split == "test" else _against(answers[COMBINED]["test"], answers[single]["test"])
     found.append(f"combined against the baseline: {comparison.in_words(row)}.")
@@ -135,7 +135,7 @@ def _reasons(
             f"the splits disagree: on validation, which chose its levels, combined has "
             f"{accuracy:.1%} and {single} {other:.1%}"
         )
-    others = len(frame) - 1
+    others = int(comparison.can_win(frame).sum()) - 1
     if split == "test" and others > 1:
         reasons.append(f"{single} is the best of {others} on these same test images, which favours it")
     return reasons + of_training(answers, single, split, int(row["epochs"]))

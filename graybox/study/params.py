@@ -28,3 +28,6 @@ class SelectParams(Section):
     split: Literal["test", "validation"] = Field(
         "test", description="test = the study's rule; validation = the unbiased choice"
     )
+    pretrained: bool = Field(
+        False, description="whether a variant that starts from model.weights, which may know the test images, can win"
+    )

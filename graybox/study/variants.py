@@ -10,8 +10,8 @@ from typing import Any
 from graybox import files
 from graybox.errors import UserError
 from graybox.network import params as network
-from graybox.network.params import ModelParams, Recipe, TrainParams
-from graybox.schema import validated
+from graybox.network.params import PARAMETRIC, ModelParams, Recipe, TrainParams
+from graybox.schema import shown, validated
 
 # The variant that is not in params.yaml: the stage `combine` makes it from each parameter's best level.
 COMBINED = "combined"
@@ -25,6 +25,8 @@ FACTORS: dict[str, tuple[str, ...]] = {
     "epochs": ("epochs", "epochs_factor"),
     "stride": ("stride", "stride_layers"),
 }
+# A variant that changes one of these is another network, and no level of a parameter.
+NETWORKS = ("architecture", "weights")
 # A variant that changes these alone is another try of the baseline, not a level of a parameter.
 NOT_LEVELS = {"seed", "seeds", "precision"}
 
@@ -56,10 +58,12 @@ class Variants(Mapping[str, Recipe]):
 
     def changes(self, name: str) -> dict[str, dict[str, Any]]:
         """The parameters in which a variant differs from the baseline, as overrides: "model" and "train" with keys."""
-        theirs, mine = self[self.baseline].model_dump(), self[name].model_dump()
+        theirs, mine = _values(self[self.baseline]), _values(self[name])
         found = {
             section: {
-                key: value for key, value in values.items() if value != theirs[section][key] and key not in NOT_LEVELS
+                key: value
+                for key, value in values.items()
+                if value != theirs[section].get(key, value) and key not in NOT_LEVELS
             }
             for section, values in mine.items()
         }
@@ -68,13 +72,24 @@ class Variants(Mapping[str, Recipe]):
     def parameter_of(self, name: str) -> str | None:
         """The parameter that a variant changes: one of the six, or else the names of the keys that it changes.
 
-        None for the baseline, for a variant with only another seed, and for `combined`, which changes several.
+        None for the baseline, for a variant with only another seed, and for `combined`, which changes several. With
+        another architecture or other initial weights it is that, whatever else the variant sets.
         """
         keys = [key for section in self.changes(name).values() for key in section]
         if not keys or name == COMBINED:
             return None
+        if networks := [key for key in NETWORKS if key in keys]:
+            return networks[0]
         others = ", ".join(key.replace("_", " ") for key in keys)
         return next((factor for factor, its_keys in FACTORS.items() if set(keys) & set(its_keys)), others)
+
+    def with_files(self) -> Variants:
+        """The same variants, with the hashes of the user's files that their networks are made of, as they are now.
+
+        Raises:
+            UserError: one can't be read.
+        """
+        return Variants({name: recipe.with_files() for name, recipe in self.items()}, self.baseline)
 
     def save(self, folder: Path | str) -> None:
         """Write a file for each variant, and their order; `load` reads them."""
@@ -124,6 +139,40 @@ def changed(recipe: Recipe, overrides: Overrides, name: str) -> Recipe:
     values, where = recipe.model_dump(), f"variants.{name}"
     for key, theirs in overrides.items():
         values[key] = {**values.get(key, {}), **theirs}
+    values["model"] = _of_its_architecture(recipe.model, overrides.get("model", {}), values["model"], f"{where}.model")
     for section in (ModelParams, TrainParams):  # each alone first, so that the message names the key only
         validated(section, values[section.key], f"{where}.{section.key}")
     return validated(Recipe, values, where)
+
+
+def _of_its_architecture(
+    common: ModelParams, own: Mapping[str, Any], values: dict[str, Any], where: str
+) -> dict[str, Any]:
+    """Of a variant's values in the section `model` those that its architecture has.
+
+    What the common section says of the layers is about the variants with the architecture cnn, and its weights are
+    those of its architecture.
+
+    Raises:
+        UserError: the variant itself sets a parameter that its architecture does not have.
+    """
+    architecture, others = values["architecture"], {"weights": own.get("weights")}
+    if architecture == common.architecture:
+        others = {"weights": values["weights"]}
+    if architecture == PARAMETRIC:
+        return {**values, **others}
+    layers = set(ModelParams.model_fields) - set(NETWORKS)
+    for key in own:
+        if key in layers:
+            inherits = "" if "architecture" in own else f", or {where}.architecture: {PARAMETRIC}"
+            raise UserError(
+                f"{where}.{key} is about the layers of {PARAMETRIC}, and this variant's architecture is "
+                f"{shown(architecture)}; allowed: leave it out{inherits}"
+            )
+    return {key: value for key, value in values.items() if key not in layers} | others
+
+
+def _values(recipe: Recipe) -> dict[str, dict[str, Any]]:
+    """The parameters that a network is built and trained from, by section."""
+    named = {"architecture": recipe.model.architecture, "weights": recipe.model.weights}
+    return {"model": named | recipe.model.used(), "train": recipe.train.model_dump()}

@@ -50,7 +50,7 @@ def sentence(frame: pd.DataFrame, correct: Mapping[str, np.ndarray], split: str)
         f"on validation it is {names['validation']}, with {row['validation']['test_accuracy']:.1%} of test"
     )  # fmt: skip
     best = f"{names['test']} is best on test with {row['test']['test_accuracy']:.1%}, {other}."
-    sound = frame.loc[frame["diverged"] == "", "variant"]
+    sound = frame.loc[comparison.can_win(frame), "variant"]
     if len(sound) == 1 or row["test"]["images"] < paired.FEWEST:
         return best
     fitted = cross_fitted({name: correct[name] for name in sound})
