@@ -39,14 +39,14 @@ def main(*arguments: str) -> None:
 
 
 def _reference() -> str:
-    from graybox.reference import markdown
+    from graybox.command_line.reference import markdown
 
     return markdown()
 
 
 def repro(options: argparse.Namespace) -> None:
     """Run `dvc repro`, and end with its exit code."""
-    from graybox import guard  # which loads DVC
+    from graybox.command_line import guard  # which loads DVC
 
     sys.exit(guard.repro(*options.arguments))
 

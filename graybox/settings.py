@@ -1,6 +1,6 @@
 """The whole of params.yaml, composed of the rooms' schemas and checked as a whole.
 
-Most stages read only their own sections. The stage `settings`, the report and `graybox.reference` need all of it.
+Most stages read only their own sections. Stage `settings`, the report and `command_line.reference` need all of it.
 """
 
 from __future__ import annotations

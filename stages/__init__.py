@@ -31,7 +31,7 @@ def _end_with_dvc() -> None:
         return
     import psutil
 
-    guard = os.environ.get("GRAYBOX_GUARD")  # the dvc of graybox/guard.py
+    guard = os.environ.get("GRAYBOX_GUARD")  # the dvc of graybox/command_line/guard.py
     try:
         # Between a stage and its dvc there may be a shell, which lives on; dvc alone is not told of a stage.
         above = [psutil.Process(int(guard))] if guard else psutil.Process().parents()

@@ -20,8 +20,7 @@ ROOMS = (
 )  # fmt: skip
 # The rooms' parameters lead to `settings`, which the report prints.
 ORDER = (
-    "errors", "arguments", "files", "parallel", "schema", *ROOMS[:-2], "run", "settings", "reference", *ROOMS[-2:],
-    "guard", "__main__",
+    "errors", "arguments", "files", "parallel", "schema", *ROOMS[:-2], "run", "settings", *ROOMS[-2:], "__main__",
 )  # fmt: skip
 
 FILES = sorted((ROOT / "graybox").rglob("*.py"))
@@ -57,7 +56,7 @@ def imported(tree: ast.AST) -> Iterator[tuple[str, str, str]]:
 def wrong_imports(module: str, source: str) -> set[str]:
     """What a module of graybox imports and should not."""
     names = {name for name, _, _ in imported(ast.parse(source))}
-    dvc = () if module == "graybox.guard" else ("dvc",)  # which runs DVC
+    dvc = () if module == "graybox.command_line.guard" else ("dvc",)  # which runs DVC
     outside = {name for name in names if name.startswith((".", "stages", "benchmarks", "tests", *dvc))}
     inside = {name for name in names if name.split(".")[0] == "graybox"}
     return outside | {name for name in inside if place(name) > place(module)}

@@ -5,9 +5,9 @@ import copy
 import pytest
 
 from graybox import settings
+from graybox.command_line.reference import markdown
 from graybox.errors import UserError
 from graybox.network.params import TrainParams
-from graybox.reference import markdown
 from graybox.schema import Section
 from tests.support.basics import ROOT
 

@@ -1,5 +1,6 @@
-"""The command `occlude`: maps of photographs and the verdict over a folder, for any network.
+"""The command line: what __main__.py lists, a module for each command and its helpers.
 
-`networks` builds the network that the options name and says how its pictures are prepared. `photographs` prepares the
-pictures. `occlude` has the options, draws the panels, and calls `folder` for the verdict over a folder with boxes.
+`occlude` draws maps of photographs for any network: `networks` builds the one that the options name and says how its
+pictures are prepared, `photographs` prepares them, `folder` gives the verdict over a folder with boxes. `guard` is the
+command repro, `reference` the command parameters.
 """

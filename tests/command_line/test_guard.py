@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from graybox import guard
+from graybox.command_line import guard
 from tests.support.basics import ROOT
 from tests.support.tiny_study import Study
 
