@@ -144,7 +144,7 @@ def _module(params: ModelParams, size: int, classes: int, recorded: Mapping[str,
     elif name.startswith(TIMM):
         make = lambda: _of_timm(name.removeprefix(TIMM), size, classes)  # noqa: E731
     else:
-        make = lambda: _of_torchvision(name, size, classes, pretrained=params.weights is not None)  # noqa: E731
+        make = lambda: torchvision_network(name, size, classes, params.weights is not None)  # noqa: E731
     try:
         made = make()
     except UserError:
@@ -167,7 +167,15 @@ def torchvision_names() -> list[str]:
     return found
 
 
-def _of_torchvision(name: str, size: int, classes: int, pretrained: bool) -> nn.Module:
+def torchvision_network(name: str, size: int, classes: int, pretrained: bool = False) -> nn.Module:
+    """A classifier of torchvision.models with random weights.
+
+    Args:
+        pretrained: whether weights of torchvision follow, which some networks must know.
+
+    Raises:
+        UserError: there is none of this name.
+    """
     from torchvision import models
 
     if name not in torchvision_names():
@@ -194,7 +202,7 @@ def _of_torchvision(name: str, size: int, classes: int, pretrained: bool) -> nn.
 
 def _timm() -> Any:
     try:
-        import timm  # type: ignore[import-not-found,unused-ignore]  # which may not be installed
+        import timm  # which may not be installed
     except ModuleNotFoundError as error:
         raise UserError("model.architecture: timm is not installed; `pip install timm` brings it") from error
     return timm
@@ -292,7 +300,7 @@ def _of_hub(architecture: str, name: str) -> dict[str, Tensor]:
         )
     every = models.get_model_weights(architecture)
     if name not in every.__members__:
-        raise UserError(f"{given}; allowed with {architecture}: {', '.join(every.__members__)}, or a file")
+        raise UserError(f"{given}; allowed with {architecture}: {', '.join(one.name for one in every)}, or a file")
     chosen = every[name]
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     file = folder / chosen.url.rpartition("/")[2]

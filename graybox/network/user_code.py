@@ -109,10 +109,17 @@ _LOADED: dict[str, dict[str, str]] = {}
 """The hashes with which each module was imported: one that was edited since is imported anew."""
 
 
+def forget() -> None:
+    """Import every module anew when it is next asked for."""
+    _LOADED.clear()
+
+
 def _fresh(module: str, present: dict[str, str], root: Path) -> Any:
     if _LOADED.get(module, present) != present:
-        for file in present:
-            sys.modules.pop(_name(root / file, root), None)
+        # With their packages, which hold the modules that were imported from them.
+        tops = {_name(root / file, root).split(".")[0] for file in present}
+        for name in [name for name in sys.modules if name.split(".")[0] in tops]:
+            del sys.modules[name]
         importlib.invalidate_caches()
     _LOADED[module] = present
     return importlib.import_module(module)

@@ -63,11 +63,27 @@ class Experiment:
         """The results in a few plain sentences."""
         return commentary(self.main, self.evidence, self.interventions, self.class_names, labelled=self.labelled)
 
+    @property
+    def lacks(self) -> str:
+        """What this network can't be asked, in a sentence; "" for most."""
+        if self.features is None:
+            return "This network has no last maps whose places belong to places of the image, so none is shown."
+        if self.projection is None:
+            return (
+                "This network has other activations than ReLU, for which guided backpropagation is not defined, so no "
+                "map is projected to the pixels."
+            )
+        return ""
+
     def summary(self) -> dict[str, object]:
-        """The results as one row: probabilities and shares 0..1, positions in pixels; the commentary comes last."""
+        """The results as one row: probabilities and shares 0..1, positions in pixels; the commentary comes last.
+
+        With `lacks` only if the network lacks something.
+        """
         own = {"verdict": self.interventions["verdict"]} if self.interventions else {}
         measured = {**self.main.summary(self.class_names, labelled=self.labelled), **asdict(self.evidence), **own}
-        return {"file": self.name, **measured, "commentary": self.commentary}
+        lacks = {"lacks": self.lacks} if self.lacks else {}
+        return {"file": self.name, **measured, **lacks, "commentary": self.commentary}
 
 
 def arrays(experiments: Sequence[Experiment]) -> dict[str, np.ndarray]:

@@ -91,6 +91,8 @@ def render(
         pictures={name: _embedded(picture) for name, picture in pictures.items()},
         panels=[(_embedded(panel), summary) for panel, (_, summary) in zip(panels[:MOST_PANELS], occlusion.iterrows())],
         occluded=len(occlusion),
+        lacks=occlusion["lacks"].iloc[0] if "lacks" in occlusion else "",
+        networks="architecture" in table,
         most_classes=MOST_CLASSES,
     )
 
