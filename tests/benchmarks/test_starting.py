@@ -114,16 +114,18 @@ def cells(printed: str, name: str) -> list[list[str]]:
     return [line.split(" | ")[1:] for line in printed.splitlines() if line.startswith(f"| {name} | ")]
 
 
-def test_other_networks_are_timed_at_their_smallest(capsys):
+def test_other_networks_are_timed_at_their_smallest(capsys, monkeypatch):
     small = ["--device", "cpu", "--pixels", "64", "--window", "17", "--strides", "32", "16", "--rounds", "1"]
     networks.main(["--names", "squeezenet1_1", *small])
     rows = cells(capsys.readouterr().out, "squeezenet1_1")
     assert [row[0] for row in rows] == ["32", "16"]
     assert all(float(row[2].split(" (")[0]) > 0 for row in rows)  # the plain engine's milliseconds
-    networks.main(["--every", "--names", "squeezenet1_1", "vit_b_32", *small])
+    monkeypatch.setattr(networks, "knows", lambda *_: False)  # as of a vision transformer, which takes long to build
+    networks.main(["--every", "--names", "squeezenet1_1", *small])
     printed = capsys.readouterr().out
-    assert float(cells(printed, "squeezenet1_1")[0][0]) > 0.01  # billion multiply-accumulates
-    assert cells(printed, "vit_b_32")[0][1:3] == ["the plain way", "-"]
+    (row,) = cells(printed, "squeezenet1_1")
+    assert float(row[0]) > 0.01  # billion multiply-accumulates
+    assert row[1:3] == ["the plain way", "-"]
 
 
 @pytest.mark.parametrize(("name", "weights"), [("squeezenet1_1", "SqueezeNet1_1"), ("mobilenet_v2", "MobileNet_V2")])
