@@ -1,4 +1,4 @@
-"""Graybox: what does a small CNN learn, and does it rest on the object or on its surroundings (the context)?
+"""Graybox: what does a network look at, and does it rest on the object or on its surroundings (the context)?
 
 A notebook needs only the names below; `docs/api.md` has an example of each. They need neither params.yaml nor DVC:
 
@@ -12,8 +12,8 @@ A notebook needs only the names below; `docs/api.md` has an example of each. The
     graybox.plot_map(found, test.images[0], test.class_names).savefig("map.png")
     print(graybox.judge(graybox.intervene(fitted.model, test)).sentence())
 
-Modules are loaded when they are first used, so `import graybox` alone is fast. The package has ten rooms; each begins
-with a paragraph on its purpose, and docs/design.md shows which room uses which.
+Modules are loaded when they are first used, so `import graybox` alone is fast. The package has eleven rooms; each
+begins with a paragraph on its purpose, and docs/design.md shows which room uses which.
 """
 
 from importlib import import_module as _import_module
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from graybox.data.images import ImageSet
     from graybox.data.images import load as load_images
     from graybox.data.prepare_folder import Splits, prepare_folder
+    from graybox.data.read_folder import read_folder
     from graybox.data.scenes.pictures import draw_scenes
     from graybox.errors import UserError
     from graybox.figures.panels import map_figure as plot_map
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from graybox.network.params import ModelParams, TrainParams
     from graybox.network.progress import Epoch
     from graybox.network.training import Fit, fit
+    from graybox.network.wrapped import Wrapped
     from graybox.occlusion.confidence import OcclusionMap
     from graybox.occlusion.evidence import MapEvidence, map_evidence
     from graybox.occlusion.fills import fill_picture
@@ -42,14 +44,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CNN", "Epoch", "Fit", "ImageSet", "Interventions", "MapEvidence", "ModelParams", "OcclusionMap", "Reliance",
-    "Splits", "TrainParams", "UserError", "draw_scenes", "fill_picture", "fit", "intervene", "judge", "load_images",
-    "load_model", "map_evidence", "occlusion_map", "plot_map", "prepare_folder", "probabilities", "save_model",
+    "Splits", "TrainParams", "UserError", "Wrapped", "draw_scenes", "fill_picture", "fit", "intervene", "judge",
+    "load_images", "load_model", "map_evidence", "occlusion_map", "plot_map", "prepare_folder", "probabilities",
+    "read_folder", "save_model",
 ]  # fmt: skip
 
 # The module of each name, and its name there if it differs.
 _PLACES = {
     "data.images": {"ImageSet": "", "load_images": "load"},
     "data.prepare_folder": {"Splits": "", "prepare_folder": ""},
+    "data.read_folder": {"read_folder": ""},
     "data.scenes.pictures": {"draw_scenes": ""},
     "errors": {"UserError": ""},
     "figures.panels": {"plot_map": "map_figure"},
@@ -58,6 +62,7 @@ _PLACES = {
     "network.params": {"ModelParams": "", "TrainParams": ""},
     "network.progress": {"Epoch": ""},
     "network.training": {"Fit": "", "fit": ""},
+    "network.wrapped": {"Wrapped": ""},
     "occlusion.confidence": {"OcclusionMap": ""},
     "occlusion.evidence": {"MapEvidence": "", "map_evidence": ""},
     "occlusion.fills": {"fill_picture": ""},

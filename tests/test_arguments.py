@@ -56,7 +56,15 @@ CALLS: dict[str, dict[str, Any]] = {
         "model": MODEL, "images": SET.images, "preprocess": None, "flip": False, "shift": 1, "batch_size": 4,
         "precision": torch.float32,
     },
+    "read_folder": {
+        "path": "{tmp}/nothing", "class_names": ["a", "b"], "boxes": None, "preprocess": None, "image_size": 32,
+        "on_image": lambda count: None,
+    },
     "save_model": {"model": MODEL, "path": "{tmp}/model.safetensors"},
+    "Wrapped": {
+        "network": nn.Sequential(nn.Flatten(), nn.Linear(3072, 2)), "image_size": 32, "class_names": ("a", "b"),
+        "mean": (0.5, 0.5, 0.5), "std": (0.2, 0.2, 0.2), "params": None,
+    },
     "CNN": {"params": LAYERS, "image_size": 32, "class_names": ("a", "b")},
     "ImageSet.from_arrays": {
         "images": SET.images, "labels": SET.labels, "class_names": ["a", "b"], "boxes": SET.boxes, "files": None,
@@ -118,7 +126,7 @@ def call(name: str, folder: Path, **changed: Any) -> Any:
 
 @pytest.mark.parametrize("name", CALLS)
 def test_the_arguments_that_are_changed_here_work(name, folder):
-    if name == "prepare_folder":
+    if name in ("prepare_folder", "read_folder"):
         with pytest.raises(graybox.UserError, match="path is "):
             call(name, folder)
     else:
@@ -127,7 +135,7 @@ def test_the_arguments_that_are_changed_here_work(name, folder):
 
 def test_every_public_function_and_argument_is_tried():
     functions = {name for name in graybox.__all__ if inspect.isfunction(getattr(graybox, name))}
-    assert functions | {"CNN"} == {name for name in CALLS if "." not in name}
+    assert functions | {"CNN", "Wrapped"} == {name for name in CALLS if "." not in name}
     assert set(graybox.__all__) - set(CALLS) == RESULTS
     elsewhere = {"prepare_folder": {"boxes", "classes", "images_per_class", "validation_fraction", "test_fraction",
                                     "max_unreadable", "drop_near_duplicates"}}  # fmt: skip

@@ -77,6 +77,8 @@ class Wrapped(Classifier):
         """
         arguments.instance("network", network, nn.Module, "a torch.nn.Module")
         size = arguments.integer("image_size", image_size, 1, 2**16)
+        if params is not None:
+            arguments.instance("params", params, ModelParams)
         super().__init__(params or ModelParams(), size, arguments.names("class_names", class_names))
         self.network = network
         self.code: dict[str, str] = {}
@@ -175,7 +177,13 @@ def classes_of(layer: nn.Module) -> int:
 
 
 def _channels(name: str, values: Sequence[float], least: float) -> Tensor:
-    found = [arguments.number(name, value, least, 1e6) for value in values]
+    try:
+        if isinstance(values, str | bytes):
+            raise TypeError
+        given = list(values)
+    except TypeError as error:
+        raise TypeError(f"{name} is {arguments.shown(values)}; it should be three numbers") from error
+    found = [arguments.number(name, value, least, 1e6) for value in given]
     if len(found) != 3:
         raise ValueError(f"{name} has {len(found)} numbers; it should have 3")
     return torch.tensor(found).view(3, 1, 1)
