@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -135,7 +136,7 @@ def _of_timm(options: argparse.Namespace, device: torch.device) -> Chosen:
     from graybox.network import architectures
 
     try:
-        import timm  # type: ignore[import-not-found,unused-ignore]  # which may not be installed
+        timm: Any = importlib.import_module("timm")  # which may not be installed
     except ModuleNotFoundError as error:
         raise UserError("--model: timm is not installed; `pip install timm` brings it") from error
     if options.weights is None:
@@ -181,6 +182,9 @@ def _ready(
 ) -> Chosen:
     import torch
 
+    from graybox.network.architectures import check_answers
+
+    check_answers(network)
     network.mean.copy_(torch.tensor(mean).view(3, 1, 1))
     network.std.copy_(torch.tensor(std).view(3, 1, 1))
     placed: Wrapped = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not typed

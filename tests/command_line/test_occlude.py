@@ -1,4 +1,4 @@
-"""`python -m graybox occlude` for networks that are not ours: it gives what the library gives, and says what is wrong."""
+"""`python -m graybox occlude` for any network: it gives what the library gives, and says what is wrong."""
 
 from __future__ import annotations
 
@@ -153,6 +153,22 @@ def test_a_network_of_ones_own_gets_its_checkpoint_and_its_normalisation(here, c
     assert "normalised with mean 0.4 0.5 0.6 and std 0.2 0.25 0.3" in capsys.readouterr().out
 
 
+def test_a_network_of_timm_is_given_what_timm_gives_it(here, capsys):
+    timm = pytest.importorskip("timm", reason="timm is not installed")
+    network = timm.create_model("test_resnet", num_classes=1000).eval()
+    safetensors.torch.save_file(network.state_dict(), "timm.safetensors")
+    command.main("occlude", "wide.png", "--model", "timm:test_resnet", "--weights", "timm.safetensors", "--stride",
+                 "60", "--arrays", "all.npz")  # fmt: skip
+    found = experiment.load("all.npz")[0]
+    transform = timm.data.create_transform(**timm.data.resolve_data_config({}, model=network), is_training=False)
+    expected = occlusion_map(
+        network, photo(90, 60), found.main.label, window=found.window, stride=60, preprocess=transform
+    )
+    np.testing.assert_array_equal(found.image, expected.image)
+    np.testing.assert_allclose(found.main.confidence, expected.confidence, rtol=1e-4)
+    assert "as timm does" in capsys.readouterr().out and len(found.class_names) == 1000
+
+
 def test_a_network_without_places_has_a_panel_without_maps(here):
     command.main("occlude", "tall.png", *OWN, "--model", "my_networks:flat", "--checkpoint", "flat.pth",
                  "--stride", "12", "--arrays", "all.npz")  # fmt: skip
@@ -234,29 +250,29 @@ BOXED = ["scenes", "--boxes", "boxes.csv", *OWN]
         (["wide.png", "--model", "resnet18"], "--model is resnet18, and there is no such file; allowed: a model that"),
         (["wide.png", "--model", "torchvision:resnet19"], "--model is torchvision:resnet19, .* did you mean resnet1"),
         (["wide.png", "--model", "torchvision:resnet18"], "--weights is missing: with random ones resnet18 has .*V1"),
-        (["wide.png", "--model", "torchvision:resnet18", "--weights", "no.pth"], "--weights is no.pth, and there is no"),
+        (["wide.png", "--model", "torchvision:resnet18", "--weights", "no.pth"], "--weights is no.pth, and there is"),
         (["wide.png", "--model", "torchvision:resnet18", "--weights", "own.pth"],
          r"own\.pth does not fit torchvision:resnet18: it lacks conv1\.weight and \d+ more and has also 0\.weight and"),
         (["wide.png", "--model", "torchvision:squeezenet1_1", "--weights", "squeezenet1_1-b8a52dc0.pth", "--classes",
           "names.txt", "--image-size", "64"], r"classifier\.1\.weight is \[1000, 512, 1, 1\] in the file and \[3, 512"),
         (["wide.png", "--model", "torchvision:squeezenet1_1", "--weights", "squeezenet1_1-b8a52dc0.pth",
-          "--image-size", "8"], "--model torchvision:squeezenet1_1 takes no images of 8 x 8 pixels"),
-        (["wide.png", *OWN, "--checkpoint", "part.pth"], r"part\.pth does not fit my_networks:build: it lacks 6\.weight"),
+          "--image-size", "8"], "--model torchvision:squeezenet1_1 takes no images of 8 x 8"),
+        (["wide.png", *OWN, "--checkpoint", "part.pth"], r"part\.pth does not fit my_networks:build: it lacks 6"),
         (["wide.png", *OWN, "--checkpoint", "more.pth"], r"it has also extra\.weight; allowed: its weights"),
         (["wide.png", *OWN, "--checkpoint", "four.pth"], r"6\.weight is \[4, 8\] in the file and \[3, 8\] in the netw"),
-        (["wide.png", *OWN, "--checkpoint", "text.pth"], r"text\.pth holds no weights that can be read without unpickl"),
+        (["wide.png", *OWN, "--checkpoint", "text.pth"], r"text\.pth holds no weights that can be read without unpick"),
         (["wide.png", *OWN, "--checkpoint", "pickled.pth"], r"pickled\.pth holds no weights that can be read without"),
         (["wide.png", *OWN, "--checkpoint", "none.pth"], r"none\.pth: there is no such file"),
         (["wide.png", *OWN, "--model", "my_networks:missing"], "my_networks has no function missing"),
         (["wide.png", *OWN, "--model", "elsewhere:build"], r"elsewhere:build: there is no elsewhere\.py in"),
         (["wide.png", *OWN, "--model", "my_networks:nothing"], "my_networks:nothing gives a str; allowed: a torch"),
-        (["wide.png", *OWN, "--model", "my_networks:one"], r"my_networks:one gives \[1, 1\] for one image and 3 clas"),
+        (["wide.png", *OWN, "--model", "my_networks:one"], r"my_networks:one gives \[1, 1\] for one image and 3"),
         (["wide.png", *OWN, "--model", "my code:build"], "--model is my code:build; allowed: a model that"),
         (["wide.png", "--model", "my_networks:build"], "--classes is missing; allowed with my_networks:build: a text"),
-        (["wide.png", *OWN, "--classes", "one.txt"], r"--classes is one\.txt, which has 1 lines; allowed: one class a"),
+        (["wide.png", *OWN, "--classes", "one.txt"], r"--classes is one\.txt, which has 1 lines; allowed: one class"),
         (["wide.png", *OWN, "--classes", "none.txt"], r"--classes is none\.txt, which can't be read \(No such file"),
-        (["wide.png", *OWN, "--classes", "wide.png"], r"--classes is wide\.png, which can't be read \(it is not UTF-8"),
-        (["wide.png", *OWN, "--class", "bird"], "--class is 'bird', which the model does not know; allowed: a rather"),
+        (["wide.png", *OWN, "--classes", "wide.png"], r"--classes is wide\.png, which can't be read \(it is not UT"),
+        (["wide.png", *OWN, "--class", "bird"], "--class is 'bird', which the model does not know; allowed: a rat"),
         (["wide.png", *OWN, "--class", "3"], "--class is '3', which the model does not know"),
         (["wide.png", *OWN, "--image-size", "4"], "--image-size is 4; allowed: 8 to 1024 pixels"),
         (["wide.png", *OWN, "--mean", "0", "0", "0"], "--std is missing; allowed: both --mean and --std, or neither"),
@@ -273,10 +289,10 @@ BOXED = ["scenes", "--boxes", "boxes.csv", *OWN]
         (["wide.png", *OWN, "--output", "panel.jpg"], r"--output is panel\.jpg; allowed: a \.png file in a folder"),
         (["wide.png", *OWN, "--output", "no/where"], r"--output is no/where; allowed: a \.png file or a folder, in a"),
         (["wide.png", *OWN, "--arrays", "all.npy"], r"--arrays is all\.npy; allowed: a \.npz file in a folder"),
-        (["wide.png", *OWN, "--boxes", "names.txt"], "--boxes is for a folder of class-named folders; allowed with a"),
+        (["wide.png", *OWN, "--boxes", "names.txt"], "--boxes is for a folder of class-named folders; allowed with"),
         (["again", *OWN], "--boxes is missing: the verdict over the folder again hides the objects; allowed: a CSV"),
         (["again", *OWN, "--boxes", "names.txt"], "again|boxes"),
-        (["again", "wide.png", *OWN], "2 places are given, one of them a folder; allowed: photographs, or one folder"),
+        (["again", "wide.png", *OWN], "2 places are given, one of them a folder; allowed: photographs, or one"),
         (["none.zip", *OWN, "--boxes", "names.txt"], r"none\.zip: there is no such file"),
         ([*BOXED, "--window", "5"], "--window does not go with the folder scenes; allowed: a photograph with it"),
         ([*BOXED, "--class", "cat"], "--class does not go with the folder scenes"),
@@ -307,9 +323,7 @@ def test_weights_that_can_t_be_downloaded_are_named_with_the_folder_to_put_them_
 
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(
-        UserError, match=rf"--weights IMAGENET1K_V1 of .* put squeezenet1_1-b8a52dc0\.pth into {tmp_path}"
-    ):
+    with pytest.raises(UserError, match=rf"--weights IMAGENET1K_V1 .* put squeezenet1_1-b8a52dc0\.pth into {tmp_path}"):
         command.main("occlude", "wide.png", "--model", "torchvision:squeezenet1_1", "--weights", "IMAGENET1K_V1")
 
 
