@@ -1,277 +1,533 @@
-"""The incremental engine: compute only what the window changes in every layer.
+"""The incremental engine: compute only what the window changes in every map of a network.
 
-The window changes a small patch of each layer's map. The patch is carried from layer to layer as a difference from the
-unoccluded map (module `difference`). At the end it is added to the unoccluded features, or to the first fully
-connected layer's output for them.
+The window changes a small rectangle of each map. It is carried from step to step of the traced network (`trace`,
+`graph`), each kind of step in its own way (`kinds`). Where it covers nearly the whole map, and from a step that no kind
+knows on, maps are computed whole. `plan` predicts what is cheapest, and whether it saves time at all.
 
-Window positions whose patches have the same offset on every layer's stride grid are computed together: the unoccluded
-values around them are then evenly spaced in memory and need no copy. `graybox.occlusion.incremental.plan` predicts
-whether this saves time, and through how many layers.
+Window positions whose rectangles have the same offset on every stride's grid are computed together: the unoccluded
+values around them are then evenly spaced in memory and need no copy.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeGuard
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.modules import module as _everywhere
+from torch import Tensor, fx, nn
 
-from graybox.network.cnn import CNN
-from graybox.occlusion.incremental.difference import (
-    ConvLayer,
-    Framed,
-    Unoccluded,
-    convolve_difference,
-    fold,
-    rectify_difference,
+from graybox.occlusion.incremental.kinds import Convolve, MaxPool
+from graybox.occlusion.incremental.network import Network, Step
+from graybox.occlusion.incremental.patches import Known, Patch
+from graybox.occlusion.incremental.plan import (
+    PRICES,
+    Axis,
+    Planner,
+    Prices,
+    blocks,
+    cost,
+    hull,
+    is_whole,
+    leaves,
+    sizes,
 )
-from graybox.occlusion.incremental.plan import PRICES, Job
 from graybox.occlusion.incremental.receptive import Spans
+from graybox.occlusion.incremental.trace import Traced, Untraceable, trace
+
+Env = dict[fx.Node, Any]
+"""What each step gave: a Patch, or a tensor for all positions of the group."""
 
 
 @dataclass(frozen=True)
-class Patches:
-    """How the last features change, for a grid of window positions.
+class Groups:
+    """Positions to compute together: the axes' plans, by bands of rows and by blocks of columns."""
 
-    Attributes:
-        values: float [R, C, h, w, channels], the difference from the unoccluded features. All patches have the size of
-            the largest; smaller ones are padded with zeros. Values beyond the map's border are zero.
-        rows, columns: R and C numbers, where in the map each patch begins; it may cross the map's border.
+    bands: list[list[Axis]]
+    columns: list[Axis]
+
+
+class Job:
+    """Sliding a window over an image, for one network.
+
+    Args:
+        model: in evaluation mode. `pixels`: float32 [3, H, W] in 0..1, on the model's device.
+        rows, columns: the windows' centres. `window`: N of the N x N window, in pixels.
+        fill: of a shape that broadcasts to [3, H, W]. `feature_map`: a map of the last conv layer to sum over.
+
+    Raises:
+        Untraceable: the network is not for this engine.
     """
 
-    values: Tensor
-    rows: list[int]
-    columns: list[int]
+    def __init__(
+        self, model: nn.Module, pixels: Tensor, rows: range, columns: range, window: int, fill: Tensor,
+        feature_map: int | None = None,
+    ) -> None:  # fmt: skip
+        traced = trace(model, feature_map is not None)
+        image = pixels[None].contiguous(memory_format=torch.channels_last)
+        filled = fill.expand(pixels.shape)[None].contiguous(memory_format=torch.channels_last)
+        expected = model(image.expand(2, -1, -1, -1).contiguous())[:1]
+        try:
+            self.network = Network(traced, image, filled)
+        except Exception as error:
+            raise Untraceable(f"its graph can't be run ({type(error).__name__}: {error})") from error
+        scores = self.network.values[traced.scores]
+        if not isinstance(scores, Tensor) or scores.shape != expected.shape:
+            raise Untraceable("its graph gives something else than the network")
+        if not torch.allclose(scores, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max())):
+            raise Untraceable("its graph gives something else than the network")
+        self.size = pixels.shape[1], pixels.shape[2]
+        self.rows, self.columns, self.window, self.feature_map = rows, columns, window, feature_map
+        self.prices = PRICES.get(pixels.device.type, PRICES["cuda"])
+        self._planned: dict[int | None, tuple[float, Groups]] = {}
 
-    def placed(self, length: Sequence[int]) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice], Tensor]]:
-        """Positions that change the same part of an H x W map: their rows and columns, the part, and the changes in it.
+    # Planning.
 
-        Yields:
-            Slices of R and C; slices of H and W; a view [r, c, h, w, channels].
-        """
-        for (r, top), (c, left) in itertools.product(_runs(self.rows), _runs(self.columns)):
-            part, inner = [], []
-            for first, size, end in zip((top, left), self.values.shape[2:4], length):
-                part.append(slice(max(first, 0), min(first + size, end)))
-                inner.append(slice(part[-1].start - first, part[-1].stop - first))
-            if all(here.start < here.stop for here in part):
-                yield (r, c), (part[0], part[1]), self.values[r, c, inner[0], inner[1]]
+    @property
+    def convolutions(self) -> list[int]:
+        return [number for number, step in enumerate(self.network.steps) if isinstance(step.kind, Convolve)]
+
+    def plain(self) -> float:
+        """The cost of computing everything whole for each position."""
+        steps = [step for step in self.network.steps if step.shape is not None]
+        one = sum(
+            math.prod(step.shape[1:]) * ((step.kind.macs if step.kind else 0) + self.prices.value * step.shape[0])
+            for step in steps if step.shape
+        )  # fmt: skip
+        return one * len(self.rows) * len(self.columns)
+
+    def pays(self) -> bool:
+        """Whether this engine is predicted to need less time than the plain one."""
+        return self.groups()[0] + self.prices.start < self.plain()
+
+    def groups(self, depth: int | None = None) -> tuple[float, Groups]:
+        """The cheapest groups and their predicted cost. `depth`: convolutions to carry patches through."""
+        if depth not in self._planned:
+            until = len(self.network.steps)
+            if depth is not None and depth < len(self.convolutions):
+                until = self.convolutions[depth]
+            planner = Planner(self.network, self.size, self.window, self.prices.share, until)
+            self._planned[depth] = min(self._ways(planner), key=lambda way: way[0])
+        return self._planned[depth]
+
+    def _ways(self, planner: Planner) -> list[tuple[float, Groups]]:
+        steps, found = self.network.steps, []
+        strides = self._strides()
+        for stride in strides:
+            pace = [stride // math.gcd(stride, centres.step) for centres in (self.rows, self.columns)]
+            made: dict[tuple[int, int], tuple[list[Axis], Any]] = {}
+            for axis, centres in enumerate((self.rows, self.columns)):
+                for size in (1, 2, 3, 4, 6, 8, 12, 16, 32):
+                    alike = math.ceil(len(centres) / pace[axis])
+                    if size > 1 and size >= 2 * alike:
+                        continue
+                    if len(centres) / size > 64 and size < alike:
+                        continue
+                    axes = [planner.along(axis, block) for block in blocks(centres, pace[axis], size)]
+                    made[axis, size] = axes, sizes(axes, steps, axis)
+            for (a, down), (rows, row_sizes) in made.items():
+                for (b, right), (columns, column_sizes) in made.items():
+                    if (a, b) != (0, 1):
+                        continue
+                    largest = max(
+                        step.shape[0] * row_sizes.largest[number] * column_sizes.largest[number]
+                        for number, step in enumerate(steps) if step.shape
+                    ) if any(step.shape for step in steps) else 0  # fmt: skip
+                    if down * right > 1 and down * right * largest > self.prices.chunk:
+                        continue
+                    price = cost(steps, row_sizes, column_sizes, self.prices)
+                    found.append((price, Groups(_bands(rows, down, pace[0], len(self.rows)), columns)))
+        return found
+
+    def _strides(self) -> list[int]:
+        """Strides of the maps, in pixels."""
+        strides: dict[fx.Node, int] = {}
+        for step in self.network.steps:
+            below = max((strides.get(source, 1) for source in step.sources), default=1)
+            strides[step.node] = below * (step.kind.slides[0].stride if step.kind else 1)
+        return sorted(set(strides.values()) | {1})[:6]
+
+    def carried(self) -> int:
+        """Through how many convolutions patches are carried, in the group where they go farthest."""
+        axes = [axis for band in self.groups()[1].bands for axis in band], self.groups()[1].columns
+        steps = [self.network.steps[number] for number in self.convolutions]
+        whole = [
+            all(
+                is_whole(leaf.spans[step.node], step.shape[1 + along]) if step.node in leaf.spans else False
+                for axis in axes[along] for leaf in leaves(axis)
+            )
+            for step in steps for along in (0, 1) if step.shape
+        ]  # fmt: skip
+        return sum(not (down and right) for down, right in zip(whole[::2], whole[1::2]))
+
+    def cheapest(self) -> int:
+        """As `carried`; 0 where the plain engine is predicted to be faster."""
+        return self.carried() if self.pays() else 0
+
+    # Computing.
+
+    def run(self, depth: int | None, on_windows: Callable[[int], object]) -> tuple[Tensor, Tensor | None]:
+        """Class scores [R, C, classes] and the map's sums [R, C]."""
+        _, groups = self.groups(depth)
+        carrier = Carrier(self, groups)
+        found = []
+        for band in groups.bands:
+            found.append(carrier.band(band, groups.columns))
+            on_windows(found[-1][2])
+        order = torch.cat([rows for _, rows, _, _ in found])
+        scores = torch.cat([part for part, _, _, _ in found])
+        back = order.argsort()
+        sums = [part for _, _, _, part in found if part is not None]
+        return scores[back], torch.cat(sums)[back] if sums else None
+
+
+def _bands(rows: list[Axis], size: int, pace: int, count: int) -> list[list[Axis]]:
+    """Axes whose rows are neighbours, so that many positions meet before the head."""
+    ordered = sorted(rows, key=lambda axis: axis.centres[0])
+    return [ordered[at : at + pace] for at in range(0, len(ordered), pace)]
+
+
+class Carrier:
+    """Carry the window's changes through the network's steps, group by group."""
+
+    def __init__(self, job: Job, groups: Groups) -> None:
+        self._job, self._network, self._steps = job, job.network, job.network.steps
+        axes = [axis for band in groups.bands for axis in band], groups.columns
+        reach = self._reach(axes)
+        values = self._network.values
+        self._known = {
+            node: Known(values[node], *reach.get(node, (0, 0)))
+            for node in [step.node for step in self._steps if step.shape] + list(self._network.filled)
+        }
+        self._changed = {
+            node: Known(filled - values[node], *reach.get(node, (0, 0))) for node, filled in self._network.filled.items()
+        }
+        self._whole = _Whole(self._network)
+
+    def _reach(self, axes: tuple[list[Axis], list[Axis]]) -> dict[fx.Node, tuple[int, int]]:
+        """How far patches, and what pooling sees of them, reach over the border of each map."""
+        reach: dict[fx.Node, list[int]] = {}
+        half = self._job.window // 2
+
+        def add(node: fx.Node, axis: int, spans: Spans) -> None:
+            length = self._network.values[node].shape[2 + axis]
+            last = spans.first + (spans.count - 1) * spans.step
+            over = max(0, -min(spans.first, last), max(spans.first, last) + spans.size - length)
+            reach.setdefault(node, [0, 0])[axis] = max(reach.setdefault(node, [0, 0])[axis], over)
+
+        def visit(axis: int, plan: Axis) -> None:
+            for step in self._steps:
+                for spans in (plan.raw.get(step.node), plan.spans.get(step.node)):
+                    if spans is None:
+                        continue
+                    add(step.node, axis, spans)
+                    if isinstance(step.kind, MaxPool):
+                        add(step.sources[0], axis, spans.seen_by(step.kind.slides[axis]))
+            for part in plan.parts:
+                visit(axis, part)
+
+        for node in self._network.filled:
+            reach[node] = [half, half]
+        for axis in (0, 1):
+            for plan in axes[axis]:
+                visit(axis, plan)
+        for step in self._steps:  # after a split a patch may be larger than planned
+            if step.kind and step.kind.local and step.shape:
+                for source in step.sources:
+                    one, other = reach.setdefault(step.node, [0, 0]), reach.get(source, [0, 0])
+                    reach[step.node] = [max(pair) for pair in zip(one, other)]
+        return {node: (down, right) for node, (down, right) in reach.items()}
+
+    def band(self, rows: Sequence[Axis], columns: Sequence[Axis]) -> tuple[Tensor, Tensor, int, Tensor | None]:
+        """Class scores [r, C, classes], the numbers of the rows, of windows, and the map's sums [r, C]."""
+        job, network = self._job, self._network
+        numbers = sorted(job.rows.index(centre) for row in rows for centre in row.centres)
+        place = {number: at for at, number in enumerate(numbers)}
+        collect = _Collected(len(numbers), len(job.columns), network)
+        if network.linear is not None:
+            collect.prepare(self._known[network.pooled], rows, columns)  # type: ignore[index]
+        for row in rows:
+            at = [place[job.rows.index(centre)] for centre in row.centres]
+            for column in columns:
+                across = [job.columns.index(centre) for centre in column.centres]
+                self._group(0, {}, row, column, at, across, collect)
+        return collect.vectors(self._whole), torch.tensor(numbers), len(numbers) * len(job.columns), collect.sums
+
+    def _group(
+        self, begin: int, env: Env, row: Axis, column: Axis, at: list[int], across: list[int], collect: _Collected
+    ) -> None:
+        """Compute the steps from `begin` on for some positions."""
+        network, maps = self._network, self._network.traced.maps
+        for number in range(begin, len(self._steps)):
+            if number in (row.end, column.end):
+                self._split(number, env, row, column, at, across, collect)
+                return
+            step = self._steps[number]
+            if step.node is network.cut and network.pooled is not None:
+                source = self._given(network.pooled, env, row, column)
+                if network.linear is None:
+                    collect.add(at, across, self._mean(source))
+                else:
+                    collect.place(at, across, source)
+                return
+            if network.linear is not None and step.node is network.cut.args[0]:
+                continue  # the flat values
+            env[step.node] = self._step(step, env, row, column, len(at) * len(across))
+            if step.node is maps:
+                collect.record(at, across, env[step.node], self._known[maps], self._job.feature_map or 0)
+            for source in step.node.all_input_nodes:
+                if network.needed[source] <= network.place(step.node):
+                    env.pop(source, None)
+        collect.add(at, across, self._whole.tensor(env[network.cut]))
+
+    def _split(
+        self, number: int, env: Env, row: Axis, column: Axis, at: list[int], across: list[int], collect: _Collected
+    ) -> None:
+        """Go on in smaller groups of positions that lie alike."""
+        parts = [
+            [(part, (start, axis.pace)) for start, part in enumerate(axis.parts)] if number == axis.end else [(axis, (0, 1))]
+            for axis in (row, column)
+        ]  # fmt: skip
+        for down, rows in parts[0]:
+            for right, columns in parts[1]:
+                some: Env = {}
+                for node, found in env.items():
+                    if isinstance(found, Patch):
+                        patch = found.every(rows, columns)
+                        wide = [
+                            plan.spans[node] if node in plan.spans and is_whole(plan.spans[node], length) else spans
+                            for plan, spans, length in (
+                                (down, patch.rows, patch.known.height), (right, patch.columns, patch.known.width)
+                            )
+                        ]  # fmt: skip
+                        some[node] = patch.widened(*wide)
+                    elif isinstance(found, Tensor):
+                        grid = found.unflatten(0, (len(at), len(across)))
+                        some[node] = grid[rows[0] :: rows[1], columns[0] :: columns[1]].flatten(0, 1)
+                    else:
+                        grids = [one.unflatten(0, (len(at), len(across))) for one in found]
+                        some[node] = tuple(
+                            grid[rows[0] :: rows[1], columns[0] :: columns[1]].flatten(0, 1) for grid in grids
+                        )
+                self._group(
+                    number, some, down, right, at[rows[0] :: rows[1]], across[columns[0] :: columns[1]], collect
+                )
+
+    def _given(self, node: fx.Node, env: Env, row: Axis, column: Axis) -> Any:
+        """What a step gets of another: for what depends on single pixels, a patch is cut out of the whole."""
+        if node not in self._changed:
+            return env[node]
+        half, window = self._job.window // 2, self._job.window
+        down, right = (
+            Spans(axis.centres[0] - half, window, axis.centres.step, len(axis.centres)) for axis in (row, column)
+        )
+        values = self._changed[node].windows(down, right).flatten(0, 1).permute(0, 3, 1, 2)
+        return Patch(values, down, right, self._known[node], differs=True, clean=True)
+
+    def _step(self, step: Step, env: Env, row: Axis, column: Axis, count: int) -> Any:
+        if step.kind is not None and step.shape is not None:
+            patches = [self._given(source, env, row, column) for source in step.sources]
+            if all(isinstance(patch, Patch) for patch in patches):
+                found = self._part(step, patches, row, column)
+                whole = is_whole(found.rows, step.shape[1]) and is_whole(found.columns, step.shape[2])
+                return found.shown() if whole and not found.differs else found
+        inputs = {}
+        for source in step.node.all_input_nodes:
+            if source in env or source in self._changed:
+                inputs[source] = self._whole.tensor(self._given(source, env, row, column))
+                if source in env:
+                    env[source] = inputs[source]
+        return self._whole(step.node, inputs, count, step.last)
+
+    def _part(self, step: Step, patches: list[Patch], row: Axis, column: Axis) -> Patch:
+        assert step.kind is not None and step.shape is not None
+        known, lengths = self._known[step.node], step.shape[1:]
+        if step.kind.local:
+            rows, columns = (
+                hull([getattr(patch, axis) for patch in patches], length)
+                for axis, length in zip(("rows", "columns"), lengths)
+            )
+        else:
+            patch = patches[0]
+            own = (patch.rows, patch.known.height), (patch.columns, patch.known.width)
+            out = []
+            for (spans, size), plan, length in zip(own, (row, column), lengths):
+                whole = is_whole(spans, size)
+                out.append(Spans(0, length, 0, spans.count) if whole else plan.raw[step.node])
+            rows, columns = out
+            for (spans, _), wanted, slide in zip(own, out, step.kind.slides):
+                seen = wanted.seen_by(slide)
+                if seen.first >= spans.first + spans.size or spans.first >= seen.first + seen.size:
+                    # With a stride above the kernel's size some pixels are never seen.
+                    shape = rows.count * columns.count, step.shape[0], rows.size, columns.size
+                    nothing = torch.zeros(shape, device=known.values.device).to(memory_format=torch.channels_last)
+                    return Patch(nothing, rows, columns, known, differs=True, clean=True)
+        found = step.kind.part(patches, rows, columns, known, step.last)
+        wide = [
+            Spans(0, length, 0, spans.count) if is_whole(plan.spans[step.node], length) else spans
+            for plan, spans, length in zip((row, column), (found.rows, found.columns), lengths)
+        ]
+        return found.widened(*wide)
+
+    def _mean(self, source: Any) -> Tensor:
+        """The cut's value where it is the mean of a map over all places: [P, channels, ...]."""
+        known = self._network.values[self._network.cut]
+        if not isinstance(source, Patch):
+            return source.mean((2, 3)).view(-1, *known.shape[1:])  # type: ignore[no-any-return]
+        source.difference()
+        changed = source.values.sum((2, 3)) / (source.known.height * source.known.width)
+        return known + changed.view(-1, *known.shape[1:])  # type: ignore[no-any-return]
+
+
+class _Whole:
+    """Steps that are computed whole, for a batch of positions."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+
+    def __call__(self, node: fx.Node, inputs: Mapping[fx.Node, Any], count: int, last: bool = False) -> Any:
+        return self._network.call(node, inputs, count)
+
+    def tensor(self, value: Any) -> Any:
+        """Whole maps [P, channels, H, W] of a patch."""
+        if not isinstance(value, Patch):
+            return value
+        rows, columns = (
+            Spans(0, length, 0, spans.count)
+            for spans, length in ((value.rows, value.known.height), (value.columns, value.known.width))
+        )
+        return value.widened(rows, columns).shown()
+
+
+class _Collected:
+    """What the groups of a band of rows give at the cut, until all of its positions are there.
+
+    Args:
+        rows, columns: numbers of positions.
+    """
+
+    def __init__(self, rows: int, columns: int, network: Network) -> None:
+        self._size, self._network = (rows, columns), network
+        self._vectors: Tensor | None = None
+        self._patches: Tensor | None = None
+        self._starts: tuple[list[int], list[int]] = ([0] * rows, [0] * columns)
+        self.sums: Tensor | None = None
+
+    @staticmethod
+    def _index(at: list[int], across: list[int]) -> tuple[Tensor, Tensor]:
+        return torch.tensor(at)[:, None], torch.tensor(across)[None, :]
+
+    def add(self, at: list[int], across: list[int], values: Tensor) -> None:
+        """values: [P, ...]."""
+        if self._vectors is None:
+            self._vectors = values.new_empty(*self._size, *values.shape[1:])
+        self._vectors[self._index(at, across)] = values.unflatten(0, (len(at), len(across)))
+
+    def record(self, at: list[int], across: list[int], values: Any, known: Known, feature_map: int) -> None:
+        """Sum a feature map up."""
+        if isinstance(values, Patch):
+            found = known.values[0, feature_map].sum() + values.difference()[..., feature_map].sum((2, 3))
+        else:
+            found = values[:, feature_map].sum((1, 2)).unflatten(0, (len(at), len(across)))
+        if self.sums is None:
+            self.sums = found.new_empty(self._size)
+        self.sums[self._index(at, across)] = found
+
+    def prepare(self, known: Known, rows: Sequence[Axis], columns: Sequence[Axis]) -> None:
+        """Room for the differences of the last map, for the linear layer."""
+        self._known = known
+        largest = []
+        for axes, length in ((rows, known.height), (columns, known.width)):
+            spans = [leaf.spans.get(self._network.pooled) for axis in axes for leaf in leaves(axis)]  # type: ignore[arg-type]
+            some = [one for one in spans if one is not None]
+            whole = len(some) < len(spans) or any(is_whole(one, length) for one in some)
+            largest.append(length if whole else min(length, max(one.size for one in some)))
+        self._largest = largest
+        self._patches = known.values.new_zeros(*self._size, *largest, known.channels)
+
+    def place(self, at: list[int], across: list[int], source: Any) -> None:
+        assert self._patches is not None
+        if isinstance(source, Patch):
+            spans, grid = [source.rows, source.columns], source.difference()
+        else:
+            known = self._known
+            spans = [Spans(0, known.height, 0, len(at)), Spans(0, known.width, 0, len(across))]
+            grid = (source - known.values).permute(0, 2, 3, 1).unflatten(0, (len(at), len(across)))
+        lengths = self._known.height, self._known.width
+        runs = []
+        for axis, (own, places) in enumerate(zip(spans, (at, across))):
+            axis_runs = []
+            for number, place in enumerate(places):
+                first = own.first + number * own.step
+                start = max(0, min(first, lengths[axis] - self._largest[axis]))
+                begin, end = max(first, 0), min(first + own.size, lengths[axis])
+                self._starts[axis][place] = start
+                if begin < end:
+                    axis_runs.append((number, place, slice(begin - start, end - start), slice(begin - first, end - first)))
+            runs.append(axis_runs)
+        for r, to_r, there_r, here_r in runs[0]:
+            for c, to_c, there_c, here_c in runs[1]:
+                self._patches[to_r, to_c, there_r, there_c] = grid[r, c, here_r, here_c]
+
+    def vectors(self, whole: _Whole) -> Tensor:
+        """Class scores [r, C, classes]."""
+        network = self._network
+        found = self._first_layer() if network.linear is not None else self._vectors
+        assert found is not None
+        env: Env = {network.cut: found.flatten(0, 1)}
+        for node in network.tail:
+            env[node] = whole(node, env, len(env[network.cut]))
+        return env[network.traced.scores].unflatten(0, self._size)  # type: ignore[no-any-return]
+
+    def _first_layer(self) -> Tensor:
+        """The linear layer: the unoccluded result plus what the changed values add."""
+        linear, patches = self._network.linear, self._patches
+        assert linear is not None and patches is not None
+        known = self._known
+        weight = linear.weight.view(-1, known.channels, known.height, known.width).permute(2, 3, 1, 0)
+        weight = weight.reshape(known.height, known.width * known.channels, -1)
+        found = self._network.values[self._network.cut][0].repeat(*self._size, 1)
+        height, width = self._largest
+        for r, top in _runs(self._starts[0]):
+            for c, left in _runs(self._starts[1]):
+                added = found[r, c].clone().flatten(0, 1)
+                for row, changed in zip(range(top, top + height), patches[r, c].unbind(2)):
+                    part = weight[row, left * known.channels : (left + width) * known.channels]
+                    added.addmm_(changed.reshape(len(added), -1), part)
+                found[r, c] = added.unflatten(0, found[r, c].shape[:2])
+        return found
 
 
 def _runs(numbers: Sequence[int]) -> list[tuple[slice, int]]:
     """Stretches of equal numbers: [5, 5, 7] -> [(0:2, 5), (2:3, 7)]."""
-    found, begin = [], 0
-    for number, same in itertools.groupby(numbers):
-        end = begin + len(list(same))
-        found.append((slice(begin, end), number))
-        begin = end
+    found: list[tuple[slice, int]] = []
+    for place, number in enumerate(numbers):
+        if found and found[-1][1] == number:
+            found[-1] = slice(found[-1][0].start, place + 1), number
+        else:
+            found.append((slice(place, place + 1), number))
     return found
 
 
-class Carrier:
-    """Carry the window's difference through the first conv layers of a network, for one image.
-
-    Args:
-        model: in evaluation mode, in float32.
-        pixels: float32 [3, H, W] in 0..1, on the model's device.
-        fill: float32, of a shape that broadcasts to [3, H, W]; what the window shows in its place, 0..1.
-        job: where the windows lie. `depth`: conv layers to carry their difference through, at least 1.
-
-    Attributes:
-        features: float [1, channels, H', W'], the unoccluded image's features after these layers.
-        later: the layers that follow.
-    """
-
-    def __init__(self, model: CNN, pixels: Tensor, fill: Tensor, job: Job, depth: int) -> None:
-        layers = fold(model)
-        self.layers, self.later, self._job = layers[:depth], layers[depth:], job
-        x = model.normalised(pixels)[None].contiguous(memory_format=torch.channels_last)
-        difference = model.normalised(fill) - x[0]
-        self._difference = Framed(difference, job.window // 2, job.window // 2)
-        self._known = []
-        frames = [self._frames(centres, size) for centres, size in zip((job.rows, job.columns), job.size)]
-        for layer, down, across in zip(self.layers, *frames):
-            before, x = layer.whole(x)
-            self._known.append(Unoccluded(Framed(before[0], down[0], across[0]), Framed(x[0], down[1], across[1])))
-        self.features = x
-
-    def _frames(self, centres: range, size: int) -> list[tuple[int, int]]:
-        """How far patches of the outermost windows reach over the border of each layer's sums and results."""
-        reach = [(0, 0)] * len(self.layers)
-        for centre in (centres[0], centres[-1]):
-            first, end, length = centre - self._job.window // 2, centre + self._job.window // 2 + 1, size
-            for number, layer in enumerate(self.layers):
-                length = layer.conv.outputs(length)
-                first, end = layer.pool.touched(*layer.conv.touched(first, end))
-                stride, kernel = layer.pool.stride, layer.pool.kernel
-                before = max(reach[number][0], -first * stride, (end - 1) * stride + kernel - length)
-                length = layer.pool.outputs(length)
-                reach[number] = before, max(reach[number][1], -first, end - length)
-        return reach
-
-    def _changed(self, centre: int) -> tuple[int, int]:
-        """Where the features change along one axis for one window centre: first, and one past the last."""
-        first, end = centre - self._job.window // 2, centre + self._job.window // 2 + 1
-        for layer in self.layers:
-            first, end = layer.pool.touched(*layer.conv.touched(first, end))
-        return first, end
-
-    def patches(self, rows: range, columns: range) -> Patches:
-        """The changes of the features for windows centred at rows x columns, which are among the job's."""
-        changed = [[self._changed(centre) for centre in centres] for centres in (rows, columns)]
-        size = [max(end - first for first, end in axis) for axis in changed]
-        values = self.features.new_zeros(len(rows), len(columns), *size, self.features.shape[1])
-        depth = len(self.layers)
-        down, across = self._job.pace(depth, rows.step), self._job.pace(depth, columns.step)
-        for r, c in itertools.product(range(min(down, len(rows))), range(min(across, len(columns)))):
-            alike = values[r::down, c::across]
-            for at, found in self._carry(rows[r::down], columns[c::across]):
-                alike[at][:, :, : found.shape[2], : found.shape[3]] = found
-        return Patches(values, *([first for first, _ in axis] for axis in changed))
-
-    def _carry(self, rows: range, columns: range) -> Iterator[tuple[tuple[slice, slice], Tensor]]:
-        """The changes of the features for positions with the same offset: which positions, and their patches."""
-        down, across = (Spans.of_windows(centres, self._job.window) for centres in (rows, columns))
-        patch = self._difference.windows(down, across)
-        for layer, known in zip(self.layers[:-1], self._known):
-            added, down, across = convolve_difference(layer, patch, down, across)
-            patch, down, across = rectify_difference(layer, known, added, down, across)
-            if not patch.numel():
-                return
-        layer, known = self.layers[-1], self._known[-1]
-        added, down, across = convolve_difference(layer, patch, down, across)
-        # No convolution follows, so the offsets on the last pooling's grid may differ: do one offset at a time.
-        paces = [layer.pool.stride // math.gcd(layer.pool.stride, spans.step) for spans in (down, across)]
-        for r, c in itertools.product(range(min(paces[0], down.count)), range(min(paces[1], across.count))):
-            at = slice(r, None, paces[0]), slice(c, None, paces[1])
-            yield at, rectify_difference(layer, known, added[at], down.every(r, paces[0]), across.every(c, paces[1]))[0]
-
-
-class Finisher:
-    """What follows the carried layers: later conv layers, computed whole, and the fully connected head.
-
-    Args:
-        model: as the Carrier's. `later`, `features`: the Carrier's.
-        feature_map: a map of the last conv layer to sum over, or None.
-    """
-
-    def __init__(self, model: CNN, later: list[ConvLayer], features: Tensor, feature_map: int | None) -> None:
-        self._model, self._later, self._features, self._feature_map = model, later, features, feature_map
-        linear, self._first = next(
-            (number, module) for number, module in enumerate(model.head) if isinstance(module, nn.Linear)
-        )
-        self._rest = model.head[linear + 1 :]
-        self._averages = any(isinstance(module, nn.AdaptiveAvgPool2d) for module in model.head)
-        if not later:
-            channels, height, width = features.shape[1:]
-            self._known: Tensor = self._first(model.head[:linear](features))[0]
-            if not self._averages:
-                weight = self._first.weight.view(-1, channels, height, width)
-                self._weight = weight.permute(2, 3, 1, 0).reshape(height, width * channels, -1)
-
-    def __call__(self, patches: Patches) -> tuple[Tensor, Tensor | None]:
-        """Class scores [R, C, classes] and, if asked, the sums [R, C] of the feature map."""
-        if self._later:
-            return self._whole(patches)
-        sums = None
-        if self._feature_map is not None:
-            sums = self._features[0, self._feature_map].sum() + patches.values[..., self._feature_map].sum((2, 3))
-        return self._rest(self._first_layer(patches)), sums
-
-    def _first_layer(self, patches: Patches) -> Tensor:
-        """The first fully connected layer: the unoccluded result plus what the changed features add."""
-        *positions, _, _, channels = patches.values.shape
-        size = self._features.shape[2:]
-        if self._averages:
-            return self._known + patches.values.sum((2, 3)) @ self._first.weight.T / size.numel()
-        found = self._known.repeat(*positions, 1)
-        for alike, (down, across), values in patches.placed(size):
-            added = found[alike].clone().flatten(0, 1)
-            for row, changed in zip(range(down.start, down.stop), values.unbind(2)):
-                weight = self._weight[row, across.start * channels : across.stop * channels]
-                added.addmm_(changed.reshape(len(added), -1), weight)
-            found[alike] = added.unflatten(0, found[alike].shape[:2])
-        return found
-
-    def _whole(self, patches: Patches) -> tuple[Tensor, Tensor | None]:
-        *positions, _, _, _ = patches.values.shape
-        x = self._features[0].permute(1, 2, 0).repeat(*positions, 1, 1, 1)
-        for alike, part, values in patches.placed(self._features.shape[2:]):
-            x[alike + part] += values
-        x = x.flatten(0, 1).permute(0, 3, 1, 2)
-        for layer in self._later:
-            x = layer.whole(x)[1]
-        scores = self._model.head(x).unflatten(0, positions)
-        return scores, None if self._feature_map is None else x[:, self._feature_map].sum((1, 2)).unflatten(
-            0, positions
-        )
-
-
-def knows(model: nn.Module) -> TypeGuard[CNN]:
-    """Whether the engine computes what this network does: a float32 `CNN` with the very layers that it was built with.
-
-    The engine does not run the network's own `forward`, so that anything else would get another network's maps: a
-    subclass, an exchanged or added layer, a hook, a `forward` of the object's own.
-    """
-    if type(model) is not CNN or not all(map(_is_plain, _floating(model))) or _is_watched():
+def knows(model: nn.Module) -> bool:
+    """Whether the engine can compute this network at all; see `trace.trace` for what it can't."""
+    try:
+        trace(model)
+    except Untraceable:
         return False
-    with torch.device("meta"):  # shapes without numbers
-        built = CNN(model.params, model.image_size, model.class_names)
-    return _layers(model) == _layers(built) and not any(map(_is_altered, model.modules()))
-
-
-def _floating(model: nn.Module) -> Iterator[Tensor]:
-    return (tensor for tensor in (*model.parameters(), *model.buffers()) if tensor.is_floating_point())
-
-
-def _is_plain(tensor: Tensor) -> bool:
-    """Whether it is float32 and computes as PyTorch's own: not a quantised one that only looks like it, for example."""
-    return tensor.dtype == torch.float32 and type(tensor) in (Tensor, nn.Parameter)
-
-
-def _layers(model: nn.Module) -> list[tuple[str, type[nn.Module], str, list[tuple[str, torch.Size]]]]:
-    """Of each module its name, class, settings, and the shapes of its weights and buffers."""
-    return [
-        (name, type(module), module.extra_repr(), [
-            (own, tensor.shape)
-            for own, tensor in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
-        ])
-        for name, module in model.named_modules()
-    ]  # fmt: skip
-
-
-def _is_altered(module: nn.Module) -> bool:
-    """Whether it has a hook, or a method of its own in place of its class's: `net.forward = ...`."""
-    own = {name for name in vars(module) if callable(getattr(type(module), name, None))}
-    return bool(module._forward_hooks or module._forward_pre_hooks or own)
-
-
-def _is_watched() -> bool:
-    """Whether a hook is registered for all modules, as `torch.nn.modules.module.register_module_forward_hook` does."""
-    return bool(_everywhere._global_forward_hooks or _everywhere._global_forward_pre_hooks)
-
-
-def job_of(model: CNN, size: Sequence[int], rows: range, columns: range, window: int) -> Job:
-    """The job of sliding a window over an image of this height and width, on the model's device."""
-    height, width = size
-    prices = PRICES.get(model.mean.device.type, PRICES["cuda"])
-    return Job(model.params, len(model.class_names), (height, width), rows, columns, window, prices)
+    return True
 
 
 @torch.inference_mode()
 def window_scores(
-    model: CNN,
+    model: nn.Module,
     pixels: Tensor,
     rows: range,
     columns: range,
     *,
     window: int,
-    fill: Tensor,
+    fill: Tensor | float,
     feature_map: int | None = None,
     depth: int | None = None,
     on_windows: Callable[[int], object] = lambda count: None,
@@ -284,23 +540,15 @@ def window_scores(
         rows, columns: the windows' centres, in pixels; a window is clipped at the image's border.
         window: N of the N x N window, odd, in pixels.
         fill: float32, of a shape that broadcasts to [3, H, W]; what the window shows in its place, 0..1.
-        feature_map: a map of the last conv layer to sum over, or None.
-        depth: conv layers to carry differences through; None = as many as costs the least.
+        feature_map: a map of a `Classifier`'s last maps to sum over, or None.
+        depth: convolutions to carry differences through; None = as many as costs the least.
         on_windows: called with the number of newly finished windows.
 
     Returns:
-        Class scores, float32 [R, C, classes], and the sums over the feature map (after pooling and ReLU), float32
-        [R, C], or None.
+        Class scores, float32 [R, C, classes], and the sums over the feature map, float32 [R, C], or None.
+
+    Raises:
+        Untraceable: the network is not for this engine.
     """
-    job = job_of(model, pixels.shape[1:], rows, columns, window)
-    depth = depth or job.carried()
-    carrier = Carrier(model, pixels, fill, job, depth)
-    finish = Finisher(model, carrier.later, carrier.features, feature_map)
-    band = job.band(depth)
-    found = []
-    for at in range(0, len(rows), band):
-        some = rows[at : at + band]
-        found.append(finish(carrier.patches(some, columns)))
-        on_windows(len(some) * len(columns))
-    sums = [part for _, part in found if part is not None]
-    return torch.cat([scores for scores, _ in found]), torch.cat(sums) if sums else None
+    shown = torch.as_tensor(fill, dtype=pixels.dtype, device=pixels.device)
+    return Job(model, pixels, rows, columns, window, shown, feature_map).run(depth, on_windows)

@@ -1,18 +1,22 @@
-"""How to occlude the cheapest way: how many conv layers to carry patches through, from the predicted work.
+"""How to occlude the cheapest way: which positions to compute together, and where to go on whole.
 
 A prediction counts multiply-accumulates and adds, in the same currency, what the rest costs on the machine: moving
-activations, and starting operations. It need only be right enough to choose between engines that give the same answer.
+activations, and starting operations. It need only be right enough to choose between ways that give the same answer.
+
+The changed values of a map form a rectangle, so each axis is planned alone.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from graybox.network.geometry import slides
-from graybox.network.params import ModelParams
-from graybox.occlusion.incremental.receptive import Extents, extents
+from torch import fx
+
+from graybox.occlusion.incremental.network import Network, Step
+from graybox.occlusion.incremental.receptive import Spans
 
 
 @dataclass(frozen=True)
@@ -20,126 +24,213 @@ class Prices:
     """What things cost, in multiply-accumulates of a convolution.
 
     Attributes:
-        value: one sum that a convolution gives, on its way through memory, pooling and ReLU.
-        group: one conv layer for one group of positions that are computed together: the starting of operations.
-        chunk: positions in a group, about.
+        value: one value of a map that is computed whole, on its way through memory and activation.
+        patch: one value of a patch.
+        step: one step for one group of positions: the starting of operations.
+        chunk: values of the largest patches of a group, at most.
         start: the incremental engine itself, once for an image.
-        memory: bytes of patches, or of maps computed whole, to hold at a time, at most; one row of positions at least.
+        memory: bytes of patches to hold at a time, at most; one row of positions at least.
+        share: a patch that covers this share of an axis goes on with all of it.
     """
 
     value: float
-    group: float
+    patch: float
+    step: float
     chunk: int
     start: float = 0.0
     memory: int = 2**28
+    share: float = 0.9
 
 
-# CPU: measured with AVX-512, where a core does 60 to 100 multiply-accumulates in a nanosecond: a value takes 2 to 3 ns,
-# a group 0.2 ms. Of a chunk of 64 each step's values have room in a core's second cache; 32 and 128 are no faster.
-# CUDA: fitted to 15 jobs on an H100 (48 to 128 pixels, strides 1 to 4, every depth), which does about 18
-# multiply-accumulates in a picosecond. What these prices choose takes 2.5% longer than the best choice in the mean,
-# 25% at most. A GPU computes far more in the time that operations take to start.
+# CPU: with AVX-512 a core does 60 to 100 multiply-accumulates in a nanosecond.
+# CUDA: a GPU computes far more in the time that operations take to start.
 PRICES = {
-    "cpu": Prices(value=200, group=1.5e7, chunk=64),
-    "cuda": Prices(value=100, group=8e9, chunk=4096, start=1.5e11, memory=2**30),
+    "cpu": Prices(value=60, patch=200, step=2e6, chunk=2**19),
+    "cuda": Prices(value=50, patch=100, step=1e9, chunk=2**25, start=1.5e11, memory=2**30),
 }
+
+Interval = tuple[int, int]
+
+
+@dataclass
+class Axis:
+    """One axis of a group of positions: where each step's map changes.
+
+    Attributes:
+        spans: of each step's patch. `raw`: before it is widened to the whole axis.
+        end: the number of the step before which the positions no longer lie alike on the strides' grid; or of all
+            steps. `pace`: every `pace`-th of them goes on in a group of its own. `parts`: these groups.
+        centres: of the windows.
+    """
+
+    centres: range
+    spans: dict[fx.Node, Spans] = field(default_factory=dict)
+    raw: dict[fx.Node, Spans] = field(default_factory=dict)
+    end: int = 0
+    pace: int = 1
+    parts: list[Axis] = field(default_factory=list)
+
+
+def hull(spans: Sequence[Spans], length: int) -> Spans:
+    """The smallest intervals that hold these."""
+    if len(spans) == 1 or all(one == spans[0] for one in spans):
+        return spans[0]
+    whole = next((one for one in spans if is_whole(one, length)), None)
+    if whole:
+        return whole
+    first = min(one.first for one in spans)
+    return Spans(first, max(one.first + one.size for one in spans) - first, spans[0].step, spans[0].count)
+
+
+def is_whole(spans: Spans, length: int) -> bool:
+    return spans.first == 0 and spans.size == length and (spans.step == 0 or spans.count == 1)
+
+
+def _clipped(first: int, end: int, length: int) -> Interval:
+    return max(first, 0), max(first, 0, min(end, length))
+
+
+def _union(intervals: Sequence[Interval]) -> Interval:
+    """The hull of those that hold anything."""
+    some = [one for one in intervals if one[0] < one[1]] or intervals[:1]
+    return min(first for first, _ in some), max(end for _, end in some)
+
+
+class Planner:
+    """Args:
+    network: its steps. `size`: of the image, (H, W). `window`: N of the N x N window.
+    share: as in `Prices`. `until`: the number of the step from which on all is whole.
+    """
+
+    def __init__(self, network: Network, size: tuple[int, int], window: int, share: float, until: int) -> None:
+        self._network, self._size, self._window, self._share, self._until = network, size, window, share, until
+        self._steps = network.steps
+
+    def along(self, axis: int, centres: range, begin: int = 0) -> Axis:
+        """The plan for windows with these centres on an axis; from step `begin` on they lie alike, at least."""
+        plan, half, size = Axis(centres, end=len(self._steps)), self._window // 2, self._size[axis]
+        seen = [_clipped(centre - half, centre + half + 1, size) for centre in (centres[0], centres[-1])]
+        state: dict[fx.Node, tuple[list[Interval], Spans]] = {}
+        firsts = centres[0] - half, (len(centres) - 1) * centres.step
+        shown = self._fitted(Spans(firsts[0], self._window, centres.step, len(centres)), seen)
+        for node in self._network.filled:
+            state[node] = seen, shown
+        for number, step in enumerate(self._steps):
+            if step.shape is None:
+                continue
+            length = step.shape[1 + axis]
+            if step.kind is None:
+                intervals, spans = [(0, length)] * 2, Spans(0, length, 0, len(centres))
+                plan.raw[step.node] = spans
+            else:
+                given = [state[source] for source in step.sources]
+                slide = step.kind.slides[axis]
+                whole = is_whole(given[0][1], self._length(step, axis))
+                if step.kind.local:
+                    intervals = [_union(pair) for pair in zip(*(one for one, _ in given))]
+                    spans = hull([one for _, one in given], length)
+                elif whole:
+                    intervals, spans = [(0, length)] * 2, Spans(0, length, 0, len(centres))
+                else:
+                    old = given[0][1]
+                    if old.count > 1 and old.step % slide.stride:
+                        if number >= begin:
+                            pace = slide.stride // math.gcd(old.step, slide.stride)
+                            plan.end, plan.pace = number, pace
+                            plan.parts = [
+                                self.along(axis, centres[start::pace], number) for start in range(min(pace, len(centres)))
+                            ]
+                            return plan
+                        raise AssertionError("positions that should lie alike do not")
+                    intervals = [_clipped(*slide.touched(*one), length) if one[0] < one[1] else (0, 0) for one in given[0][0]]  # fmt: skip
+                    spans = self._fitted(old.through(slide) if old.count > 1 else _once(old, slide), intervals)
+                plan.raw[step.node] = spans
+                if number >= self._until or spans.size >= self._share * length or spans.size >= length:
+                    spans, intervals = Spans(0, length, 0, len(centres)), [(0, length)] * 2
+            plan.spans[step.node], state[step.node] = spans, (intervals, spans)
+        return plan
+
+    def _length(self, step: Step, axis: int) -> int:
+        return int(self._network.values[step.sources[0]].shape[2 + axis])
+
+    @staticmethod
+    def _fitted(spans: Spans, seen: list[Interval]) -> Spans:
+        """Without what lies beyond the border for all positions, which the first and the last of them tell."""
+        (_, end), (first, _) = seen
+        away = (spans.count - 1) * spans.step
+        begin = max(spans.first, first - away) if seen[1][0] < seen[1][1] else spans.first
+        stop = min(spans.first + spans.size, end) if seen[0][0] < seen[0][1] else spans.first + spans.size
+        return Spans(begin, max(1, stop - begin), spans.step, spans.count)
+
+
+def _once(spans: Spans, slide: object) -> Spans:
+    """Of a single position, whose step does not count."""
+    return Spans(spans.first, spans.size, 0, 1).through(slide)  # type: ignore[arg-type]
+
+
+def leaves(axis: Axis) -> list[Axis]:
+    return [leaf for part in axis.parts for leaf in leaves(part)] if axis.parts else [axis]
 
 
 @dataclass(frozen=True)
-class Job:
-    """Which windows are slid over an image, and which network looks at it.
+class Sizes:
+    """Of one way to cut an axis into groups: for each step, the sizes of its rectangles summed over all positions.
 
     Attributes:
-        params: of the network. `classes`: how many it tells apart.
-        size: height and width of the image in pixels.
-        rows, columns: the windows' centres.
-        window: N of the N x N window, in pixels.
-        prices: of the machine.
+        raw, spans: by step. `whole`: the part of `spans` where it is the whole axis. `groups`: how many there are.
     """
 
-    params: ModelParams
-    classes: int
-    size: tuple[int, int]
-    rows: range
-    columns: range
-    window: int
-    prices: Prices
+    raw: list[int]
+    spans: list[int]
+    whole: list[int]
+    groups: int
+    largest: list[int]
 
-    def cheapest(self) -> int:
-        """Through how many conv layers to carry patches; 0 is the plain engine."""
-        return min(range(self.params.conv_layers + 1), key=self.cost)
 
-    def carried(self) -> int:
-        """The same for the incremental engine, which carries them through one layer at least."""
-        return min(range(1, self.params.conv_layers + 1), key=self.cost)
+def sizes(axes: Sequence[Axis], steps: Sequence[Step], axis: int) -> Sizes:
+    raw, spans, whole, largest = ([0] * len(steps) for _ in range(4))
+    groups = 0
 
-    def cost(self, depth: int) -> float:
-        """Of carrying patches through the first `depth` conv layers and computing all that follows whole."""
-        positions, channels, total = len(self.rows) * len(self.columns), 3, 0.0
-        height, width = self.size
-        for number, ((conv, pool), filters) in enumerate(zip(slides(self.params), self.params.filters_per_layer)):
-            height, width = conv.outputs(height), conv.outputs(width)
-            pair = channels * filters * conv.kernel
-            if number < depth:
-                # A convolution skips what lies above and below a patch, not what lies left and right of it.
-                down, across = self._along[0][number], self._along[1][number]
-                rows, columns = (
-                    extent.outputs + len(centres) * (pool.kernel - 1)
-                    for extent, centres in ((down, self.rows), (across, self.columns))
-                )
-                total += down.taps * across.outputs * pair + self.prices.value * rows * columns * filters
-            else:
-                total += positions * height * width * (pair * conv.kernel + self.prices.value * filters)
-            height, width, channels = pool.outputs(height), pool.outputs(width), filters
-            if number + 1 == depth < self.params.conv_layers:
-                total += self.prices.value * positions * height * width * channels  # the whole map, for each position
-        features = positions * (1 if self.params.global_average_pool else height * width)
-        if depth == self.params.conv_layers and not self.params.global_average_pool:
-            features = self._along[0][-1].pooled * self._along[1][-1].pooled
-        units = self.params.fc_units if self.params.fc_layers > 1 else self.classes
-        total += features * channels * units + self.prices.group * depth * self._groups(depth)
-        return total + self.prices.start * (depth > 0)
+    def add(one: Axis, begin: int) -> None:
+        nonlocal groups
+        for number in range(begin, one.end):
+            step = steps[number]
+            if step.shape is None:
+                continue
+            count, size = len(one.centres), one.spans[step.node].size
+            raw[number] += one.raw[step.node].size * count
+            spans[number] += size * count
+            whole[number] += size * count if size == step.shape[1 + axis] else 0
+            largest[number] = max(largest[number], size)
+        for part in one.parts:
+            add(part, one.end)
+        groups += not one.parts
 
-    @cached_property
-    def _along(self) -> tuple[list[Extents], list[Extents]]:
-        axes = zip(self.size, (self.rows, self.columns))
-        down, across = (extents(self.params, size, centres, self.window, border=False) for size, centres in axes)
-        return down, across
+    for one in axes:
+        add(one, 0)
+    return Sizes(raw, spans, whole, groups, largest)
 
-    def pace(self, depth: int, step: int) -> int:
-        """Positions with centres every `step` pixels lie alike on all grids of strides, if so many steps apart.
 
-        The last pooling's stride does not count: no convolution follows it.
-        """
-        layers = slides(self.params)[:depth]
-        period = math.prod(conv.stride * pool.stride for conv, pool in layers[:-1]) * layers[-1][0].stride
-        return period // math.gcd(period, step)
+def cost(steps: Sequence[Step], rows: Sizes, columns: Sizes, prices: Prices) -> float:
+    """Of all positions together."""
+    total = 0.0
+    for number, step in enumerate(steps):
+        if step.shape is None:
+            continue
+        channels = step.shape[0]
+        computed, held = rows.raw[number] * columns.raw[number], rows.spans[number] * columns.spans[number]
+        whole = rows.whole[number] * columns.whole[number]
+        total += computed * (step.kind.macs if step.kind else 0)
+        total += channels * (prices.patch * (held - whole) + prices.value * whole)
+    return total + prices.step * rows.groups * columns.groups * len(steps)
 
-    def band(self, depth: int) -> int:
-        """Rows of positions to compute at a time, so that positions that lie alike fill one chunk."""
-        alike = self.pace(depth, self.rows.step) * self.pace(depth, self.columns.step)
-        down, across = self._along[0][depth - 1], self._along[1][depth - 1]
-        patches = down.pooled / len(self.rows) * across.pooled * self.params.filters_per_layer[depth - 1]
-        row_bytes = 4 * max(patches, len(self.columns) * self._whole(depth))
-        limits = self.prices.chunk * alike / len(self.columns), self.prices.memory / max(1, row_bytes), len(self.rows)
-        bands = math.ceil(len(self.rows) / max(1, min(limits)))
-        return math.ceil(len(self.rows) / bands)
 
-    def _whole(self, depth: int) -> int:
-        """Values of the largest map that the layers after `depth` compute whole, for one position."""
-        height, width = self.size
-        largest = 0
-        for number, ((conv, pool), filters) in enumerate(zip(slides(self.params), self.params.filters_per_layer)):
-            height, width = conv.outputs(height), conv.outputs(width)
-            if number >= depth:
-                largest = max(largest, height * width * filters)
-            height, width = pool.outputs(height), pool.outputs(width)
-        return largest
-
-    def _groups(self, depth: int) -> int:
-        """Into how many groups the positions fall, each of them computed together."""
-        if not depth:
-            return 0
-        band = self.band(depth)
-        alike = min(self.pace(depth, self.rows.step), band)
-        return alike * min(self.pace(depth, self.columns.step), len(self.columns)) * math.ceil(len(self.rows) / band)
+def blocks(centres: range, pace: int, size: int) -> list[range]:
+    """Positions that lie alike, every `pace`-th, cut into blocks of about `size` neighbours."""
+    found = []
+    for start in range(min(pace, len(centres))):
+        alike = centres[start::pace]
+        number = math.ceil(len(alike) / size)
+        bounds = [round(part * len(alike) / number) for part in range(number + 1)]
+        found += [alike[a:b] for a, b in itertools.pairwise(bounds)]
+    return found

@@ -43,6 +43,11 @@ class Spans:
         """Intervals start, start + pace, ..."""
         return Spans(self.first + start * self.step, self.size, self.step * pace, len(range(start, self.count, pace)))
 
+    def crossing(self, length: int) -> list[int]:
+        """The intervals that do not lie wholly on an axis of this length."""
+        firsts = (self.first + place * self.step for place in range(self.count))
+        return [place for place, first in enumerate(firsts) if first < 0 or first + self.size > length]
+
     def inside(self, length: int) -> np.ndarray:
         """bool [count, size]: which of their places lie on an axis of this length."""
         places = self.first + self.step * np.arange(self.count)[:, None] + np.arange(self.size)

@@ -1,0 +1,136 @@
+"""Changed rectangles of one map, for a grid of window positions.
+
+A map is [H, W, C] here and patches are [R, C, h, w, channels], for R x C positions of the window. Channels come last in
+memory (`channels_last`): PyTorch's convolutions on a CPU are then fastest, and so is copying.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from graybox.occlusion.incremental.receptive import Spans
+
+
+class Known:
+    """What one step computes for the image as it is, with a frame around it: patches may reach over its border.
+
+    Args:
+        values: float [1, C, H, W]. `rows`, `columns`: how wide the frame is above and below, left and right.
+    """
+
+    def __init__(self, values: Tensor, rows: int, columns: int) -> None:
+        self.values = values
+        self.channels, self.height, self.width = values.shape[1:]
+        self._frame = rows, columns
+        self._framed: dict[float, Tensor] = {}
+
+    def windows(self, rows: Spans, columns: Spans, beyond: float = 0.0) -> Tensor:
+        """A view [rows.count, columns.count, rows.size, columns.size, C]: nothing is copied. `beyond`: the frame."""
+        if beyond not in self._framed:
+            down, right = self._frame
+            framed = F.pad(self.values[0], (right, right, down, down), value=beyond)
+            self._framed[beyond] = framed.permute(1, 2, 0).contiguous()
+        framed = self._framed[beyond]
+        down, right, _ = framed.stride()
+        return framed.as_strided(
+            (rows.count, columns.count, rows.size, columns.size, self.channels),
+            (rows.step * down, columns.step * right, down, right, 1),
+            (rows.first + self._frame[0]) * down + (columns.first + self._frame[1]) * right,
+        )
+
+    def whole(self, count: int) -> Tensor:
+        """Copies [count, C, H, W], in channels_last."""
+        return self.values.expand(count, -1, -1, -1).contiguous(memory_format=torch.channels_last)
+
+
+class Patch:
+    """How a map looks, or how it differs from the unoccluded one, in a rectangle for each position.
+
+    Attributes:
+        values: float [P, channels, h, w], in channels_last, for P = R * C positions.
+        rows, columns: where the rectangles lie; they may reach over the map's border.
+        differs: the values are differences from the unoccluded map, not the map's own.
+        clean: differences beyond the border are zero.
+    """
+
+    def __init__(
+        self, values: Tensor, rows: Spans, columns: Spans, known: Known, *, differs: bool, clean: bool = False
+    ) -> None:
+        self.values, self.rows, self.columns, self.known = values, rows, columns, known
+        self.differs, self.clean = differs, clean
+
+    @property
+    def grid(self) -> Tensor:
+        """A view of the values, [R, C, h, w, channels]."""
+        return self.values.permute(0, 2, 3, 1).unflatten(0, (self.rows.count, self.columns.count))
+
+    def difference(self) -> Tensor:
+        """Its values as differences, zero beyond the border: a view [R, C, h, w, channels]."""
+        grid = self.grid
+        if not self.differs:
+            grid.sub_(self.known.windows(self.rows, self.columns))
+            self.differs, self.clean = True, False
+        if not self.clean:
+            for axis, (spans, length) in enumerate(((self.rows, self.known.height), (self.columns, self.known.width))):
+                for place in spans.crossing(length):
+                    first = spans.first + place * spans.step
+                    part = grid.select(axis, place)
+                    if first < 0:
+                        part.narrow(axis + 1, 0, min(-first, spans.size)).zero_()
+                    if (over := first + spans.size - length) > 0:
+                        part.narrow(axis + 1, max(0, spans.size - over), min(over, spans.size)).zero_()
+            self.clean = True
+        return grid
+
+    def shown(self) -> Tensor:
+        """Its values as the map's own: the view [P, channels, h, w]. What lies beyond the border means nothing."""
+        if self.differs:
+            self.grid.add_(self.known.windows(self.rows, self.columns))
+            self.differs = False
+        return self.values
+
+    def widened(self, rows: Spans, columns: Spans) -> Patch:
+        """The same changes in larger rectangles, which hold these inside the map."""
+        if (rows, columns) == (self.rows, self.columns):
+            return self
+        size = rows.count, columns.count, rows.size, columns.size, self.known.channels
+        if self.differs:
+            self.difference()
+            wider = self.values.new_zeros(size)
+        else:
+            wider = self.known.windows(rows, columns).clone(memory_format=torch.contiguous_format)
+        grid = self.grid
+        for r, there_r, here_r in _shared(rows, self.rows, self.known.height):
+            for c, there_c, here_c in _shared(columns, self.columns, self.known.width):
+                wider[r, c, there_r, there_c] = grid[r, c, here_r, here_c]
+        values = wider.flatten(0, 1).permute(0, 3, 1, 2)
+        return Patch(values, rows, columns, self.known, differs=self.differs, clean=self.differs)
+
+    def every(self, rows: tuple[int, int], columns: tuple[int, int]) -> Patch:
+        """Of the positions every `pace`-th from `start` on, along each axis: (start, pace)."""
+        grid = self.grid[rows[0] :: rows[1], columns[0] :: columns[1]].flatten(0, 1).permute(0, 3, 1, 2)
+        return Patch(
+            grid, self.rows.every(*rows), self.columns.every(*columns), self.known,
+            differs=self.differs, clean=self.clean,
+        )  # fmt: skip
+
+
+def _shared(outer: Spans, inner: Spans, length: int) -> list[tuple[slice, slice, slice]]:
+    """Where the inner spans lie in the outer ones and in the map: positions, the part of the outer, of the inner.
+
+    Positions with the same offset are one entry.
+    """
+    found: list[tuple[slice, slice, slice]] = []
+    for place in range(inner.count):
+        first, other = inner.first + place * inner.step, outer.first + place * outer.step
+        begin, end = max(first, 0, other), min(first + inner.size, length, other + outer.size)
+        if begin >= end:
+            continue
+        parts = slice(begin - other, end - other), slice(begin - first, end - first)
+        if found and found[-1][1:] == parts and found[-1][0].stop == place:
+            found[-1] = slice(found[-1][0].start, place + 1), *parts
+        else:
+            found.append((slice(place, place + 1), *parts))
+    return found
