@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal, TypeGuard, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -125,11 +125,9 @@ def window_scores(
     shown = fill_tensor(fill, pixels)
     with evaluating(model), _full_float32(), autocast(device, torch.float32):  # the caller's autocast is off here
         unoccluded, activation, layout = _answer_as_is(model, pixels, feature_map, label)
-        if _is_incremental(model, engine, pixels, rows, columns, window):
-            scores, sums = incremental.window_scores(
-                model, pixels, rows, columns,
-                window=window, fill=shown, feature_map=feature_map, on_windows=on_windows,
-            )  # fmt: skip
+        job = _incremental_job(model, engine, pixels, rows, columns, window, shown, feature_map)
+        if job is not None:
+            scores, sums = job.run(on_windows=on_windows)
         else:
             scores, sums = _plain_scores(
                 model, pixels, rows, columns,
@@ -206,19 +204,22 @@ def _full_float32() -> Iterator[None]:
                     backend.fp32_precision = precision
 
 
-def _is_incremental(
-    model: nn.Module, engine: str, pixels: Tensor, rows: range, columns: range, window: int
-) -> TypeGuard[CNN]:
+def _incremental_job(
+    model: nn.Module, engine: str, pixels: Tensor, rows: range, columns: range, window: int, fill: Tensor,
+    feature_map: int | None,
+) -> incremental.Job | None:  # fmt: skip
+    """What the incremental engine computes; None where it can't, or is predicted to take longer than the plain one."""
     if engine == "plain":
-        return False
-    if not incremental.knows(model):
+        return None
+    try:
+        job = incremental.Job(model, pixels, rows, columns, window, fill, feature_map)
+    except incremental.Untraceable as error:
         if engine == "auto":
-            return False
+            return None
         raise ValueError(
-            "engine is 'incremental', which computes an unchanged graybox.network.cnn.CNN in float32 and no other "
-            "network; allowed here: auto, plain"
-        )
-    return engine == "incremental" or incremental.job_of(model, pixels.shape[1:], rows, columns, window).cheapest() > 0
+            f"engine is 'incremental', which can't compute this network: {error}; allowed here: auto, plain"
+        ) from error
+    return job if engine == "incremental" or job.pays() else None
 
 
 def _plain_scores(

@@ -153,7 +153,7 @@ def test_what_is_transparent_shows_white():
         ({"fill": np.full((14, 20, 3), np.nan)}, ValueError, "fill has values from nan"),
         ({"fill": np.zeros((20, 14, 3))}, ValueError, r"fill has the shape .*allowed: one number, or .*\[14, 20, 3\]"),
         ({"engine": "fast"}, ValueError, "engine is 'fast'; allowed: auto, plain, incremental"),
-        ({"engine": "incremental"}, ValueError, "engine is 'incremental'"),
+        ({"engine": "incremental", "model": small_network().double()}, ValueError, "engine is 'incremental'.*float64"),
         ({"feature_map": 0}, ValueError, "feature_map is 0; only a Classifier"),
         ({"model": nn.Conv2d(3, 4, 3)}, TypeError, r"model gives torch.float32 \[2, 4, 12, 18\].*\[2, classes\]"),
     ],

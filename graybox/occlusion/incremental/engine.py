@@ -18,14 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from graybox.occlusion.incremental.kinds import Convolve, MaxPool
+from graybox.occlusion.incremental.kinds import Channels, Convolve, MaxPool
 from graybox.occlusion.incremental.network import Network, Step
 from graybox.occlusion.incremental.patches import Known, Patch
 from graybox.occlusion.incremental.plan import (
     PRICES,
     Axis,
     Planner,
-    Prices,
     blocks,
     cost,
     hull,
@@ -34,7 +33,8 @@ from graybox.occlusion.incremental.plan import (
     sizes,
 )
 from graybox.occlusion.incremental.receptive import Spans
-from graybox.occlusion.incremental.trace import Traced, Untraceable, trace
+from graybox.occlusion.incremental.trace import Untraceable as Untraceable
+from graybox.occlusion.incremental.trace import trace
 
 Env = dict[fx.Node, Any]
 """What each step gave: a Patch, or a tensor for all positions of the group."""
@@ -167,8 +167,10 @@ class Job:
 
     # Computing.
 
-    def run(self, depth: int | None, on_windows: Callable[[int], object]) -> tuple[Tensor, Tensor | None]:
-        """Class scores [R, C, classes] and the map's sums [R, C]."""
+    def run(
+        self, depth: int | None = None, on_windows: Callable[[int], object] = lambda count: None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Class scores [R, C, classes] and the map's sums [R, C]; `depth` and `on_windows`: as for `window_scores`."""
         _, groups = self.groups(depth)
         carrier = Carrier(self, groups)
         found = []
@@ -201,7 +203,8 @@ class Carrier:
             for node in [step.node for step in self._steps if step.shape] + list(self._network.filled)
         }
         self._changed = {
-            node: Known(filled - values[node], *reach.get(node, (0, 0))) for node, filled in self._network.filled.items()
+            node: Known(filled - values[node], *reach.get(node, (0, 0)))
+            for node, filled in self._network.filled.items()
         }
         self._whole = _Whole(self._network)
 
@@ -237,6 +240,11 @@ class Carrier:
                 for source in step.sources:
                     one, other = reach.setdefault(step.node, [0, 0]), reach.get(source, [0, 0])
                     reach[step.node] = [max(pair) for pair in zip(one, other)]
+        for step in reversed(self._steps):
+            if step.kind and step.kind.local and len(step.sources) > 1:  # which are brought to one size
+                for source in step.sources:
+                    one, other = reach.setdefault(source, [0, 0]), reach[step.node]
+                    reach[source] = [max(pair) for pair in zip(one, other)]
         return {node: (down, right) for node, (down, right) in reach.items()}
 
     def band(self, rows: Sequence[Axis], columns: Sequence[Axis]) -> tuple[Tensor, Tensor, int, Tensor | None]:
@@ -276,7 +284,7 @@ class Carrier:
             env[step.node] = self._step(step, env, row, column, len(at) * len(across))
             if step.node is maps:
                 collect.record(at, across, env[step.node], self._known[maps], self._job.feature_map or 0)
-            for source in step.node.all_input_nodes:
+            for source in (*step.node.all_input_nodes, *step.sources):
                 if network.needed[source] <= network.place(step.node):
                     env.pop(source, None)
         collect.add(at, across, self._whole.tensor(env[network.cut]))
@@ -286,7 +294,9 @@ class Carrier:
     ) -> None:
         """Go on in smaller groups of positions that lie alike."""
         parts = [
-            [(part, (start, axis.pace)) for start, part in enumerate(axis.parts)] if number == axis.end else [(axis, (0, 1))]
+            [(part, (start, axis.pace)) for start, part in enumerate(axis.parts)]
+            if number == axis.end
+            else [(axis, (0, 1))]
             for axis in (row, column)
         ]  # fmt: skip
         for down, rows in parts[0]:
@@ -332,7 +342,9 @@ class Carrier:
                 found = self._part(step, patches, row, column)
                 whole = is_whole(found.rows, step.shape[1]) and is_whole(found.columns, step.shape[2])
                 return found.shown() if whole and not found.differs else found
-        inputs = {}
+        inputs: Env = {}
+        if isinstance(step.kind, Channels):
+            return step.kind.whole(self._whole.tensor(patches[0]))
         for source in step.node.all_input_nodes:
             if source in env or source in self._changed:
                 inputs[source] = self._whole.tensor(self._given(source, env, row, column))
@@ -464,7 +476,9 @@ class _Collected:
                 begin, end = max(first, 0), min(first + own.size, lengths[axis])
                 self._starts[axis][place] = start
                 if begin < end:
-                    axis_runs.append((number, place, slice(begin - start, end - start), slice(begin - first, end - first)))
+                    axis_runs.append(
+                        (number, place, slice(begin - start, end - start), slice(begin - first, end - first))
+                    )
             runs.append(axis_runs)
         for r, to_r, there_r, here_r in runs[0]:
             for c, to_c, there_c, here_c in runs[1]:
@@ -496,7 +510,7 @@ class _Collected:
                     part = weight[row, left * known.channels : (left + width) * known.channels]
                     added.addmm_(changed.reshape(len(added), -1), part)
                 found[r, c] = added.unflatten(0, found[r, c].shape[:2])
-        return found
+        return found  # type: ignore[no-any-return]
 
 
 def _runs(numbers: Sequence[int]) -> list[tuple[slice, int]]:
@@ -517,6 +531,14 @@ def knows(model: nn.Module) -> bool:
     except Untraceable:
         return False
     return True
+
+
+@torch.inference_mode()
+def job_of(model: nn.Module, size: Sequence[int], rows: range, columns: range, window: int) -> Job:
+    """The job of sliding a window over an image of this height and width, on the model's device, to see its plan."""
+    device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
+    pixels = torch.full((3, *size), 0.5, device=device)
+    return Job(model, pixels, rows, columns, window, torch.zeros((), device=device))
 
 
 @torch.inference_mode()

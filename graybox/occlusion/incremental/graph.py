@@ -1,4 +1,4 @@
-"""A traced network, simplified: batch norms and parallel shortcuts are folded into the convolutions, nothing idle is left.
+"""A traced network, simplified: batch norms and parallel shortcuts are folded into the convolutions.
 
 Folding is done in float64 and rounded once: in float32 it would move a deep network's scores as far as everything else
 that is rounded.

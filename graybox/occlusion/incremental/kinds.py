@@ -158,9 +158,12 @@ class Channels(Kind):
     local: bool = True
     index: slice | Tensor = field(kw_only=True)
 
+    def whole(self, values: Tensor) -> Tensor:
+        return values[:, self.index].clone(memory_format=torch.channels_last)
+
     def part(self, patches: Sequence[Patch], rows: Spans, columns: Spans, known: Known, last: bool) -> Patch:
         patch = patches[0]
-        values = patch.values[:, self.index].clone(memory_format=torch.channels_last)
+        values = self.whole(patch.values)
         return Patch(values, patch.rows, patch.columns, known, differs=patch.differs, clean=patch.clean)
 
 
@@ -190,13 +193,14 @@ class MaxPool(Kind):
         padded = any(slide.padding for slide in self.slides)
         beyond = -torch.inf if padded or self.pool.ceil_mode else 0.0
         added = patch.difference()
-        around = patch.known.windows(*seen, beyond=beyond).clone(memory_format=torch.contiguous_format)
+        around = patch.known.windows(seen[0], seen[1], beyond).clone(memory_format=torch.contiguous_format)
         (to_r, from_r), (to_c, from_c) = (
             _common(one, other) for one, other in zip(seen, (patch.rows, patch.columns), strict=True)
         )
         around[:, :, to_r, to_c] += added[:, :, from_r, from_c]
         for axis, out in enumerate((rows, columns)):
-            kernel, stride, dilation = (_pair(v)[axis] for v in (self.pool.kernel_size, self.pool.stride, self.pool.dilation))  # fmt: skip
+            sides = (self.pool.kernel_size, self.pool.stride, self.pool.dilation)
+            kernel, stride, dilation = (_pair(side)[axis] for side in sides)
             around = largest(around, kernel, stride, dilation, out.size, 2 + axis)
         return Patch(_batch(around), rows, columns, known, differs=False)
 

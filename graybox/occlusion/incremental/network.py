@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from graybox.occlusion.incremental.graph import simplify
-from graybox.occlusion.incremental.kinds import Kind
+from graybox.occlusion.incremental.kinds import Channels, Kind
 from graybox.occlusion.incremental.recognise import VIEWS, Recogniser
 from graybox.occlusion.incremental.trace import Traced, is_in_place
 
@@ -114,9 +114,13 @@ class Network:
 
     def _cut(self, found: dict[fx.Node, tuple[Kind, list[fx.Node]] | None]) -> None:
         """Find the cut, and list the steps before it and the nodes after it."""
+        idle = self._bypassed(found)
         needed = {node: max((self._place.get(user, -1) for user in node.users), default=-1) for node in self.nodes}
+        for node, kind in found.items():
+            for source in kind[1] if kind else ():
+                needed[source] = max(needed[source], self._place[node])
         needed[self.traced.scores] = len(self.nodes)
-        working = [node for node in self.nodes if self._varies(node)]
+        working = [node for node in self.nodes if self._varies(node) and node not in idle]
         self.cut, self.pooled, self.linear = self.traced.scores, None, None
         for number, node in enumerate(working):
             later = any(needed[one] > self._place[node] for one in working[:number])
@@ -125,30 +129,41 @@ class Network:
             if not later and recorded and isinstance(value, Tensor) and value.shape[2:].numel() == 1:
                 self.cut = node
                 break
-        source = self.cut.args[0] if self.cut.args else None
-        if isinstance(source, fx.Node) and self.is_map(source) and source not in self.filled:
-            size, flat = self.values[source].shape, self.values[self.cut].flatten(1)
+        before: Any = self.cut.args[0] if self.cut.args else None
+        if isinstance(before, fx.Node) and self.is_map(before) and before not in self.filled:
+            size, flat = self.values[before].shape, self.values[self.cut].flatten(1)
             if _is_mean(self.cut, self.modules) and flat.shape[1] == size[1]:
-                self.pooled = source
+                self.pooled = before
             elif _is_flat(self.cut, self.modules) and flat.shape[1] == size[1:].numel():
-                self.pooled = source
+                self.pooled = before
                 users = list(self.cut.users)
                 module = self.modules.get(str(users[0].target)) if len(users) == 1 else None
                 if type(module) is nn.Linear and len(users[0].args) == 1 and not users[0].kwargs:
                     self.linear, self.cut = module, users[0]
         end = self._place[self.cut]
-        self.tail = [node for node in self.nodes[end + 1 :] if self._varies(node)]
+        self.tail = [node for node in self.nodes[end + 1 :] if self._varies(node)]  # no maps, so nothing is bypassed
         self.steps = []
         for node in self.nodes[: end + 1]:
-            if not self._varies(node) or node in self.filled:
+            if not self._varies(node) or node in self.filled or node in idle:
                 continue
             kind = found[node]
             shape = tuple(self.values[node].shape[1:]) if self.is_map(node) else None
             first = kind[1][0] if kind else None
             last = first is not None and needed[first] <= self._place[node] and first is not self.traced.maps
             sources = tuple(kind[1]) if kind else ()
-            self.steps.append(Step(node, kind[0] if kind else None, sources, shape, last))  # type: ignore[arg-type]
+            self.steps.append(Step(node, kind[0] if kind else None, sources, shape, last))
         self.needed = needed
+
+    def _bypassed(self, found: dict[fx.Node, tuple[Kind, list[fx.Node]] | None]) -> set[fx.Node]:
+        """What is only a way to channels in another order, which are taken from the map itself."""
+        idle: set[fx.Node] = set()
+        for node in reversed(self.nodes):
+            taken = [(user, found.get(user)) for user in node.users]
+            if not self.is_map(node) and taken and all(
+                user in idle or (kind and isinstance(kind[0], Channels) and node not in kind[1]) for user, kind in taken
+            ):  # fmt: skip
+                idle.add(node)
+        return idle
 
     def place(self, node: fx.Node) -> int:
         return self._place[node]

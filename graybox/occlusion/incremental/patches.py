@@ -64,7 +64,8 @@ class Patch:
     @property
     def grid(self) -> Tensor:
         """A view of the values, [R, C, h, w, channels]."""
-        return self.values.permute(0, 2, 3, 1).unflatten(0, (self.rows.count, self.columns.count))
+        size = self.rows.count, self.columns.count
+        return self.values.permute(0, 2, 3, 1).unflatten(0, size)  # type: ignore[no-any-return]
 
     def difference(self) -> Tensor:
         """Its values as differences, zero beyond the border: a view [R, C, h, w, channels]."""

@@ -138,11 +138,14 @@ class Planner:
                             pace = slide.stride // math.gcd(old.step, slide.stride)
                             plan.end, plan.pace = number, pace
                             plan.parts = [
-                                self.along(axis, centres[start::pace], number) for start in range(min(pace, len(centres)))
+                                self.along(axis, centres[start::pace], number)
+                                for start in range(min(pace, len(centres)))
                             ]
                             return plan
                         raise AssertionError("positions that should lie alike do not")
-                    intervals = [_clipped(*slide.touched(*one), length) if one[0] < one[1] else (0, 0) for one in given[0][0]]  # fmt: skip
+                    intervals = [
+                        _clipped(*slide.touched(*one), length) if one[0] < one[1] else (0, 0) for one in given[0][0]
+                    ]
                     spans = self._fitted(old.through(slide) if old.count > 1 else _once(old, slide), intervals)
                 plan.raw[step.node] = spans
                 if number >= self._until or spans.size >= self._share * length or spans.size >= length:

@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from graybox.network.geometry import Slide
-from graybox.occlusion.incremental.graph import ADD, Affine, Conv
+from graybox.occlusion.incremental.graph import Affine, Conv
 from graybox.occlusion.incremental.kinds import (
     AveragePool,
     Channels,
@@ -75,17 +75,24 @@ class Recogniser:
         if node.op == "call_module":
             return self._of_module(node)
         name = node.target if node.op == "call_method" else None
-        if node.op == "call_function" and node.target in FUNCTIONS or name in METHODS:
+        if (node.op == "call_function" and node.target in FUNCTIONS) or name in METHODS:
             alone = [one for one in node.all_input_nodes if isinstance(self._values[one], Tensor)]
             if alone == list(node.args[:1]) and self._same_size(node, *alone):
                 return Pointwise(call=partial(self._one, node), over=self._over(node)), alone
             return None
-        if node.op == "call_function" and node.target in PAIRS or name in PAIR_METHODS:
+        if (node.op == "call_function" and node.target in PAIRS) or name in PAIR_METHODS:
             return self._of_pair(node, PAIRS[node.target] if name is None else PAIR_METHODS[str(name)])  # type: ignore[index]
         if node.op == "call_function" and node.target in CAT:
             return self._of_cat(node)
         if node.op == "call_function" and node.target is operator.getitem:
             return self._of_item(node)
+        if node.op == "call_function" and node.target in (torch.channel_shuffle, F.channel_shuffle):
+            if len(node.args) != 2:
+                return None
+            source, groups = node.args
+            if isinstance(source, fx.Node) and isinstance(groups, int) and self.is_map(source):
+                return self._shuffled(source, groups)
+            return None
         if name in VIEWS[:2] or node.target is torch.reshape:
             return self._of_shuffle(node)
         if node.op == "call_function" and node.target in (F.max_pool2d, torch.max_pool2d, F.avg_pool2d):
@@ -132,6 +139,8 @@ class Recogniser:
             return Pointwise(call=partial(self._one, node), over=self._over(node)), [source]
         if isinstance(module, Affine):
             return Scale(affine=module), [source]
+        if type(module) is nn.ChannelShuffle:
+            return self._shuffled(source, module.groups)
         if type(module) is nn.MaxPool2d and not module.return_indices:
             return self._max_pool(module, node, source)
         if type(module) is nn.AvgPool2d:
@@ -166,7 +175,8 @@ class Recogniser:
         if any(a % b for a, b in zip(into, out)):
             return None
         kernel = into[0] // out[0], into[1] // out[1]
-        return AveragePool((Slide(kernel[0], kernel[0]), Slide(kernel[1], kernel[1])), kernel=kernel, stride=kernel), [source]  # fmt: skip
+        slides = Slide(kernel[0], kernel[0]), Slide(kernel[1], kernel[1])
+        return AveragePool(slides, kernel=kernel, stride=kernel), [source]
 
     def _of_pool_function(self, node: fx.Node) -> tuple[Kind, list[fx.Node]] | None:
         source, *given = node.args
@@ -214,7 +224,7 @@ class Recogniser:
         dim = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
         if dim not in (1, -3) or not isinstance(parts, list | tuple) or not all(map(self.is_map, parts)):
             return None
-        return Together(call=lambda *values: torch.cat(values, 1), linear=True), list(parts)  # type: ignore[arg-type]
+        return Together(call=lambda *values: torch.cat(values, 1), linear=True), list(parts)
 
     def _of_item(self, node: fx.Node) -> tuple[Kind, list[fx.Node]] | None:
         """One of the parts of `chunk` or `split` over the channels, or a slice of channels."""
@@ -252,5 +262,8 @@ class Recogniser:
         same = self._values[source].shape == self._values[node].shape and shape[3:] == self._values[source].shape[2:]
         if not same or len(shape) != 5:
             return None
-        order = torch.arange(shape[1] * shape[2]).view(shape[1], shape[2]).T.flatten()
+        return self._shuffled(source, shape[1])
+
+    def _shuffled(self, source: fx.Node, groups: int) -> tuple[Kind, list[fx.Node]]:
+        order = torch.arange(self._values[source].shape[1]).view(groups, -1).T.flatten()
         return Channels(index=order.to(self._values[source].device)), [source]

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn import functional as F
 from torch.nn.modules import module as _everywhere
 
 
@@ -69,7 +68,8 @@ class Traced:
 
     @property
     def images(self) -> fx.Node:
-        return next(node for node in self.graph.nodes if node.op == "placeholder")
+        found: fx.Node = next(node for node in self.graph.nodes if node.op == "placeholder")
+        return found
 
 
 def trace(model: nn.Module, with_maps: bool = False) -> Traced:
@@ -82,7 +82,8 @@ def trace(model: nn.Module, with_maps: bool = False) -> Traced:
     Raises:
         Untraceable: it can't be, or not safely.
     """
-    if odd := next((tensor for tensor in _floating(model) if not _is_plain(tensor)), None):
+    odd = next((tensor for tensor in _floating(model) if not _is_plain(tensor)), None)
+    if odd is not None:
         raise Untraceable(f"it has weights of {odd.dtype} ({type(odd).__name__}), not plain float32")
     if _is_watched() or any(map(_is_altered, model.modules())):
         raise Untraceable("it has a hook, or a method of the object's own")
@@ -138,7 +139,9 @@ def _is_watched() -> bool:
 
 def _own(module: nn.Module) -> dict[str, Any]:
     """The module's attributes; its own containers are copied, so that what is added to them shows."""
-    return {name: value.copy() if isinstance(value, dict | list | set) else value for name, value in vars(module).items()}
+    return {
+        name: value.copy() if isinstance(value, dict | list | set) else value for name, value in vars(module).items()
+    }
 
 
 def _restored(module: nn.Module, own: dict[str, Any]) -> bool:
@@ -189,7 +192,8 @@ def is_in_place(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
         return str(node.target).endswith("_") and not str(node.target).endswith("__")
     if node.op == "call_function":
         name = getattr(node.target, "__name__", "")
-        asked = node.kwargs.get("inplace") or node.target in (F.relu, F.relu6, F.silu, F.elu) and True in node.args[1:]
+        functional = getattr(node.target, "__module__", "") == "torch.nn.functional"
+        asked = node.kwargs.get("inplace") or (functional and any(given is True for given in node.args[1:]))
         return node.target in IN_PLACE or (name.endswith("_") and not name.endswith("__")) or bool(asked)
     return False
 

@@ -17,7 +17,7 @@ from graybox.network.geometry import Slide
 from graybox.network.params import ModelParams
 from graybox.occlusion import maps
 from graybox.occlusion.incremental import engine as incremental
-from graybox.occlusion.incremental.plan import PRICES, Job
+from graybox.occlusion.incremental.plan import PRICES
 from graybox.occlusion.incremental.receptive import Spans, window_work
 from tests.support.basics import ROOT
 
@@ -139,21 +139,13 @@ def test_an_image_need_not_be_square_where_the_features_are_averaged():
         assert_same(net, image(23, 38), depth, window=7)
 
 
-def test_positions_are_cut_into_bands_without_a_trace(monkeypatch):
+def test_positions_are_cut_into_groups_without_a_trace(monkeypatch):
+    """However few positions are computed together, and wherever patches are widened to the whole map."""
     net = network(24, conv_layers=2, filters=4)
-    job = incremental.job_of(net, (24, 24), range(24), range(24), 5)
-    assert job.band(2) == 8  # rows of positions, of which every second lies alike: a chunk is 4 x 12 positions
-    assert_same(net, image(24), 2, window=5)
-    monkeypatch.setitem(PRICES, "cpu", replace(PRICES["cpu"], memory=1))
-    assert replace(job, prices=PRICES["cpu"]).band(2) == 1
-    assert_same(net, image(24), 2, window=5)
-
-
-def test_what_is_held_at_a_time_counts_the_maps_that_are_computed_whole():
-    """Of 128 pixels, after three of four layers: 16 x 16 maps of 256 filters for each window."""
-    prices = replace(PRICES["cpu"], chunk=10**6, memory=2**28)
-    job = Job(ModelParams(), 10, (128, 128), range(128), range(128), 11, prices)
-    assert job.band(4) == 128 and job.band(3) * 128 * 16 * 16 * 256 * 4 <= 2**28
+    for change in ({}, {"chunk": 1}, {"chunk": 10**9, "step": 1e12}, {"share": 0.3}, {"share": 1.0}, {"memory": 1}):
+        monkeypatch.setitem(PRICES, "cpu", replace(PRICES["cpu"], **change))
+        assert_same(net, image(24), 2, window=5)
+        assert_same(net, image(24), 1, window=5, stride=3)
 
 
 @pytest.mark.parametrize("engine", ["auto", "incremental", "plain"])
@@ -275,23 +267,23 @@ def test_the_published_ratio():
 # The choice of the engine.
 
 
-def job(image_size: int, window: int, stride: int = 1, **changes) -> Job:
+def job(image_size: int, window: int, stride: int = 1, **changes) -> incremental.Job:
     centres = range(0, image_size, stride)
-    params = ModelParams(**{**BASE, **changes})
-    return Job(params, 10, (image_size, image_size), centres, centres, window, PRICES["cpu"])
+    return incremental.job_of(network(image_size, **changes), (image_size, image_size), centres, centres, window)
 
 
 def test_the_plain_engine_is_chosen_where_there_is_little_to_save():
-    assert job(84, 11).cheapest() == 4
+    assert job(84, 11, 4).cheapest() == 4
     assert job(48, 47, stride=16).cheapest() == 0  # nine windows, each nearly the image
-    assert job(32, 63).cheapest() == 0
-    costs = [job(84, window).cost(4) for window in (1, 9, 21, 41)]
+    assert job(32, 63, 4).cheapest() == 0
+    costs = [job(84, window, 4).groups()[0] for window in (1, 9, 21, 41)]
     assert costs == sorted(costs)
 
 
 def test_patches_are_carried_as_far_as_it_pays():
-    """In conv-5 at 48 pixels the fifth layer's map has 3 x 3 pixels, all of which a window changes."""
-    assert job(48, 11, conv_layers=5).cheapest() == 4
+    """In conv-5 at 48 pixels the fifth layer's map has 3 x 3 pixels, all of which a window in the middle changes."""
+    assert job(48, 11, 4, conv_layers=5).carried() < 5
+    assert job(96, 5, 16, conv_layers=5).carried() == 5
 
 
 def test_spans_know_how_windows_spread():
@@ -422,25 +414,25 @@ def _quantised() -> CNN:
     return net
 
 
-@pytest.mark.parametrize(
-    "made",
-    [
-        _leaky, _inverted, _exchanged, _dilated, _hooked, _own_forward, _own_normalisation, _hooked_head, _parametrized,
-        _pruned, _longer, _soft_head, _mean_picture, _quantised,
-    ],
-)  # fmt: skip
-def test_what_is_not_exactly_the_engines_network_gets_its_own_map_from_the_plain_engine(made):
+TRACED = [_leaky, _inverted, _exchanged, _dilated, _parametrized, _longer, _soft_head, _mean_picture]
+REFUSED = [_hooked, _own_forward, _own_normalisation, _hooked_head, _pruned, _quantised]
+
+
+@pytest.mark.parametrize("made", TRACED + REFUSED)
+def test_what_is_not_a_network_as_it_is_built_gets_its_own_map(made):
     net, picture = made(), image(32)
-    assert incremental.knows(network(32)) and not incremental.knows(net)
-    found = maps.occlusion_map(net, picture, 2, window=5, stride=4)
-    for row, column in [(0, 0), (4, 12), (28, 28)]:
-        hidden = picture.astype(np.float32) / 255
-        hidden[max(0, row - 2) : row + 3, max(0, column - 2) : column + 3] = 0.5
-        with torch.no_grad():
-            answer = net(torch.tensor(hidden).permute(2, 0, 1)[None]).softmax(1)[0]
-        assert found.confidence[row // 4, column // 4] == pytest.approx(answer[2].item(), abs=1e-5)
-    with pytest.raises(ValueError, match="engine is 'incremental'"):
-        maps.occlusion_map(net, picture, 2, window=5, engine="incremental")
+    assert incremental.knows(network(32)) and incremental.knows(net) == (made in TRACED)
+    for engine in ("auto", "incremental") if made in TRACED else ("auto",):
+        found = maps.occlusion_map(net, picture, 2, window=5, stride=4, engine=engine)
+        for row, column in [(0, 0), (4, 12), (28, 28)]:
+            hidden = picture.astype(np.float32) / 255
+            hidden[max(0, row - 2) : row + 3, max(0, column - 2) : column + 3] = 0.5
+            with torch.no_grad():
+                answer = net(torch.tensor(hidden).permute(2, 0, 1)[None]).softmax(1)[0]
+            assert found.confidence[row // 4, column // 4] == pytest.approx(answer[2].item(), abs=1e-5)
+    if made in REFUSED:
+        with pytest.raises(ValueError, match="engine is 'incremental', which can't compute this network: it has"):
+            maps.occlusion_map(net, picture, 2, window=5, engine="incremental")
 
 
 @pytest.mark.parametrize("changes", [{}, {"residual": True, "dropout": 0.5}, {"global_average_pool": True}])
@@ -469,8 +461,11 @@ def test_a_hook_for_all_modules_is_seen():
     assert np.abs(found.confidence - unhooked.confidence).max() > 1e-4
 
 
-def test_a_traced_network_is_not_the_engines():
-    assert not incremental.knows(torch.fx.symbolic_trace(network(32)))
+def test_a_traced_network_is_the_engines_too():
+    net, picture = network(32), image(32)
+    expected = maps.occlusion_map(net, picture, 2, window=5, stride=4).confidence
+    found = maps.occlusion_map(torch.fx.symbolic_trace(net), picture, 2, window=5, stride=4, engine="incremental")
+    np.testing.assert_allclose(found.confidence, expected, atol=1e-6)
 
 
 @pytest.mark.slow  # it loads PyTorch's compiler
