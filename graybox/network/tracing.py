@@ -11,7 +11,8 @@ from torch import Tensor, fx, nn
 
 from graybox.network.inference import device_of, evaluating
 
-_ONE_AT_A_TIME = threading.Lock()
+ONE_AT_A_TIME = threading.Lock()
+"""Hold it while a `Tracer` traces."""
 
 
 class Tracer(fx.Tracer):
@@ -46,7 +47,7 @@ def traced(network: nn.Module) -> fx.Graph:
     Raises:
         Exception: of many kinds; what the network does depends on its input's values, or torch.fx can't follow it.
     """
-    with _ONE_AT_A_TIME, evaluating(network):
+    with ONE_AT_A_TIME, evaluating(network):
         return Tracer().trace(network)
 
 

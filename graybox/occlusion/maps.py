@@ -67,6 +67,7 @@ class WindowScores:
         rows, columns: the window centres in pixels.
         unoccluded: float32 [classes], the class scores for the image as it is.
         unoccluded_activation: the map's sum for the image as it is, or None.
+        engine: what computed them.
     """
 
     scores: Tensor
@@ -75,6 +76,7 @@ class WindowScores:
     columns: range
     unoccluded: Tensor
     unoccluded_activation: float | None
+    engine: Literal["plain", "incremental"]
 
     @property
     def probabilities(self) -> Tensor:
@@ -135,8 +137,9 @@ def window_scores(
                 layout=layout,
             )  # fmt: skip
     return WindowScores(
-        scores.float(), sums, rows, columns, unoccluded.float(), None if activation is None else float(activation)
-    )
+        scores.float(), sums, rows, columns, unoccluded.float(), None if activation is None else float(activation),
+        "plain" if job is None else "incremental",
+    )  # fmt: skip
 
 
 def _precision(model: nn.Module) -> torch.dtype:
@@ -301,8 +304,8 @@ def occlusion_map(
             over what comes out (`OcclusionMap.image`); the normalisation happens to each occluded image. Or any
             function of float [B, 3, H, W] in 0..1 that gives what the model takes.
         engine: "plain" computes every occluded image from its pixels. "incremental" computes only what the window
-            changes, for an unchanged float32 `CNN`; the two agree to about 1e-6. "auto" takes the one that is
-            predicted to need less time.
+            changes, for a float32 network that torch.fx can trace; the two agree to about 1e-6. "auto" takes the
+            one that is predicted to need less time.
         batch_size: windows that the plain engine computes at a time; None = what suits the device.
         on_windows: called with the number of newly finished windows, for a progress bar.
 

@@ -200,7 +200,7 @@ class MaxPool(Kind):
         around[:, :, to_r, to_c] += added[:, :, from_r, from_c]
         for axis, out in enumerate((rows, columns)):
             sides = (self.pool.kernel_size, self.pool.stride, self.pool.dilation)
-            kernel, stride, dilation = (_pair(side)[axis] for side in sides)
+            kernel, stride, dilation = (pair_of(side)[axis] for side in sides)
             around = largest(around, kernel, stride, dilation, out.size, 2 + axis)
         return Patch(_batch(around), rows, columns, known, differs=False)
 
@@ -225,7 +225,7 @@ class AveragePool(Kind):
         return out
 
 
-def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
+def pair_of(value: int | tuple[int, ...]) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value[0], value[1])
 
 

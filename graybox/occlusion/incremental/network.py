@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from graybox.occlusion.incremental.graph import simplify
 from graybox.occlusion.incremental.kinds import Channels, Kind
 from graybox.occlusion.incremental.recognise import VIEWS, Recogniser
-from graybox.occlusion.incremental.trace import Traced, is_in_place
+from graybox.occlusion.incremental.trace import Traced, Untraceable, is_in_place
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,8 @@ class Network:
         self.values: dict[fx.Node, Any] = {}
         for node in self.nodes:
             self.values[node] = image.clone() if node.op == "placeholder" else self.call(node, self.values, keep=True)
+        if any(self._varies(node) and not self._is_smooth(node) for node in self.nodes):
+            raise Untraceable("it compares or counts values, so that rounding may change its answer")
         recogniser = Recogniser(traced, self.values, self.call)
         self.is_map = recogniser.is_map
         found = {node: recogniser.kind(node) for node in self.nodes}
@@ -99,6 +101,14 @@ class Network:
         if isinstance(known, Tensor):
             return known.expand(count, *known.shape[1:])
         return self.call(node, {}, count)
+
+    def _is_smooth(self, node: fx.Node) -> bool:
+        """Whether all that is used of it is floating-point numbers."""
+        value = self.values[node]
+        if isinstance(value, tuple | list) and all(user.target is operator.getitem for user in node.users):
+            return True  # the parts that are used are nodes themselves
+        parts = value if isinstance(value, tuple | list) else [value]
+        return all(part.is_floating_point() for part in parts if isinstance(part, Tensor))
 
     def _is_pixelwise(self, node: fx.Node, found: tuple[Kind, list[fx.Node]] | None) -> bool:
         inputs = [one for one in node.all_input_nodes if one not in self.constant]

@@ -23,7 +23,7 @@ from graybox.occlusion.incremental.kinds import (
     Scale,
     Sum,
     Together,
-    _pair,
+    pair_of,
 )
 from graybox.occlusion.incremental.patches import Known
 from graybox.occlusion.incremental.trace import Traced
@@ -150,14 +150,14 @@ class Recogniser:
         return None
 
     def _max_pool(self, pool: nn.MaxPool2d, node: fx.Node, source: fx.Node) -> tuple[Kind, list[fx.Node]]:
-        kernel, padding, dilation = _pair(pool.kernel_size), _pair(pool.padding), _pair(pool.dilation)
-        stride = _pair(kernel if pool.stride is None else pool.stride)
+        kernel, padding, dilation = pair_of(pool.kernel_size), pair_of(pool.padding), pair_of(pool.dilation)
+        stride = pair_of(kernel if pool.stride is None else pool.stride)
         slides = [Slide((k - 1) * d + 1, s, p) for k, d, s, p in zip(kernel, dilation, stride, padding)]
         return MaxPool((slides[0], slides[1]), pool=pool), [source]
 
     def _average(self, pool: nn.AvgPool2d, node: fx.Node, source: fx.Node) -> tuple[Kind, list[fx.Node]]:
-        kernel, padding = _pair(pool.kernel_size), _pair(pool.padding)
-        stride = _pair(kernel if pool.stride is None else pool.stride)
+        kernel, padding = pair_of(pool.kernel_size), pair_of(pool.padding)
+        stride = pair_of(kernel if pool.stride is None else pool.stride)
         ones = torch.ones_like(self._values[source][:, :1])
         # With the input's ones divided by the whole kernel, and by the divisor in force: their ratio for each output.
         within = pool(ones)

@@ -16,12 +16,14 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules import module as _everywhere
 
+from graybox.network.tracing import ONE_AT_A_TIME, Tracer
+
 
 class Untraceable(Exception):
     """Why a network can't be written down as a graph, in words."""
 
 
-class _Tracer(fx.Tracer):
+class _Tracer(Tracer):
     """PyTorch's own layers are leaves; everything else is looked into."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -92,7 +94,8 @@ def trace(model: nn.Module, with_maps: bool = False) -> Traced:
     versions = [(tensor, _version(tensor)) for tensor in (*model.parameters(), *model.buffers())]
     random = torch.get_rng_state()
     try:
-        graph = _Tracer().trace(root)
+        with ONE_AT_A_TIME:
+            graph = _Tracer().trace(root)
         modules = dict(root.named_modules(remove_duplicate=False))
         constants = {str(n.target): _attribute(root, str(n.target)) for n in graph.nodes if n.op == "get_attr"}
     except Exception as error:  # whatever a forward raises when it gets stand-ins
