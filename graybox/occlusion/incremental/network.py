@@ -105,7 +105,7 @@ class Network:
     def _is_smooth(self, node: fx.Node) -> bool:
         """Whether all that is used of it is floating-point numbers."""
         value = self.values[node]
-        if isinstance(value, tuple | list) and all(user.target is operator.getitem for user in node.users):
+        if isinstance(value, tuple | list) and all(user.target in (operator.getitem, getattr) for user in node.users):
             return True  # the parts that are used are nodes themselves
         parts = value if isinstance(value, tuple | list) else [value]
         return all(part.is_floating_point() for part in parts if isinstance(part, Tensor))
