@@ -83,7 +83,9 @@ def _draw_maps(
     found, image = experiment.main, experiment.image
     activation, features, projection, patches = row
     assert found.activation is not None and found.unoccluded_activation is not None and experiment.features is not None
-    drawn = activation.imshow(found.activation, cmap="magma", extent=map_extent(found), vmin=0)
+    drawn = activation.imshow(
+        found.activation, cmap="magma", extent=map_extent(found), vmin=min(0, found.activation.min())
+    )
     figure.colorbar(drawn, ax=activation, shrink=0.75)
     activation.set_title(
         f"strongest map ({experiment.feature_map}): its sum with\nthe window here; "
@@ -95,6 +97,8 @@ def _draw_maps(
     own = [activation, features]
     if experiment.projection is None:
         projection.set_axis_off()
+        why = "not projected to the pixels:\nan activation is no ReLU,\nor captum is not installed"
+        projection.text(0.5, 0.5, why, ha="center", va="center", transform=projection.transAxes)
     else:
         projection.imshow(contrast(experiment.projection))
         projection.set_title("what it answers to here\n(guided backpropagation)")

@@ -78,11 +78,9 @@ def examine(
 
 
 def _projection(model: Classifier, image: np.ndarray, feature_map: int) -> np.ndarray | None:
-    """The map's projection to the pixels; None where the network's layers or a missing captum do not allow it."""
+    """The map's projection to the pixels; None where the network's activations or a missing captum do not allow it."""
     try:
         return feature_maps.project(model, image, feature_map)
-    except NotImplementedError:
-        return None
     except ModuleNotFoundError as error:
         if error.name != "captum":
             raise
