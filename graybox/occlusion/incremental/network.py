@@ -63,7 +63,7 @@ class Network:
         for node in self.nodes:
             self.values[node] = image.clone() if node.op == "placeholder" else self.call(node, self.values, keep=True)
         if any(self._varies(node) and not self._is_smooth(node) for node in self.nodes):
-            raise Untraceable("it compares or counts values, so that rounding may change its answer")
+            raise Untraceable("it looks for the places of values, and rounding may change those")
         recogniser = Recogniser(traced, self.values, self.call)
         self.is_map = recogniser.is_map
         found = {node: recogniser.kind(node) for node in self.nodes}
@@ -103,12 +103,12 @@ class Network:
         return self.call(node, {}, count)
 
     def _is_smooth(self, node: fx.Node) -> bool:
-        """Whether all that is used of it is floating-point numbers."""
+        """Whether all that is used of it is floating-point numbers, or true and false."""
         value = self.values[node]
         if isinstance(value, tuple | list) and all(user.target in (operator.getitem, getattr) for user in node.users):
             return True  # the parts that are used are nodes themselves
         parts = value if isinstance(value, tuple | list) else [value]
-        return all(part.is_floating_point() for part in parts if isinstance(part, Tensor))
+        return all(part.is_floating_point() or part.dtype == torch.bool for part in parts if isinstance(part, Tensor))
 
     def _is_pixelwise(self, node: fx.Node, found: tuple[Kind, list[fx.Node]] | None) -> bool:
         inputs = [one for one in node.all_input_nodes if one not in self.constant]
