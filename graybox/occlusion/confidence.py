@@ -30,6 +30,7 @@ class OcclusionMap:
             nothing about them. See `graybox.occlusion.params.never_hidden`.
         image: uint8 [H, W, 3], what the network sees: the image after the resizing and cropping of `preprocess`. None
             in maps that were made by hand.
+        engine: "plain" or "incremental", what computed it; "" in maps that were made by hand.
     """
 
     confidence: NDArray[np.float32]
@@ -43,6 +44,7 @@ class OcclusionMap:
     unoccluded_activation: float | None = None
     never_hidden: float = 0.0
     image: NDArray[np.uint8] | None = None
+    engine: str = ""
 
     @property
     def drop(self) -> NDArray[np.float32]:

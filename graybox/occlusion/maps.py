@@ -342,4 +342,5 @@ def occlusion_map(
         unoccluded_activation=found.unoccluded_activation,
         never_hidden=never_hidden(pixels.shape[:2], (found.rows, found.columns), window),
         image=pixels,
+        engine=found.engine,
     )

@@ -214,3 +214,16 @@ def test_a_box_lies_on_the_same_object_in_the_networks_picture(size, resize, cro
 def test_a_box_outside_the_crop_is_none():
     geometry = parts(SMALL).geometry
     assert np.isnan(geometry.box([0, 10, 9, 30], 60, 300)).all() and np.isnan(geometry.box([np.nan] * 4, 60, 300)).all()
+
+
+def test_a_normalisation_does_not_keep_the_incremental_engine_from_its_work():
+    image = photo(90, 60)
+    options = {"window": 9, "stride": 4, "preprocess": SMALL}
+    found, expected = (
+        occlusion_map(network(), image, 2, engine=engine, **options) for engine in ("incremental", "plain")
+    )
+    assert (found.engine, expected.engine) == ("incremental", "plain")
+    np.testing.assert_allclose(found.confidence, expected.confidence, atol=1e-5)
+    with pytest.raises(ValueError, match="engine is 'incremental', which can't compute this network"):
+        occlusion_map(network(), image, 2, engine="incremental", window=9, stride=4, preprocess=lambda images: images)
+    assert occlusion_map(network(), image, 2, window=9, stride=9, preprocess=lambda images: images).engine == "plain"
