@@ -244,7 +244,7 @@ class Draw:
     def _layer(self, x: Tensor) -> nn.Module:
         draw, channels = self.random, x.shape[1]
         kind = draw.choice(["conv"] * 4 + ["pool"] * 2 + ["pointwise"] * 2 + ["joined"] * 3 + [
-            "excited", "shuffled", "twice", "scaled", "function", "norm", "dense",
+            "excited", "shuffled", "twice", "scaled", "function", "norm", "dense", "skip", "skip", "before", "linear",
         ])  # fmt: skip
         if kind == "conv":
             return self._block(channels)
@@ -266,6 +266,17 @@ class Draw:
             return FunctionalLayer(channels, draw.randint(2, 10))
         if kind == "norm":
             return nn.Sequential(nn.BatchNorm2d(channels), draw.choice(POINTWISE)())
+        if kind == "skip":  # a function of a map that is needed as it is, too
+            function = draw.choice([nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardtanh, nn.LeakyReLU, nn.Identity])
+            return Joined(draw.choice(["sum", "difference", "cat", "product"]), nn.Identity(), function())
+        if kind == "before":  # batch norm and activation before the convolution (He et al. 2016, "Identity mappings")
+            return Joined(
+                "sum", nn.Identity(), nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(), self._same(channels))
+            )
+        if kind == "linear":  # nothing but linear layers, after which a batch norm stands alone
+            return nn.Sequential(
+                Joined("sum", self._same(channels), nn.AvgPool2d(3, 1, 1)), nn.BatchNorm2d(channels), nn.AvgPool2d(2)
+            )
         if kind == "dense":
             return Joined("cat", nn.Identity(), self._same(channels))
         how = draw.choice(
@@ -289,10 +300,10 @@ class Draw:
         """A convolution, perhaps with batch norm and a function after it."""
         draw = self.random
         mode = draw.choice(["zeros"] * 5 + ["reflect", "replicate", "circular"])
-        kernel, dilation = draw.choice([1, 1, 3, 3, 3, 5, 7, 2]), draw.choice([1, 1, 1, 2, 3])
+        kernel, dilation = draw.choice([1, 1, 1, 3, 3, 3, 3, 5, 7, 2]), draw.choice([1] * 6 + [2, 3])
         sizes: tuple[int, int] | int = kernel
         padding: tuple[int, int] | int = draw.choice([0, kernel // 2, kernel // 2, kernel // 2 + 1])
-        steps: tuple[int, int] | int = stride or draw.choice([1, 1, 1, 2, 2, 3, 4])
+        steps: tuple[int, int] | int = stride or draw.choice([1, 1, 1, 1, 2, 2, 3, 4])
         if more is not None:  # the same outputs whatever the kernel
             kernel = draw.choice([1, 3, 5])
             sizes, padding = kernel, dilation * (kernel // 2) + more

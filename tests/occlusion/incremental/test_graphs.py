@@ -2,7 +2,7 @@
 
 import copy
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from torch import nn
 
 from graybox.occlusion import maps
 from graybox.occlusion.incremental import engine as incremental
+from graybox.occlusion.incremental.plan import PRICES
 from tests.support.random_networks import CLASSES, Draw, RandomNetwork
 
 CLOSE = 1e-4
@@ -34,9 +35,9 @@ class Case:
 
 def case_of(seed: int, unknown: bool = False) -> Case:
     draw = random.Random(seed)
-    height, width = draw.randint(8, 40), draw.randint(8, 40)
-    stride = draw.choice([step for step in range(1, 17) if height * width <= 300 * step**2])
-    window = 2 * draw.randint(0, min(height, width) // draw.choice([2, 4, 6])) + 1
+    height, width = draw.randint(8, 60), draw.randint(8, 60)
+    stride = draw.choice([step for step in range(1, 17) if height * width <= 200 * step**2])
+    window = 2 * draw.randint(0, min(height, width) // draw.choice([2, 4, 8, 16, 16])) + 1
     pixels = np.random.default_rng(seed)
     image = pixels.integers(0, 256, (height, width, 3), dtype=np.uint8)
     fill = draw.choice([0.5, 0.0, draw.random(), np.float32(pixels.random((height, width, 3)))])
@@ -72,8 +73,49 @@ def assert_right(case: Case, engine: str) -> None:
     assert apart(found, exact) <= CLOSE
 
 
-@pytest.mark.parametrize("unknown", [False, True], ids=["known nodes", "an unknown node"])
-@pytest.mark.parametrize("seed", range(30))
-def test_a_random_network_gets_its_own_map(seed, unknown):
-    case = case_of(seed, unknown)
-    assert_right(case, "incremental" if incremental.knows(case.network) else "auto")
+PRICE = PRICES["cpu"]
+WAYS = {
+    "as planned": PRICE,
+    "as far as it goes": replace(PRICE, value=1e9, share=2.0),
+    "few at a time": replace(PRICE, value=1e9, share=2.0, memory=1, chunk=1),
+}
+"""Prices for which the engine takes another way: it may not go on whole, or may hold little at a time."""
+
+
+def assert_engine_right(case: Case, monkeypatch, cannot: str = "") -> None:
+    """Also by other ways than the one that is planned. `cannot`: a reason for which it may be left to the plain one."""
+    if not incremental.knows(case.network):
+        with pytest.raises(ValueError, match=f"engine is 'incremental'.*{cannot}"):
+            maps.window_scores(case.network, case.image, engine="incremental", **case.options)
+        return assert_right(case, "auto")
+    exact = truth(case.network, case.image, **case.options)
+    for way, prices in WAYS.items():
+        monkeypatch.setitem(PRICES, "cpu", prices)
+        assert (
+            apart(maps.window_scores(case.network, case.image, engine="incremental", **case.options), exact) <= CLOSE
+        ), way
+
+
+IN_PLACE = "it changes a tensor that it reads again later"
+
+
+@pytest.mark.parametrize("seed", range(36))
+def test_a_random_network_of_known_nodes_gets_its_own_map(seed, monkeypatch):
+    assert_engine_right(case_of(seed), monkeypatch, IN_PLACE)
+
+
+@pytest.mark.parametrize("seed", range(18))
+def test_an_unknown_node_anywhere_does_not_make_it_wrong(seed, monkeypatch):
+    assert_engine_right(case_of(seed, unknown=True), monkeypatch)
+
+
+def test_nearly_all_networks_of_known_nodes_are_carried():
+    """Else the tests above would compare the plain engine with itself."""
+    known = [incremental.knows(case_of(seed).network) for seed in range(36)]
+    assert sum(known) > 30
+
+
+@pytest.mark.proof(600)
+def test_random_networks_get_their_own_maps(case, monkeypatch):
+    unknown = case % 3 == 2
+    assert_engine_right(case_of(1000 + case, unknown), monkeypatch, "" if unknown else IN_PLACE)
