@@ -37,6 +37,8 @@ from benchmarks.occlusion import GRAY, Contender, full_float32, installed, machi
 from graybox.errors import UserError
 from graybox.network import inference
 from graybox.occlusion import maps
+from graybox.occlusion.incremental.engine import job_of
+from graybox.occlusion.incremental.plan import sizes
 
 NAMES = ("vgg16", "mobilenet_v2", "resnet18", "resnet50")
 MARKS = {"vgg16": (6.5, 5.5), "mobilenet_v2": (3, 2), "resnet18": (2.4, 1.9), "resnet50": (2.2, 1.9)}
@@ -216,9 +218,20 @@ def macs(model: nn.Module, image: np.ndarray) -> int:
 
 
 def carried(model: nn.Module, image: np.ndarray, stride: int, window: int) -> str:
-    """Of the network's multiply-accumulates, the share in layers through which windows are carried."""
-    del model, image, stride, window
-    return "?"
+    """Of all windows' multiply-accumulates the share in convolutions that compute a part of their map only."""
+    centres = [range(0, side, stride) for side in image.shape[:2]]
+    with inference.evaluating(model):
+        job = job_of(model, image.shape[:2], *centres, window)
+    groups, steps = job.groups()[1], job.network.steps
+    rows = sizes([axis for band in groups.bands for axis in band], steps, 0)
+    columns = sizes(groups.columns, steps, 1)
+    work = [step.kind.macs * step.shape[1] * step.shape[2] if step.kind and step.shape else 0 for step in steps]
+    windows = len(centres[0]) * len(centres[1])
+    whole = sum(
+        each * rows.whole[number] * columns.whole[number] / (steps[number].shape[1] * steps[number].shape[2])
+        for number, each in enumerate(work) if each
+    )  # fmt: skip
+    return f"{(sum(work) - whole / windows) / macs(model, image):.0%}"
 
 
 def main(arguments: list[str] | None = None) -> None:

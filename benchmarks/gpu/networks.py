@@ -9,7 +9,6 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import torch
@@ -105,9 +104,7 @@ def speed(
 
 def chosen(model: nn.Module, image: np.ndarray, window: int, stride: int) -> str:
     """The engine that `auto` takes."""
-    with mock.patch.object(maps, "_plain_scores", wraps=maps._plain_scores) as plain:
-        scores(model, image, "auto", window, stride)
-    return "plain" if plain.called else "incremental"
+    return maps.window_scores(model, image, window=window, stride=stride, fill=contenders.GRAY).engine
 
 
 def _race(

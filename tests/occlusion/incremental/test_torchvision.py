@@ -11,7 +11,7 @@ from tests.occlusion.incremental.test_graphs import CLOSE, apart, truth
 
 SMALL = (
     "densenet121", "efficientnet_b0", "googlenet", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "regnet_y_400mf",
-    "resnet18", "resnet50", "resnext50_32x4d", "shufflenet_v2_x0_5", "squeezenet1_1",
+    "resnet18", "shufflenet_v2_x0_5", "squeezenet1_1",
 )  # fmt: skip
 TRANSFORMERS = ("maxvit", "swin", "vit")
 """How the names begin of those in which every place looks at others: the plain engine computes them."""
