@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import threading
 
 import numpy as np
@@ -10,10 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from graybox.network.architectures import build
+from graybox.network.architectures import build, torchvision_names
 from graybox.network.cnn import CNN
 from graybox.network.params import ModelParams
-from graybox.network.wrapped import Wrapped
+from graybox.network.wrapped import Wrapped, classes_of
 
 NAMES = ("cat", "dog", "fox")
 # Of torchvision: a plain one, residuals, concatenations, squeeze-and-excitation, shuffled channels, a last convolution.
@@ -211,3 +212,25 @@ def test_images_are_normalised_before_the_network_sees_them():
 
     Wrapped(Ask(), 4, NAMES, mean=(0.1, 0.2, 0.3), std=(0.5, 1, 2))(torch.full((1, 3, 4, 4), 0.6))
     np.testing.assert_allclose(seen[0][0, :, 0, 0], [1.0, 0.4, 0.15], rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_torchvisions_classifiers_of_each_family_are_built_and_have_maps_but_the_transformers():
+    """On the meta device, which computes nothing: the shapes are right, and the graph is found."""
+    families = {re.split(r"[\d_]", name)[0]: name for name in reversed(torchvision_names())}  # the first of each
+    del families["regnet"]  # whose making needs numbers
+    names = families.values()
+    lacking = set()
+    for name in names:
+        with torch.device("meta"):
+            model = build(ModelParams(architecture=name), 224, NAMES)
+        assert isinstance(model, Wrapped)
+        if not model.has_maps:
+            lacking.add(name)
+            continue
+        maps = model.last_maps(torch.empty(2, 3, 224, 224, device="meta"))
+        assert model.head(maps).shape == (2, 3)
+        rows, columns = model.receptive_fields()
+        assert (len(rows), len(columns)) == maps.shape[2:] and maps.shape[2] >= 5, name
+        assert classes_of(model.last_layer) == 3
+    assert lacking == {name for name in names if name.startswith("vit_")}
