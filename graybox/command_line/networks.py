@@ -90,7 +90,15 @@ def _saved(options: argparse.Namespace, device: torch.device) -> Chosen:
     path = Path(options.model)
     if path == BEST and not path.exists():
         raise UserError(f"{path}: there is no model yet; run `dvc repro` first, or name one with --model")
-    return Chosen(cnn.load(path, device), None, True, "")
+    try:
+        return Chosen(cnn.load(path, device), None, True, "")
+    except UserError as error:
+        if "not a readable Graybox model" not in str(error):
+            raise
+        raise UserError(
+            f"--model is {path}, which Graybox did not save; allowed for a file of weights: --model torchvision:NAME, "
+            f"timm:NAME or package.module:function, and --weights {path}"
+        ) from error
 
 
 def _of_torchvision(options: argparse.Namespace, name: str, device: torch.device) -> Chosen:

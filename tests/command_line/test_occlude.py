@@ -248,6 +248,8 @@ BOXED = ["scenes", "--boxes", "boxes.csv", *OWN]
         (["none.png", *OWN], r"none\.png: can't be read \(No such file"),
         (["names.txt", *OWN], r"names\.txt: not an image"),
         (["wide.png", "--model", "resnet18"], "--model is resnet18, and there is no such file; allowed: a model that"),
+        (["wide.png", "--model", "own.safetensors"], r"--model is own\.safetensors, which Graybox did not save"),
+        (["wide.png", "--model", "own.pth"], r"--model is own\.pth, which Graybox .* and --weights own\.pth"),
         (["wide.png", "--model", "torchvision:resnet19"], "--model is torchvision:resnet19, .* did you mean resnet1"),
         (["wide.png", "--model", "torchvision:resnet18"], "--weights is missing: with random ones resnet18 has .*V1"),
         (["wide.png", "--model", "torchvision:resnet18", "--weights", "no.pth"], "--weights is no.pth, and there is"),
