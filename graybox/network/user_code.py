@@ -91,6 +91,9 @@ def function(architecture: str, recorded: Mapping[str, str] | None = None) -> Ca
         module = _fresh(module_name, present, root)
     except Exception as error:
         raise UserError(f"{architecture}: {module_name} can't be imported ({where(error)})") from error
+    place = getattr(module, "__file__", None)
+    if place is None or Path(place).resolve() not in {(root / file).resolve() for file in present}:
+        raise UserError(f"{architecture}: {module_name} is already loaded from elsewhere; rename yours")
     made = getattr(module, name, None)
     if not callable(made):
         raise UserError(f"{architecture}: {module_name} has no function {name}")
@@ -118,8 +121,9 @@ def _fresh(module: str, present: dict[str, str], root: Path) -> Any:
     if _LOADED.get(module, present) != present:
         # With their packages, which hold the modules that were imported from them.
         tops = {_name(root / file, root).split(".")[0] for file in present}
-        for name in [name for name in sys.modules if name.split(".")[0] in tops]:
-            del sys.modules[name]
+        for name, loaded in list(sys.modules.items()):
+            if name.split(".")[0] in tops and Path(getattr(loaded, "__file__", None) or root).is_relative_to(root):
+                del sys.modules[name]
         importlib.invalidate_caches()
     _LOADED[module] = present
     return importlib.import_module(module)

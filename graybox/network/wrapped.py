@@ -154,12 +154,11 @@ class Wrapped(Classifier):
     @cached_property
     def multiply_accumulates(self) -> int:
         """Multiply-accumulates of all convolutions and matrix products for one image."""
-        from torch.utils.flop_counter import FlopCounterMode  # only this needs it
-
-        network = copy.deepcopy(self.network).to("meta").eval()
-        with torch.enable_grad(), FlopCounterMode(display=False) as counter:  # without gradients, attention is not seen
-            network(tracing.zeros(network, self.image_size))
-        return int(counter.get_total_flops()) // 2
+        network = copy.deepcopy(self.network).eval()
+        try:
+            return _work(network.to("meta"), self.image_size)  # which computes nothing
+        except Exception:  # of a network that looks at its numbers
+            return _work(copy.deepcopy(self.network).eval(), self.image_size)
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies, which find their own cut."""
@@ -167,6 +166,15 @@ class Wrapped(Classifier):
 
 
 _LOCK = threading.RLock()
+
+
+def _work(network: nn.Module, size: int) -> int:
+    """Multiply-accumulates of a network for one image."""
+    from torch.utils.flop_counter import FlopCounterMode  # only this needs it
+
+    with torch.enable_grad(), FlopCounterMode(display=False) as counter:  # without gradients, attention is not seen
+        network(tracing.zeros(network, size))
+    return int(counter.get_total_flops()) // 2
 
 
 def classes_of(layer: nn.Module) -> int:

@@ -243,7 +243,7 @@ def test_a_planted_model_file_runs_nothing(mine, tmp_path, capsys):
 
 def test_another_module_of_the_same_name_is_not_run_in_its_place(mine):
     (mine / "json.py").write_text("def build(classes):\n    raise SystemExit\n")
-    with pytest.raises(UserError, match=r"Python finds another json|no function build"):
+    with pytest.raises(UserError, match=r"Python finds another json|json is already loaded from elsewhere"):
         user_code.function("json:build")
 
 

@@ -99,6 +99,10 @@ def hooked() -> nn.Module:
     return network
 
 
+def test_the_work_of_a_network_that_looks_at_its_numbers_is_counted():
+    assert Wrapped(Hesitant(), 16, NAMES).multiply_accumulates == 9
+
+
 @pytest.mark.parametrize("made", [Hesitant, hooked])
 def test_a_network_that_is_no_graph_has_no_last_maps(made):
     assert not Wrapped(made(), 16, NAMES).has_maps
