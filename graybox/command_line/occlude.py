@@ -125,8 +125,8 @@ def _photographs(options: argparse.Namespace) -> None:
     _say(chosen)
     search = _searched(chosen, pictures)
     found = []
-    with tqdm(total=len(seen) * settings.positions(network.image_size), unit=" windows", unit_scale=True, disable=None,
-              smoothing=0.05) as bar:  # fmt: skip
+    windows = len(seen) * settings.positions(network.image_size)
+    with tqdm(total=windows, unit=" windows", unit_scale=True, disable=None, leave=False, smoothing=0.05) as bar:
         for number, ((picture, box), label, path) in enumerate(zip(seen, labels, options.image)):
             bar.set_description(path.name)
             found.append(examine.examine(

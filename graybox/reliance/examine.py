@@ -82,7 +82,7 @@ def _projection(model: Classifier, image: np.ndarray, feature_map: int) -> np.nd
     try:
         return feature_maps.project(model, image, feature_map)
     except ModuleNotFoundError as error:
-        if error.name != "captum":
+        if (error.name or "").split(".")[0] != "captum":
             raise
         return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import urllib.request
@@ -20,6 +21,7 @@ from torchvision import models
 
 from graybox import __main__ as command
 from graybox import draw_scenes, intervene, judge, occlusion_map, read_folder
+from graybox.command_line import occlude
 from graybox.errors import UserError
 from graybox.network.preprocess import Normalise
 from graybox.reliance import experiment
@@ -317,6 +319,22 @@ def test_what_is_wrong_is_one_sentence_and_nothing_is_written(here, arguments, t
     assert "\n" not in str(error.value) and "params.yaml" not in str(error.value)
     assert "model.architecture" not in str(error.value) and "model.weights" not in str(error.value)
     assert {path for path in set(here.rglob("*")) - before if "__pycache__" not in path.parts} == set()
+
+
+def documented() -> list[str]:
+    """The commands that the pages show."""
+    pages = [(ROOT / name).read_text("utf-8") for name in ("README.md", "docs/networks.md")]
+    lines = "\n".join(pages).replace("\\\n", " ").splitlines()
+    return [line for line in lines if line.startswith("python -m graybox occlude")]
+
+
+def test_the_commands_in_the_documentation_have_options_that_there_are(monkeypatch):
+    taken = []
+    monkeypatch.setattr(occlude, "occlude", taken.append)
+    for line in documented():
+        command.main(*shlex.split(line, comments=True)[3:])
+    assert len(taken) == len(documented()) >= 8
+    assert any(options.weights and options.boxes for options in taken)
 
 
 def test_weights_that_can_t_be_downloaded_are_named_with_the_folder_to_put_them_in(here, monkeypatch, tmp_path):

@@ -264,3 +264,11 @@ def test_a_network_without_maps_has_the_rest_of_the_panel(tmp_path):
     np.testing.assert_equal(again.summary(), found.summary())  # in which NaN is NaN
     titles = [axes.get_title() for axes in panels.occlusion_panel(again).axes if axes.get_title()]
     assert len(titles) == 4 and not any("map" in title for title in titles)
+
+
+def test_without_captum_the_panel_says_that_the_map_is_not_projected(network, monkeypatch):
+    monkeypatch.setitem(sys.modules, "captum.attr", None)  # importing it fails
+    found = examined(network)
+    assert found.projection is None and found.features is not None
+    panel = panels.occlusion_panel(found)
+    assert any("captum is not installed" in text.get_text() for axes in panel.axes for text in axes.texts)
