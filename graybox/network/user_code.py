@@ -14,8 +14,8 @@ from typing import Any
 
 from graybox.errors import UserError
 
-OURS = {"graybox", "stages"}
-"""Packages whose functions build no network."""
+OURS = {"graybox", "stages", "tests", "benchmarks"}
+"""Packages of this project; their functions build no network."""
 
 
 def is_function(architecture: str) -> bool:
@@ -118,12 +118,12 @@ def forget() -> None:
 
 
 def _fresh(module: str, present: dict[str, str], root: Path) -> Any:
-    if _LOADED.get(module, present) != present:
+    if _LOADED.get(module) != present:  # also if somebody else imported it, before an edit maybe
+        names = [_name(root / file, root) for file in present]
         # With their packages, which hold the modules that were imported from them.
-        tops = {_name(root / file, root).split(".")[0] for file in present}
-        for name, loaded in list(sys.modules.items()):
-            if name.split(".")[0] in tops and Path(getattr(loaded, "__file__", None) or root).is_relative_to(root):
-                del sys.modules[name]
+        for name in {".".join(one.split(".")[:count]) for one in names for count in range(1, one.count(".") + 2)}:
+            if Path(getattr(sys.modules.get(name), "__file__", None) or root).is_relative_to(root):
+                sys.modules.pop(name, None)
         importlib.invalidate_caches()
     _LOADED[module] = present
     return importlib.import_module(module)

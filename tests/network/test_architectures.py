@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import urllib.error
 from pathlib import Path
@@ -200,6 +201,13 @@ def test_an_edited_module_is_imported_anew(mine):
     assert made("nets.mine:build").network[0].out_channels == 11
 
 
+def test_a_module_that_was_imported_before_an_edit_is_imported_anew(mine, monkeypatch):
+    monkeypatch.syspath_prepend(str(mine))
+    assert importlib.import_module("nets.parts").WIDTH == 6
+    (mine / "nets/parts.py").write_text(PARTS.replace("WIDTH = 6", "WIDTH = 11"))
+    assert made("nets.mine:build").network[0].out_channels == 11
+
+
 def test_a_model_is_not_read_with_other_code_than_it_was_saved_with(mine, tmp_path):
     cnn.save(made("nets.mine:build"), tmp_path / "model.safetensors")
     (mine / "nets/parts.py").write_text(PARTS + "print('run')\n")
@@ -229,7 +237,14 @@ def test_a_planted_model_file_runs_nothing(mine, tmp_path, capsys):
     for case in cases:
         with pytest.raises(UserError, match=r"evil.py|nets/mine.py"):
             cnn.load(case)
-    for name in ("os:system", "subprocess:run", "graybox.files:replacing", "stages.train:main", "outside:build"):
+    for name in (
+        "os:system",
+        "subprocess:run",
+        "graybox.files:replacing",
+        "stages.train:main",
+        "tests.conftest:params",
+        "outside:build",
+    ):
         with pytest.raises(UserError, match=r"there is no|allowed"):
             cnn.load(planted(tmp_path, name, files={}))
     for name in ("..outside:build", "evil:build.__globals__", "timm:../../x", "", 5, None):
