@@ -343,7 +343,8 @@ class Carrier:
         down, right = (
             Spans(axis.centres[0] - half, window, axis.centres.step, len(axis.centres)) for axis in (row, column)
         )
-        values = self._changed[node].windows(down, right).flatten(0, 1).permute(0, 3, 1, 2)
+        cut = self._changed[node].windows(down, right).clone(memory_format=torch.contiguous_format)  # written over
+        values = cut.flatten(0, 1).permute(0, 3, 1, 2)
         return Patch(values, down, right, self._known[node], differs=True, clean=True)
 
     def _step(self, step: Step, env: Env, row: Axis, column: Axis, count: int) -> Any:

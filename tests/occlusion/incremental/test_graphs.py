@@ -13,7 +13,7 @@ from torch import nn
 from graybox.occlusion import maps
 from graybox.occlusion.incremental import engine as incremental
 from graybox.occlusion.incremental.plan import PRICES
-from tests.support.random_networks import CLASSES, Draw, RandomNetwork
+from tests.support.random_networks import CLASSES, Draw, Joined, RandomNetwork
 
 CLOSE = 1e-4
 """Of the logits' range: how far a map may be from the truth."""
@@ -107,6 +107,20 @@ def test_a_random_network_of_known_nodes_gets_its_own_map(seed, monkeypatch):
 @pytest.mark.parametrize("seed", range(18))
 def test_an_unknown_node_anywhere_does_not_make_it_wrong(seed, monkeypatch):
     assert_engine_right(case_of(seed, unknown=True), monkeypatch)
+
+
+@pytest.mark.parametrize("how", ["product", "sum", "difference", "cat", "in place"])
+@pytest.mark.parametrize("stride", [13, 26, 40])
+def test_branches_that_begin_at_the_picture_leave_it_unchanged(how, stride, monkeypatch):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        branches = [nn.Conv2d(3, 3, 3, padding=1), nn.Identity()]
+        joined = Joined(how, *(branches if how == "in place" else branches[::-1]))
+        behind = nn.Conv2d(6 if how == "cat" else 3, 4, 3, padding=1, padding_mode="reflect")  # from here on whole
+        head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, CLASSES))
+        network = RandomNetwork([joined, behind], head, known=True).eval()
+    image = np.random.default_rng(0).integers(0, 256, (97, 114, 3), dtype=np.uint8)
+    assert_engine_right(Case(network, image, window=31, stride=stride, fill=0.4), monkeypatch)
 
 
 def test_nearly_all_networks_of_known_nodes_are_carried():
