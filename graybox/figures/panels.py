@@ -87,10 +87,9 @@ def _draw_maps(
         found.activation, cmap="magma", extent=map_extent(found), vmin=min(0, found.activation.min())
     )
     figure.colorbar(drawn, ax=activation, shrink=0.75)
-    activation.set_title(
-        f"strongest map ({experiment.feature_map}): its sum with\nthe window here; "
-        f"{found.unoccluded_activation:.3g} unoccluded"
-    )
+    whole = found.unoccluded_activation
+    shown = f"{whole:,.0f}" if abs(whole) >= 100 else f"{whole:.3g}"
+    activation.set_title(f"sum of the strongest map ({experiment.feature_map})\nby window; {shown} unoccluded")
     features.imshow(image.mean(axis=2), cmap="gray", vmin=0, vmax=255)
     features.imshow(experiment.features, cmap="magma", vmin=0, alpha=0.6, extent=size, interpolation="bilinear")
     features.set_title("that map, unoccluded,\nover the image")
