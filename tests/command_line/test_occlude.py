@@ -140,6 +140,17 @@ def test_torchvisions_weights_in_a_file_give_the_librarys_map_with_imagenets_nam
     assert "American Staffordshire terrier" in told and Image.open("wide-occlusion.png").width > 500
 
 
+@pytest.mark.parametrize(("version", "resize"), [("V1", 37), ("V2", 33)])
+def test_a_file_of_torchvisions_is_known_by_its_name(here, capsys, version, resize):
+    """The two weights of one network want pictures that are resized in another way."""
+    file = Path(models.MobileNet_V2_Weights[f"IMAGENET1K_{version}"].url).name
+    torch.save(models.mobilenet_v2().state_dict(), file)
+    command.main("occlude", "wide.png", "--model", "torchvision:mobilenet_v2", "--weights", file, "--image-size", "32",
+                 "--window", "31", "--stride", "31")  # fmt: skip
+    told = capsys.readouterr().out
+    assert f"resized to {resize}, centre crop of 32 pixels" in told and f"mobilenet_v2's IMAGENET1K_{version}." in told
+
+
 @pytest.mark.parametrize("checkpoint", ["own.safetensors", "own.pth"])
 def test_a_network_of_ones_own_gets_its_checkpoint_and_its_normalisation(here, capsys, checkpoint):
     command.main(
