@@ -116,6 +116,8 @@ def cells(printed: str, name: str) -> list[list[str]]:
 
 def test_other_networks_are_timed_at_their_smallest(capsys, monkeypatch):
     small = ["--device", "cpu", "--pixels", "64", "--window", "17", "--strides", "32", "16", "--rounds", "1"]
+    model, picture = torchvision_networks.network("squeezenet1_1", 64), torchvision_networks.image(64)
+    assert 5 < int(networks.carried(model, picture, 16, 9).rstrip("%")) < 100
     networks.main(["--names", "squeezenet1_1", *small])
     rows = cells(capsys.readouterr().out, "squeezenet1_1")
     assert [row[0] for row in rows] == ["32", "16"]
