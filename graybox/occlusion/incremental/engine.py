@@ -11,7 +11,7 @@ values around them are then evenly spaced in memory and need no copy.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +25,9 @@ from graybox.occlusion.incremental.plan import (
     PRICES,
     Axis,
     Planner,
+    Sizes,
     blocks,
-    cost,
+    costs,
     hull,
     is_whole,
     leaves,
@@ -36,16 +37,23 @@ from graybox.occlusion.incremental.receptive import Spans
 from graybox.occlusion.incremental.trace import Untraceable as Untraceable
 from graybox.occlusion.incremental.trace import trace
 
+_PLANS: dict[Hashable, tuple[float, Groups]] = {}
+"""Plans that were made, by all that they depend on: never by the network's weights."""
+
 Env = dict[fx.Node, Any]
 """What each step gave: a Patch, or a tensor for all positions of the group."""
 
 
 @dataclass(frozen=True)
 class Groups:
-    """Positions to compute together: the axes' plans, by bands of rows and by blocks of columns."""
+    """Positions to compute together: the axes' plans, by bands of rows and by blocks of columns.
+
+    From the `cut` on all is computed whole, in batches of another size.
+    """
 
     bands: list[list[Axis]]
     columns: list[Axis]
+    cut: str
 
 
 class Job:
@@ -114,26 +122,50 @@ class Job:
 
     def groups(self, depth: int | None = None) -> tuple[float, Groups]:
         """The cheapest groups and their predicted cost. `depth`: convolutions to carry patches through."""
+        key = self._signature(depth)
+        if key in _PLANS:
+            return _PLANS[key]
         if depth not in self._planned:
             until = len(self.network.steps)
             if depth is not None and depth < len(self.convolutions):
                 until = self.convolutions[depth]
             planner = Planner(self.network, self.size, self.window, self.prices.share, until)
             self._planned[depth] = min(self._ways(planner), key=lambda way: way[0])
+            while len(_PLANS) >= 64:
+                _PLANS.pop(next(iter(_PLANS)), None)
+            _PLANS[key] = self._planned[depth]
         return self._planned[depth]
+
+    def _signature(self, depth: int | None) -> Hashable:
+        """All that a plan depends on."""
+        network = self.network
+        steps = tuple(
+            (step.node.name, type(step.kind), step.kind and (step.kind.slides, step.kind.macs, step.kind.local),
+             step.shape, tuple(source.name for source in step.sources))
+            for step in network.steps
+        )  # fmt: skip
+        ends = network.cut.name, network.pooled and network.pooled.name, network.linear and network.linear.out_features
+        others = tuple(node.name for node in (*network.narrow, *network.filled))
+        return depth, self.size, self.rows, self.columns, self.window, self.prices, steps, ends, others
 
     def _ways(self, planner: Planner) -> list[tuple[float, Groups]]:
         steps, found = self.network.steps, []
         strides = self._strides()
+        places = {step.node: number for number, step in enumerate(steps)}
+        narrow = [(node, places[node]) for node in self.network.narrow if node in places]
         for stride in strides:
             pace = [stride // math.gcd(stride, centres.step) for centres in (self.rows, self.columns)]
             made: dict[tuple[int, int], tuple[list[Axis], Any]] = {}
+            same = self.rows == self.columns and self.size[0] == self.size[1] and self.network.is_square()
             for axis, centres in enumerate((self.rows, self.columns)):
                 for size in (1, 2, 3, 4, 6, 8, 12, 16, 32):
                     alike = math.ceil(len(centres) / pace[axis])
                     if size > 1 and size >= 2 * alike:
                         continue
                     if len(centres) / size > 64 and size < alike:
+                        continue
+                    if axis and same:
+                        made[1, size] = made[0, size]
                         continue
                     axes = [planner.along(axis, block) for block in blocks(centres, pace[axis], size)]
                     made[axis, size] = axes, sizes(axes, steps, axis)
@@ -147,9 +179,28 @@ class Job:
                     ) if any(step.shape for step in steps) else 0  # fmt: skip
                     if down * right > 1 and down * right * largest > self.prices.chunk:
                         continue
-                    price = cost(steps, row_sizes, column_sizes, self.prices)
-                    found.append((price, Groups(_bands(rows, down, pace[0], len(self.rows)), columns)))
+                    here, after = costs(steps, row_sizes, column_sizes, len(self.rows) * len(self.columns), self.prices)
+                    bands = _bands(rows, down, pace[0], len(self.rows))
+                    last = self._linear(row_sizes, column_sizes)
+                    found.append((sum(here) + last[0], Groups(bands, columns, self.network.cut.name)))
+                    for node, number in narrow:
+                        price = sum(here[: number + 1]) + sum(after[number + 1 :]) + last[1]
+                        found.append((price, Groups(bands, columns, node.name)))
         return found
+
+    def _linear(self, rows: Sizes, columns: Sizes) -> tuple[float, float]:
+        """The cost of the first linear layer for the changed values only, and for whole maps."""
+        network = self.network
+        if network.linear is None or network.pooled is None:
+            return 0.0, 0.0
+        number = next(number for number, step in enumerate(network.steps) if step.node is network.pooled)
+        shape, units = network.steps[number].shape, network.linear.out_features
+        assert shape is not None
+        positions = len(self.rows) * len(self.columns)
+        return (
+            float(rows.spans[number] * columns.spans[number] * shape[0] * (units + self.prices.patch)),
+            float(positions * math.prod(shape) * (units + self.prices.value)),
+        )
 
     def _strides(self) -> list[int]:
         """Strides of the maps, in pixels."""
@@ -165,7 +216,7 @@ class Job:
         steps = [self.network.steps[number] for number in self.convolutions]
         whole = [
             all(
-                is_whole(leaf.spans[step.node], step.shape[1 + along]) if step.node in leaf.spans else False
+                is_whole(leaf.spans[step.node.name], step.shape[1 + along]) if step.node.name in leaf.spans else False
                 for axis in axes[along] for leaf in leaves(axis)
             )
             for step in steps for along in (0, 1) if step.shape
@@ -183,16 +234,14 @@ class Job:
     ) -> tuple[Tensor, Tensor | None]:
         """Class scores [R, C, classes] and the map's sums [R, C]; `depth` and `on_windows`: as for `window_scores`."""
         _, groups = self.groups(depth)
-        carrier = Carrier(self, groups)
-        found = []
+        cut = next(node for node in self.network.nodes if node.name == groups.cut)
+        results = Results(self, cut, on_windows)
+        carrier = Carrier(self, groups, cut, results)
         for band in groups.bands:
-            found.append(carrier.band(band, groups.columns))
-            on_windows(found[-1][2])
-        order = torch.cat([rows for _, rows, _, _ in found])
-        scores = torch.cat([part for part, _, _, _ in found])
-        back = order.argsort()
-        sums = [part for _, _, _, part in found if part is not None]
-        return scores[back], torch.cat(sums)[back] if sums else None
+            carrier.band(band, groups.columns)
+        results.finish()
+        assert results.scores is not None
+        return results.scores, results.sums
 
 
 def _bands(rows: list[Axis], size: int, pace: int, count: int) -> list[list[Axis]]:
@@ -204,8 +253,9 @@ def _bands(rows: list[Axis], size: int, pace: int, count: int) -> list[list[Axis
 class Carrier:
     """Carry the window's changes through the network's steps, group by group."""
 
-    def __init__(self, job: Job, groups: Groups) -> None:
-        self._job, self._network, self._steps = job, job.network, job.network.steps
+    def __init__(self, job: Job, groups: Groups, cut: fx.Node, results: Results) -> None:
+        self._job, self._network, self._steps, self._cut = job, job.network, job.network.steps, cut
+        self._results = results
         axes = [axis for band in groups.bands for axis in band], groups.columns
         reach = self._reach(axes)
         values = self._network.values
@@ -232,7 +282,7 @@ class Carrier:
 
         def visit(axis: int, plan: Axis) -> None:
             for step in self._steps:
-                for spans in (plan.raw.get(step.node), plan.spans.get(step.node)):
+                for spans in (plan.raw.get(step.node.name), plan.spans.get(step.node.name)):
                     if spans is None:
                         continue
                     add(step.node, axis, spans)
@@ -258,51 +308,50 @@ class Carrier:
                     reach[source] = [max(pair) for pair in zip(one, other)]
         return {node: (down, right) for node, (down, right) in reach.items()}
 
-    def band(self, rows: Sequence[Axis], columns: Sequence[Axis]) -> tuple[Tensor, Tensor, int, Tensor | None]:
-        """Class scores [r, C, classes], the numbers of the rows, of windows, and the map's sums [r, C]."""
+    def band(self, rows: Sequence[Axis], columns: Sequence[Axis]) -> None:
+        """Compute all positions of these rows."""
         job, network = self._job, self._network
-        numbers = sorted(job.rows.index(centre) for row in rows for centre in row.centres)
-        place = {number: at for at, number in enumerate(numbers)}
-        collect = _Collected(len(numbers), len(job.columns), network)
-        if network.linear is not None:
-            collect.prepare(self._known[network.pooled], rows, columns)  # type: ignore[index]
-        for row in rows:
-            at = [place[job.rows.index(centre)] for centre in row.centres]
-            for column in columns:
-                across = [job.columns.index(centre) for centre in column.centres]
-                self._group(0, {}, row, column, at, across, collect)
-        return collect.vectors(self._whole), torch.tensor(numbers), len(numbers) * len(job.columns), collect.sums
+        at = [[job.rows.index(centre) for centre in row.centres] for row in rows]
+        across = [[job.columns.index(centre) for centre in column.centres] for column in columns]
+        everything = sorted(number for some in at for number in some)
+        meeting = network.linear is not None and self._cut is network.cut
+        if meeting:
+            known = self._known[network.pooled]  # type: ignore[index]
+            self._last = LastPatches(network, known, everything, rows, columns)
+        for row, some in zip(rows, at):
+            for column, others in zip(columns, across):
+                self._group(0, {}, row, column, some, others)
+        if meeting:
+            self._results.add(everything, list(range(len(job.columns))), self._last.through_linear().flatten(0, 1))
 
-    def _group(
-        self, begin: int, env: Env, row: Axis, column: Axis, at: list[int], across: list[int], collect: _Collected
-    ) -> None:
+    def _group(self, begin: int, env: Env, row: Axis, column: Axis, at: list[int], across: list[int]) -> None:
         """Compute the steps from `begin` on for some positions."""
         network, maps = self._network, self._network.traced.maps
         for number in range(begin, len(self._steps)):
             if number in (row.end, column.end):
-                self._split(number, env, row, column, at, across, collect)
+                self._split(number, env, row, column, at, across)
                 return
             step = self._steps[number]
             if step.node is network.cut and network.pooled is not None:
                 source = self._given(network.pooled, env, row, column)
                 if network.linear is None:
-                    collect.add(at, across, self._mean(source))
+                    self._results.add(at, across, self._mean(source))
                 else:
-                    collect.place(at, across, source)
+                    self._last.place(at, across, source)
                 return
             if network.linear is not None and step.node is network.cut.args[0]:
                 continue  # the flat values
             env[step.node] = self._step(step, env, row, column, len(at) * len(across))
             if step.node is maps:
-                collect.record(at, across, env[step.node], self._known[maps], self._job.feature_map or 0)
+                self._results.record(at, across, env[step.node])
+            if step.node is self._cut:
+                self._results.add(at, across, self._whole.tensor(env[step.node]))
+                return
             for source in (*step.node.all_input_nodes, *step.sources):
                 if network.needed[source] <= network.place(step.node):
                     env.pop(source, None)
-        collect.add(at, across, self._whole.tensor(env[network.cut]))
 
-    def _split(
-        self, number: int, env: Env, row: Axis, column: Axis, at: list[int], across: list[int], collect: _Collected
-    ) -> None:
+    def _split(self, number: int, env: Env, row: Axis, column: Axis, at: list[int], across: list[int]) -> None:
         """Go on in smaller groups of positions that lie alike."""
         parts = [
             [(part, (start, axis.pace)) for start, part in enumerate(axis.parts)]
@@ -317,7 +366,9 @@ class Carrier:
                     if isinstance(found, Patch):
                         patch = found.every(rows, columns)
                         wide = [
-                            plan.spans[node] if node in plan.spans and is_whole(plan.spans[node], length) else spans
+                            Spans(0, length, 0, spans.count)
+                            if node.name in plan.spans and is_whole(plan.spans[node.name], length)
+                            else spans
                             for plan, spans, length in (
                                 (down, patch.rows, patch.known.height), (right, patch.columns, patch.known.width)
                             )
@@ -331,9 +382,7 @@ class Carrier:
                         some[node] = tuple(
                             grid[rows[0] :: rows[1], columns[0] :: columns[1]].flatten(0, 1) for grid in grids
                         )
-                self._group(
-                    number, some, down, right, at[rows[0] :: rows[1]], across[columns[0] :: columns[1]], collect
-                )
+                self._group(number, some, down, right, at[rows[0] :: rows[1]], across[columns[0] :: columns[1]])
 
     def _given(self, node: fx.Node, env: Env, row: Axis, column: Axis) -> Any:
         """What a step gets of another: for what depends on single pixels, a patch is cut out of the whole."""
@@ -378,7 +427,7 @@ class Carrier:
             out = []
             for (spans, size), plan, length in zip(own, (row, column), lengths):
                 whole = is_whole(spans, size)
-                out.append(Spans(0, length, 0, spans.count) if whole else plan.raw[step.node])
+                out.append(Spans(0, length, 0, spans.count) if whole else plan.raw[step.node.name])
             rows, columns = out
             for (spans, _), wanted, slide in zip(own, out, step.kind.slides):
                 seen = wanted.seen_by(slide)
@@ -389,7 +438,7 @@ class Carrier:
                     return Patch(nothing, rows, columns, known, differs=True, clean=True)
         found = step.kind.part(patches, rows, columns, known, step.last)
         wide = [
-            Spans(0, length, 0, spans.count) if is_whole(plan.spans[step.node], length) else spans
+            Spans(0, length, 0, spans.count) if is_whole(plan.spans[step.node.name], length) else spans
             for plan, spans, length in zip((row, column), (found.rows, found.columns), lengths)
         ]
         return found.widened(*wide)
@@ -424,96 +473,110 @@ class _Whole:
         return value.widened(rows, columns).shown()
 
 
-class _Collected:
-    """What the groups of a band of rows give at the cut, until all of its positions are there.
+class Results:
+    """Class scores, and the sums over a map; and what waits at the cut until there is a batch of it."""
 
-    Args:
-        rows, columns: numbers of positions.
-    """
-
-    def __init__(self, rows: int, columns: int, network: Network) -> None:
-        self._size, self._network = (rows, columns), network
-        self._vectors: Tensor | None = None
-        self._patches: Tensor | None = None
-        self._starts: tuple[list[int], list[int]] = ([0] * rows, [0] * columns)
+    def __init__(self, job: Job, cut: fx.Node, on_windows: Callable[[int], object]) -> None:
+        self._job, self._network, self._cut, self._on_windows = job, job.network, cut, on_windows
+        self._size = len(job.rows), len(job.columns)
+        self._batch = job.prices.batch if job.network.is_map(cut) and cut in job.network.narrow else 2**9
+        self._waiting: list[tuple[Tensor, Tensor]] = []
+        self.scores: Tensor | None = None
         self.sums: Tensor | None = None
 
-    @staticmethod
-    def _index(at: list[int], across: list[int]) -> tuple[Tensor, Tensor]:
-        return torch.tensor(at)[:, None], torch.tensor(across)[None, :]
-
     def add(self, at: list[int], across: list[int], values: Tensor) -> None:
-        """values: [P, ...]."""
-        if self._vectors is None:
-            self._vectors = values.new_empty(*self._size, *values.shape[1:])
-        self._vectors[self._index(at, across)] = values.unflatten(0, (len(at), len(across)))
+        """values: [P, ...], of positions in these rows and columns."""
+        places = torch.tensor(at)[:, None] * self._size[1] + torch.tensor(across)
+        self._waiting.append((places.flatten(), values))
+        if sum(len(places) for places, _ in self._waiting) >= self._batch:
+            self.finish()
 
-    def record(self, at: list[int], across: list[int], values: Any, known: Known, feature_map: int) -> None:
-        """Sum a feature map up."""
+    def finish(self) -> None:
+        """Compute what waits."""
+        if not self._waiting:
+            return
+        places, values = (torch.cat(parts) for parts in zip(*self._waiting))
+        self._waiting = []
+        for some, batch in zip(places.split(self._batch), values.split(self._batch)):
+            scores, maps = self._network.rest(self._cut, batch)
+            if self.scores is None:
+                self.scores = scores.new_empty(*self._size, scores.shape[1])
+            self.scores.view(-1, scores.shape[1])[some.to(scores.device)] = scores
+            if maps is not None:
+                self._put(some, maps[:, self._job.feature_map or 0].sum((1, 2)))
+        self._on_windows(len(places))
+
+    def record(self, at: list[int], across: list[int], values: Any) -> None:
+        """Sum the feature map up."""
+        feature_map = self._job.feature_map or 0
         if isinstance(values, Patch):
-            found = known.values[0, feature_map].sum() + values.difference()[..., feature_map].sum((2, 3))
+            changed = values.difference()[..., feature_map].sum((2, 3)).flatten()
+            found = values.known.values[0, feature_map].sum() + changed
         else:
-            found = values[:, feature_map].sum((1, 2)).unflatten(0, (len(at), len(across)))
+            found = values[:, feature_map].sum((1, 2))
+        self._put((torch.tensor(at)[:, None] * self._size[1] + torch.tensor(across)).flatten(), found)
+
+    def _put(self, places: Tensor, found: Tensor) -> None:
         if self.sums is None:
             self.sums = found.new_empty(self._size)
-        self.sums[self._index(at, across)] = found
+        self.sums.view(-1)[places.to(found.device)] = found
 
-    def prepare(self, known: Known, rows: Sequence[Axis], columns: Sequence[Axis]) -> None:
-        """Room for the differences of the last map, for the linear layer."""
-        self._known = known
+
+class LastPatches:
+    """The differences of the last map for a band of rows, until they meet at a linear layer.
+
+    Args:
+        known: the map. `at`: the numbers of the rows, in order. `rows`, `columns`: the axes' plans.
+    """
+
+    def __init__(
+        self, network: Network, known: Known, at: list[int], rows: Sequence[Axis], columns: Sequence[Axis]
+    ) -> None:
+        self._network, self._known = network, known
+        self._place = {number: place for place, number in enumerate(at)}
+        self._size = len(at), sum(len(column.centres) for column in columns)
         largest = []
         for axes, length in ((rows, known.height), (columns, known.width)):
-            spans = [leaf.spans.get(self._network.pooled) for axis in axes for leaf in leaves(axis)]  # type: ignore[arg-type]
+            spans = [leaf.spans.get(network.pooled.name) for axis in axes for leaf in leaves(axis)]  # type: ignore[union-attr]
             some = [one for one in spans if one is not None]
             whole = len(some) < len(spans) or any(is_whole(one, length) for one in some)
             largest.append(length if whole else min(length, max(one.size for one in some)))
         self._largest = largest
         self._patches = known.values.new_zeros(*self._size, *largest, known.channels)
+        self._starts = [0] * self._size[0], [0] * self._size[1]
 
     def place(self, at: list[int], across: list[int], source: Any) -> None:
-        assert self._patches is not None
+        """Keep the changes of some positions: a patch, or whole maps."""
+        known = self._known
         if isinstance(source, Patch):
             spans, grid = [source.rows, source.columns], source.difference()
         else:
-            known = self._known
             spans = [Spans(0, known.height, 0, len(at)), Spans(0, known.width, 0, len(across))]
             grid = (source - known.values).permute(0, 2, 3, 1).unflatten(0, (len(at), len(across)))
-        lengths = self._known.height, self._known.width
         runs = []
-        for axis, (own, places) in enumerate(zip(spans, (at, across))):
-            axis_runs = []
+        for axis, (own, places, length) in enumerate(
+            zip(spans, ([self._place[one] for one in at], across), (known.height, known.width))
+        ):
+            parts = []
             for number, place in enumerate(places):
                 first = own.first + number * own.step
-                start = max(0, min(first, lengths[axis] - self._largest[axis]))
-                begin, end = max(first, 0), min(first + own.size, lengths[axis])
+                start = max(0, min(first, length - self._largest[axis]))
+                begin, end = max(first, 0), min(first + own.size, length)
                 self._starts[axis][place] = start
                 if begin < end:
-                    axis_runs.append(
-                        (number, place, slice(begin - start, end - start), slice(begin - first, end - first))
-                    )
-            runs.append(axis_runs)
+                    parts.append((number, place, slice(begin - start, end - start), slice(begin - first, end - first)))
+            runs.append(parts)
         for r, to_r, there_r, here_r in runs[0]:
             for c, to_c, there_c, here_c in runs[1]:
                 self._patches[to_r, to_c, there_r, there_c] = grid[r, c, here_r, here_c]
 
-    def vectors(self, whole: _Whole) -> Tensor:
-        """Class scores [r, C, classes]."""
-        network = self._network
-        found = self._first_layer() if network.linear is not None else self._vectors
-        assert found is not None
-        env: Env = {network.cut: found.flatten(0, 1)}
-        for node in network.tail:
-            env[node] = whole(node, env, len(env[network.cut]))
-        return env[network.traced.scores].unflatten(0, self._size)  # type: ignore[no-any-return]
-
-    def _first_layer(self) -> Tensor:
-        """The linear layer: the unoccluded result plus what the changed values add."""
-        linear, patches = self._network.linear, self._patches
-        assert linear is not None and patches is not None
-        known = self._known
+    def through_linear(self) -> Tensor:
+        """The linear layer, [r, C, units]: the unoccluded result plus what the changed values add."""
+        linear, known, patches = self._network.linear, self._known, self._patches
+        assert linear is not None
         weight = linear.weight.view(-1, known.channels, known.height, known.width).permute(2, 3, 1, 0)
         weight = weight.reshape(known.height, known.width * known.channels, -1)
-        found = self._network.values[self._network.cut][0].repeat(*self._size, 1)
+        found: Tensor = self._network.values[self._network.cut][0].repeat(*self._size, 1)
         height, width = self._largest
         for r, top in _runs(self._starts[0]):
             for c, left in _runs(self._starts[1]):
@@ -522,7 +585,7 @@ class _Collected:
                     part = weight[row, left * known.channels : (left + width) * known.channels]
                     added.addmm_(changed.reshape(len(added), -1), part)
                 found[r, c] = added.unflatten(0, found[r, c].shape[:2])
-        return found  # type: ignore[no-any-return]
+        return found
 
 
 def _runs(numbers: Sequence[int]) -> list[tuple[slice, int]]:

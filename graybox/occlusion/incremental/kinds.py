@@ -27,12 +27,13 @@ class Kind:
 
     Attributes:
         slides: which inputs each output sees, along rows and columns.
-        macs: multiply-accumulates for one place of the output map.
+        macs: multiply-accumulates for one place of the output map. `weights`: how many there are.
         local: each place of the output depends on the same place of the inputs only.
     """
 
     slides: tuple[Slide, Slide] = HERE
     macs: int = 0
+    weights: int = 0
     local: bool = False
 
     def part(self, patches: Sequence[Patch], rows: Spans, columns: Spans, known: Known, last: bool) -> Patch:
@@ -66,9 +67,12 @@ class Convolve(Kind):
         ):
             if before < 0:  # the first inputs touch no output that counts
                 given, before = given.narrow(2 + axis, -before, own.size + before), 0
+            if after < 0:
+                given, after = given.narrow(2 + axis, 0, given.shape[2 + axis] + after), 0
             pad = max(before, after)
             pad += (before - pad) % slide.stride
-            if pad >= slide.kernel:
+            uneven = pad != before or pad - after >= slide.stride
+            if pad >= slide.kernel or (conv.groups == 1 and uneven):  # exactly, with a copy of the inputs
                 shape = [before, max(0, after)]
                 given = F.pad(given, [0, 0, *shape] if axis == 0 else shape)
                 cut.append((0, out.size))
@@ -76,7 +80,7 @@ class Convolve(Kind):
                 padding[axis] = pad
                 cut.append(((pad - before) // slide.stride, out.size))
         bias = None if patch.differs else conv.bias
-        found = F.conv2d(given, conv.weight, bias, conv.stride, padding, conv.dilation, conv.groups)
+        found = conv.summed(given, bias, padding)
         for axis, (first, size) in enumerate(cut):
             found = found.narrow(2 + axis, first, size)
         return Patch(found, rows, columns, known, differs=patch.differs)

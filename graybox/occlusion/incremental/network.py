@@ -46,7 +46,7 @@ class Network:
         cut: the node that ends the steps. All that follows needs nothing but it, and is run for many positions at once.
         pooled: the map whose mean over all places, or whose flat values, the `cut` is; None if it is something else.
         linear: the fully connected layer at the `cut`, which can take differences; or None.
-        tail: the nodes after the cut.
+        narrow: earlier maps that would do as a cut too, if they are whole.
     """
 
     def __init__(self, traced: Traced, image: Tensor, filled: Tensor) -> None:
@@ -108,7 +108,11 @@ class Network:
         if isinstance(value, tuple | list) and all(user.target in (operator.getitem, getattr) for user in node.users):
             return True  # the parts that are used are nodes themselves
         parts = value if isinstance(value, tuple | list) else [value]
-        return all(part.is_floating_point() or part.dtype == torch.bool for part in parts if isinstance(part, Tensor))
+        return all(
+            part.dtype.is_floating_point or part.is_complex() or part.dtype == torch.bool
+            for part in parts
+            if isinstance(part, Tensor)
+        )
 
     def _is_pixelwise(self, node: fx.Node, found: tuple[Kind, list[fx.Node]] | None) -> bool:
         inputs = [one for one in node.all_input_nodes if one not in self.constant]
@@ -132,13 +136,18 @@ class Network:
         needed[self.traced.scores] = len(self.nodes)
         working = [node for node in self.nodes if self._varies(node) and node not in idle]
         self.cut, self.pooled, self.linear = self.traced.scores, None, None
+        self.narrow: list[fx.Node] = []
         for number, node in enumerate(working):
             later = any(needed[one] > self._place[node] for one in working[:number])
             recorded = self.traced.maps is None or self._place[self.traced.maps] <= self._place[node]
             value = self.values[node]
-            if not later and recorded and isinstance(value, Tensor) and value.shape[2:].numel() == 1:
+            if later or not isinstance(value, Tensor) or node in self.filled:
+                continue
+            if recorded and value.shape[2:].numel() == 1:
                 self.cut = node
                 break
+            if self.is_map(node) and node not in self.filled:
+                self.narrow.append(node)
         before: Any = self.cut.args[0] if self.cut.args else None
         if isinstance(before, fx.Node) and self.is_map(before) and before not in self.filled:
             size, flat = self.values[before].shape, self.values[self.cut].flatten(1)
@@ -150,11 +159,9 @@ class Network:
                 module = self.modules.get(str(users[0].target)) if len(users) == 1 else None
                 if type(module) is nn.Linear and len(users[0].args) == 1 and not users[0].kwargs:
                     self.linear, self.cut = module, users[0]
-        end = self._place[self.cut]
-        self.tail = [node for node in self.nodes[end + 1 :] if self._varies(node)]  # no maps, so nothing is bypassed
-        self.steps = []
-        for node in self.nodes[: end + 1]:
-            if not self._varies(node) or node in self.filled or node in idle:
+        self.needed, self.steps = needed, []
+        for node in working:
+            if node in self.filled or self._place[node] > self._place[self.cut]:
                 continue
             kind = found[node]
             shape = tuple(self.values[node].shape[1:]) if self.is_map(node) else None
@@ -162,7 +169,26 @@ class Network:
             last = first is not None and needed[first] <= self._place[node] and first is not self.traced.maps
             sources = tuple(kind[1]) if kind else ()
             self.steps.append(Step(node, kind[0] if kind else None, sources, shape, last))
-        self.needed = needed
+        self._working, self._kinds = working, found
+
+    def rest(self, cut: fx.Node, value: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Class scores [B, classes] from the values at a cut, [B, ...], and the last maps if they come after it."""
+        env: dict[Any, Any] = {cut: value}
+        maps: Tensor | None = None
+        for node in self._working:
+            if self._place[node] <= self._place[cut]:
+                continue
+            kind = self._kinds[node]
+            if kind and isinstance(kind[0], Channels):
+                env[node] = kind[0].whole(env[kind[1][0]])
+            else:
+                env[node] = self.call(node, env, len(value))
+            if node is self.traced.maps:
+                maps = env[node].clone()
+            for source in (*node.all_input_nodes, *(kind[1] if kind else ())):
+                if self.needed[source] <= self._place[node]:
+                    env.pop(source, None)
+        return env[self.traced.scores], maps
 
     def _bypassed(self, found: dict[fx.Node, tuple[Kind, list[fx.Node]] | None]) -> set[fx.Node]:
         """What is only a way to channels in another order, which are taken from the map itself."""
@@ -174,6 +200,14 @@ class Network:
             ):  # fmt: skip
                 idle.add(node)
         return idle
+
+    def is_square(self) -> bool:
+        """Whether rows and columns are treated alike."""
+        return all(
+            (step.shape is None or step.shape[1] == step.shape[2])
+            and (step.kind is None or step.kind.slides[0] == step.kind.slides[1])
+            for step in self.steps
+        )
 
     def place(self, node: fx.Node) -> int:
         return self._place[node]

@@ -27,7 +27,9 @@ class Prices:
         value: one value of a map that is computed whole, on its way through memory and activation.
         patch: one value of a patch.
         step: one step for one group of positions: the starting of operations.
+        weight: one weight of a convolution, for one group: it is brought into the order that suits the machine.
         chunk: values of the largest patches of a group, at most.
+        batch: positions in a batch of maps that are computed whole after the groups.
         start: the incremental engine itself, once for an image.
         memory: bytes of patches to hold at a time, at most; one row of positions at least.
         share: a patch that covers this share of an axis goes on with all of it.
@@ -36,7 +38,9 @@ class Prices:
     value: float
     patch: float
     step: float
+    weight: float
     chunk: int
+    batch: int
     start: float = 0.0
     memory: int = 2**28
     share: float = 0.9
@@ -45,8 +49,8 @@ class Prices:
 # CPU: with AVX-512 a core does 60 to 100 multiply-accumulates in a nanosecond.
 # CUDA: a GPU computes far more in the time that operations take to start.
 PRICES = {
-    "cpu": Prices(value=60, patch=200, step=2e6, chunk=2**19),
-    "cuda": Prices(value=50, patch=100, step=1e9, chunk=2**25, start=1.5e11, memory=2**30),
+    "cpu": Prices(value=60, patch=200, step=2e6, weight=40, chunk=2**19, batch=16, share=0.85),
+    "cuda": Prices(value=50, patch=100, step=1e9, weight=0, chunk=2**25, batch=256, start=1.5e11, memory=2**30),
 }
 
 Interval = tuple[int, int]
@@ -57,15 +61,15 @@ class Axis:
     """One axis of a group of positions: where each step's map changes.
 
     Attributes:
-        spans: of each step's patch. `raw`: before it is widened to the whole axis.
+        spans: of each step's patch, by the step's name. `raw`: before it is widened to the whole axis.
         end: the number of the step before which the positions no longer lie alike on the strides' grid; or of all
             steps. `pace`: every `pace`-th of them goes on in a group of its own. `parts`: these groups.
         centres: of the windows.
     """
 
     centres: range
-    spans: dict[fx.Node, Spans] = field(default_factory=dict)
-    raw: dict[fx.Node, Spans] = field(default_factory=dict)
+    spans: dict[str, Spans] = field(default_factory=dict)
+    raw: dict[str, Spans] = field(default_factory=dict)
     end: int = 0
     pace: int = 1
     parts: list[Axis] = field(default_factory=list)
@@ -121,7 +125,7 @@ class Planner:
             length = step.shape[1 + axis]
             if step.kind is None:
                 intervals, spans = [(0, length)] * 2, Spans(0, length, 0, len(centres))
-                plan.raw[step.node] = spans
+                plan.raw[step.node.name] = spans
             else:
                 given = [state[source] for source in step.sources]
                 slide = step.kind.slides[axis]
@@ -147,10 +151,10 @@ class Planner:
                         _clipped(*slide.touched(*one), length) if one[0] < one[1] else (0, 0) for one in given[0][0]
                     ]
                     spans = self._fitted(old.through(slide) if old.count > 1 else _once(old, slide), intervals)
-                plan.raw[step.node] = spans
+                plan.raw[step.node.name] = spans
                 if number >= self._until or spans.size >= self._share * length or spans.size >= length:
                     spans, intervals = Spans(0, length, 0, len(centres)), [(0, length)] * 2
-            plan.spans[step.node], state[step.node] = spans, (intervals, spans)
+            plan.spans[step.node.name], state[step.node] = spans, (intervals, spans)
         return plan
 
     def _length(self, step: Step, axis: int) -> int:
@@ -200,8 +204,8 @@ def sizes(axes: Sequence[Axis], steps: Sequence[Step], axis: int) -> Sizes:
             step = steps[number]
             if step.shape is None:
                 continue
-            count, size = len(one.centres), one.spans[step.node].size
-            raw[number] += one.raw[step.node].size * count
+            count, size = len(one.centres), one.spans[step.node.name].size
+            raw[number] += one.raw[step.node.name].size * count
             spans[number] += size * count
             whole[number] += size * count if size == step.shape[1 + axis] else 0
             largest[number] = max(largest[number], size)
@@ -214,18 +218,30 @@ def sizes(axes: Sequence[Axis], steps: Sequence[Step], axis: int) -> Sizes:
     return Sizes(raw, spans, whole, groups, largest)
 
 
-def cost(steps: Sequence[Step], rows: Sizes, columns: Sizes, prices: Prices) -> float:
-    """Of all positions together."""
-    total = 0.0
+def costs(
+    steps: Sequence[Step], rows: Sizes, columns: Sizes, positions: int, prices: Prices
+) -> tuple[list[float], list[float]]:
+    """Of all positions together, for each step: in these groups, and computed whole after the groups."""
+    here, after, groups = [], [], rows.groups * columns.groups
     for number, step in enumerate(steps):
         if step.shape is None:
+            here.append(prices.step * groups)
+            after.append(0.0)
             continue
-        channels = step.shape[0]
+        channels, height, width = step.shape
+        macs, weights = (step.kind.macs, step.kind.weights) if step.kind else (0, 0)
         computed, held = rows.raw[number] * columns.raw[number], rows.spans[number] * columns.spans[number]
         whole = rows.whole[number] * columns.whole[number]
-        total += computed * (step.kind.macs if step.kind else 0)
-        total += channels * (prices.patch * (held - whole) + prices.value * whole)
-    return total + prices.step * rows.groups * columns.groups * len(steps)
+        here.append(
+            computed * macs + channels * (prices.patch * (held - whole) + prices.value * whole)
+            + groups * (prices.step + prices.weight * weights)
+        )  # fmt: skip
+        batches = math.ceil(positions / prices.batch)
+        after.append(
+            positions * height * width * (macs + channels * prices.value)
+            + batches * (prices.step + prices.weight * weights)
+        )  # fmt: skip
+    return here, after
 
 
 def blocks(centres: range, pace: int, size: int) -> list[range]:

@@ -134,7 +134,7 @@ class Recogniser:
                     weight.shape[2:], module.dilation, module.stride, module.padding
                 )
             ]
-            return Convolve((slides[0], slides[1]), weight.numel(), conv=module), [source]
+            return Convolve((slides[0], slides[1]), weight.numel(), weight.numel(), conv=module), [source]
         if type(module) in ACTIVATIONS:
             return Pointwise(call=partial(self._one, node), over=self._over(node)), [source]
         if isinstance(module, Affine):
