@@ -70,8 +70,8 @@ class Experiment:
             return "This network has no last maps whose places belong to places of the image, so none is shown."
         if self.projection is None:
             return (
-                "This network has other activations than ReLU, for which guided backpropagation is not defined, so no "
-                "map is projected to the pixels."
+                "No map is projected to the pixels: this network has other activations than ReLU, for which guided "
+                "backpropagation is not defined, or captum is not installed."
             )
         return ""
 
