@@ -179,6 +179,8 @@ class Job:
                     ) if any(step.shape for step in steps) else 0  # fmt: skip
                     if down * right > 1 and down * right * largest > self.prices.chunk:
                         continue
+                    if down > 1 and self._held(down * pace[0], row_sizes, column_sizes) > self.prices.memory:
+                        continue
                     here, after = costs(steps, row_sizes, column_sizes, len(self.rows) * len(self.columns), self.prices)
                     bands = _bands(rows, down, pace[0], len(self.rows))
                     last = self._linear(row_sizes, column_sizes)
@@ -201,6 +203,15 @@ class Job:
             float(rows.spans[number] * columns.spans[number] * shape[0] * (units + self.prices.patch)),
             float(positions * math.prod(shape) * (units + self.prices.value)),
         )
+
+    def _held(self, rows: int, down: Sizes, right: Sizes) -> int:
+        """Bytes of the last map's patches that wait for the linear layer, for this many rows of positions."""
+        network = self.network
+        for number, step in enumerate(network.steps):
+            if network.linear is not None and step.node is network.pooled and step.shape is not None:
+                one = down.largest[number] * right.largest[number] * step.shape[0]
+                return 4 * min(rows, len(self.rows)) * len(self.columns) * one
+        return 0
 
     def _strides(self) -> list[int]:
         """Strides of the maps, in pixels."""

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from graybox.network.geometry import Slide, slides
 from graybox.network.params import ModelParams
 from graybox.network.sizes import layer_sizes
@@ -47,11 +45,6 @@ class Spans:
         """The intervals that do not lie wholly on an axis of this length."""
         firsts = (self.first + place * self.step for place in range(self.count))
         return [place for place, first in enumerate(firsts) if first < 0 or first + self.size > length]
-
-    def inside(self, length: int) -> np.ndarray:
-        """bool [count, size]: which of their places lie on an axis of this length."""
-        places = self.first + self.step * np.arange(self.count)[:, None] + np.arange(self.size)
-        return (places >= 0) & (places < length)
 
 
 @dataclass(frozen=True)

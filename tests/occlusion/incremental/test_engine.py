@@ -295,7 +295,7 @@ def test_spans_know_how_windows_spread():
     assert (pooled.first, pooled.size, pooled.step) == (1, 7, 4)
     assert pooled.seen_by(Slide(2, 2)) == Spans(2, 14, 8, 4)
     assert pooled.every(1, 2) == Spans(5, 7, 8, 2)
-    assert Spans(-1, 3, 2, 2).inside(4).tolist() == [[False, True, True], [True, True, True]]
+    assert Spans(-1, 3, 2, 3).crossing(5) == [0, 2]
 
 
 class Leaky(CNN):
