@@ -26,7 +26,6 @@ BEST = Path("models/best.safetensors")
 TORCHVISION, TIMM = "torchvision:", "timm:"
 ALLOWED = "a model that Graybox saved (.safetensors), torchvision:NAME, timm:NAME, or package.module:function"
 OWN_SIZE = 224
-AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # what only training uses of googlenet and inception_v3
 
 
 @dataclass(frozen=True)
@@ -106,6 +105,7 @@ def _of_torchvision(options: argparse.Namespace, name: str, device: torch.device
 
     from graybox.network import architectures
     from graybox.network.params import ModelParams
+    from graybox.network.weights import of_torchvision, read_state
 
     if name not in architectures.torchvision_names():
         architectures.build(_params(options, name), OWN_SIZE, ("a", "b"))  # which says what is wrong
@@ -132,9 +132,9 @@ def _of_torchvision(options: argparse.Namespace, name: str, device: torch.device
     mean, std = _normalisation(options, preset.mean, preset.std)
     # torchvision's own weights, and what was trained from them, expect what `weights` brings in googlenet.
     params = ModelParams(architecture=name, weights=named or str(options.weights))
-    network: Any = architectures.build(params, size, names, started=named is not None)
-    if named is None:
-        _load(network.network, Path(options.weights), options.model)
+    network: Any = architectures.build(params, size, names, started=False)
+    state = of_torchvision(name, named) if named else read_state(Path(options.weights))
+    _load(network.network, state, options)
     where = f"as torchvision does for {name}'s {entry.name}"
     said = f"resized to {preset.resize_size[0]}, centre crop of {size} pixels, {_shown(mean, std)}, {where}"
     return _ready(network, mean, std, device, preset, said)
@@ -142,6 +142,7 @@ def _of_torchvision(options: argparse.Namespace, name: str, device: torch.device
 
 def _of_timm(options: argparse.Namespace, device: torch.device) -> Chosen:
     from graybox.network import architectures
+    from graybox.network.weights import read_state
 
     try:
         timm: Any = importlib.import_module("timm")  # which may not be installed
@@ -154,7 +155,7 @@ def _of_timm(options: argparse.Namespace, device: torch.device) -> Chosen:
     names = _class_names(options, _imagenet_names() if config is not None and config.num_classes == 1000 else None)
     size = options.image_size or (config.input_size[-1] if config is not None else OWN_SIZE)
     network: Any = architectures.build(_params(options, str(options.model)), size, names)
-    _load(network.network, Path(options.weights), options.model)
+    _load(network.network, read_state(Path(options.weights)), options)
     given = timm.data.resolve_data_config({"input_size": (3, size, size)}, model=network.network)
     mean, std = _normalisation(options, given["mean"], given["std"])
     preset = timm.data.create_transform(**{**given, "mean": mean, "std": std}, is_training=False)
@@ -164,12 +165,13 @@ def _of_timm(options: argparse.Namespace, device: torch.device) -> Chosen:
 
 def _of_your_own(options: argparse.Namespace, device: torch.device) -> Chosen:
     from graybox.network import architectures
+    from graybox.network.weights import read_state
 
     names = _class_names(options, None)
     size = options.image_size or OWN_SIZE
     network: Any = architectures.build(_params(options, str(options.model)), size, names)
     if options.weights is not None:
-        _load(network.network, Path(options.weights), options.model)
+        _load(network.network, read_state(Path(options.weights)), options)
     mean, std = _normalisation(options, None, None)
     said = f"the largest central square, resized to {size} pixels, {_shown(mean, std)}"
     return _ready(network, mean, std, device, None, said)
@@ -243,30 +245,12 @@ def _shown(mean: Sequence[float], std: Sequence[float]) -> str:
     return f"normalised with mean {' '.join(f'{v:g}' for v in mean)} and std {' '.join(f'{v:g}' for v in std)}"
 
 
-def _load(network: nn.Module, file: Path, model: str) -> None:
-    """Give the network all its weights from a file; what is missing, unexpected or of another shape is one sentence."""
-    from graybox.network.architectures import read_state
+def _load(network: nn.Module, state: Mapping[str, Tensor], options: argparse.Namespace) -> None:
+    """Give the network all its weights; what is missing, unexpected or of another shape is one sentence."""
+    from graybox.network.weights import give
 
-    state, own = read_state(file), network.state_dict()
-    state = {key: value for key, value in state.items() if key in own or not key.startswith(AUXILIARY)}
-    # Counts how many batches were seen; old checkpoints lack it, and it has no part in the answers.
-    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
-    unexpected = [key for key in state if key not in own]
-    if missing or unexpected:
-        told = [_first("lacks", missing), _first("has also", unexpected)]
-        raise UserError(f"{file} does not fit {model}: it {' and '.join(filter(None, told))}; allowed: its weights")
-    if other := next((key for key in own if key in state and own[key].shape != state[key].shape), None):
+    if why := give(network, state):
         raise UserError(
-            f"{file} does not fit {model}: {other} is {list(state[other].shape)} in the file and "
-            f"{list(own[other].shape)} in the network; are --classes and --image-size those of the file?"
+            f"{options.weights} does not fit {options.model}: {why}; allowed: its weights, with the --classes and "
+            f"--image-size that they were trained with"
         )
-    network.load_state_dict(_filled(state, own))
-
-
-def _filled(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {key: state.get(key, own[key]) for key in own}
-
-
-def _first(verb: str, keys: Sequence[str]) -> str:
-    more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
-    return f"{verb} {keys[0]}{more}" if keys else ""

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from graybox import arguments, errors, schema
 from graybox.errors import UserError
 from graybox.network import tracing, user_code
+from graybox.network import weights as weights_of
 from graybox.network.classifier import Classifier
 from graybox.network.cnn import CNN
 from graybox.network.inference import evaluating
@@ -229,89 +229,20 @@ def start(model: Wrapped, weights: str) -> None:
     Raises:
         UserError: they are not there, or not of this network.
     """
-    file, name = weights_file(weights), model.params.architecture
-    state = _read(file) if file else _of_hub(name, weights)
-    network = model.network
-    own = network.state_dict()
-    extra = [key for key in state if key.startswith(("aux1.", "aux2.", "AuxLogits."))]  # only training uses these
-    state = {key: value for key, value in state.items() if key not in extra or key in own}
+    file, name, network = weights_file(weights), model.params.architecture, model.network
+    state = weights_of.read_state(file) if file else weights_of.of_torchvision(name, weights)
     named = {layer: prefix for prefix, layer in network.named_modules()}
     last = _last(model)
-    for key in last.state_dict(prefix=f"{named[last]}.") if last is not None else ():
-        if key in state and state[key].shape != own[key].shape:
-            state[key] = own[key]
-    wrong = [key for key in own if key not in state] + [key for key in state if key not in own]
-    wrong += [key for key in own if key in state and state[key].shape != own[key].shape]
-    if wrong:
-        key = wrong[0]
-        why = "is missing" if key not in state else "is not expected" if key not in own else (
-            f"has the shape {list(state[key].shape)} instead of {list(own[key].shape)}")  # fmt: skip
-        raise UserError(f"model.weights {schema.shown(weights)}: {key} {why}; allowed: the weights of a {name}")
-    network.load_state_dict(state)
+    new = set() if last is None else set(last.state_dict(prefix=f"{named[last]}."))
+    if why := weights_of.give(network, state, new):
+        raise UserError(
+            f"model.weights {schema.shown(weights)} does not fit {name}: {why}; allowed: the weights of a {name}"
+        )
 
 
 def _last(model: Wrapped) -> nn.Module | None:
     layers = [layer for layer in model.network.modules() if classes_of(layer) == len(model.class_names)]
     return layers[-1] if layers else None
-
-
-def read_state(file: Path) -> dict[str, Tensor]:
-    """The weights in a file, by name: safetensors, or what `torch.save` wrote of a state dict; nothing is unpickled.
-
-    A state dict inside another, under "state_dict" or "model", is found, and a "module." before all names is left out.
-
-    Raises:
-        UserError: there is no such file, or it holds no weights.
-    """
-    try:
-        if file.suffix == ".safetensors":
-            found: Any = safetensors.torch.load_file(file)
-        else:
-            found = torch.load(file, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise UserError(f"{file}: there is no such file; allowed: weights, .safetensors or .pth") from error
-    except Exception as error:
-        raise UserError(
-            f"{file} holds no weights that can be read without unpickling ({type(error).__name__})"
-        ) from error
-    for key in ("state_dict", "model"):
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
-    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise UserError(f"{file} holds no state dict; allowed: tensors by name, as torch.save(model.state_dict(), ...)")
-    named = {str(key): value for key, value in found.items()}
-    if named and all(key.startswith("module.") for key in named):
-        named = {key.removeprefix("module."): value for key, value in named.items()}
-    return named
-
-
-def _read(file: Path) -> dict[str, Tensor]:
-    return read_state(file)
-
-
-def _of_hub(architecture: str, name: str) -> dict[str, Tensor]:
-    """The weights of torchvision with this name, from torch.hub's folder, or downloaded to it."""
-    from torchvision import models
-
-    given = f"model.weights is {schema.shown(name)}"
-    if architecture not in torchvision_names():
-        raise UserError(
-            f"{given}, and model.architecture {architecture} is none of torchvision's; allowed: null, or a file"
-        )
-    every = models.get_model_weights(architecture)
-    if name not in every.__members__:
-        raise UserError(f"{given}; allowed with {architecture}: {', '.join(one.name for one in every)}, or a file")
-    chosen = every[name]
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    file = folder / chosen.url.rpartition("/")[2]
-    try:
-        state: dict[str, Tensor] = chosen.get_state_dict(progress=False, check_hash=True)
-    except OSError as error:  # no network, too
-        raise UserError(
-            f"model.weights {name} of {architecture} can't be downloaded ({type(error).__name__}); put {file.name} "
-            f"into {folder}"
-        ) from error
-    return state
 
 
 def _sha256(file: Path) -> str:

@@ -20,6 +20,7 @@ from graybox.network.geometry import receptive_fields
 from graybox.network.inference import pick_device
 from graybox.network.params import ModelParams
 from graybox.network.sizes import conv_stride, layer_sizes, pools_after, projects
+from graybox.network.weights import load as load_weights
 
 FORMAT = 2
 """The newest version of a model file's layout: its tensors and its metadata. A file without a version has 1.
@@ -276,6 +277,6 @@ def _built(network: dict[str, Any], weights: dict[str, Tensor]) -> Classifier:
             model = build(params, size, names, started=False, recorded=network.get("files", {}))
         except UserError as error:
             raise _Unbuildable(str(error)) from error
-    model.load_state_dict(weights)
+    load_weights(model, weights)
     model.diverged = str(network.get("diverged", ""))
     return model

@@ -28,6 +28,7 @@ from graybox.network.optimizers import optimizer_of, trained_weights
 from graybox.network.params import ModelParams, Recipe, TrainParams
 from graybox.network.progress import Epoch, Progress
 from graybox.network.sizes import check_fits
+from graybox.network.weights import load as load_weights
 
 
 @dataclass(frozen=True)
@@ -212,10 +213,10 @@ class Step:
 
     def restore(self, state: State) -> None:
         """Go on where `state` was taken."""
-        self.model.load_state_dict(under("model.", state))
+        load_weights(self.model, under("model.", state))
         self.optimizer.restore(under("optimizer.", state))
         if self.average:
-            self.average.load_state_dict(under("average.", state))
+            load_weights(self.average, under("average.", state))
         self.taken = state["taken"]
 
     @property

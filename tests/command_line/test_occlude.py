@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -269,12 +270,12 @@ BOXED = ["scenes", "--boxes", "boxes.csv", *OWN]
         (["wide.png", "--model", "torchvision:resnet18", "--weights", "own.pth"],
          r"own\.pth does not fit torchvision:resnet18: it lacks conv1\.weight and \d+ more and has also 0\.weight and"),
         (["wide.png", "--model", "torchvision:squeezenet1_1", "--weights", "squeezenet1_1-b8a52dc0.pth", "--classes",
-          "names.txt", "--image-size", "64"], r"classifier\.1\.weight is \[1000, 512, 1, 1\] in the file and \[3, 512"),
+          "names.txt", "--image-size", "64"], r"classifier\.1\.weight is \[1000, 512, 1, 1\] in it and \[3, 512"),
         (["wide.png", "--model", "torchvision:squeezenet1_1", "--weights", "squeezenet1_1-b8a52dc0.pth",
           "--image-size", "8"], "--model torchvision:squeezenet1_1 takes no images of 8 x 8"),
         (["wide.png", *OWN, "--checkpoint", "part.pth"], r"part\.pth does not fit my_networks:build: it lacks 6"),
         (["wide.png", *OWN, "--checkpoint", "more.pth"], r"it has also extra\.weight; allowed: its weights"),
-        (["wide.png", *OWN, "--checkpoint", "four.pth"], r"6\.weight is \[4, 8\] in the file and \[3, 8\] in the netw"),
+        (["wide.png", *OWN, "--checkpoint", "four.pth"], r"6\.weight is \[4, 8\] in it and \[3, 8\] in the network"),
         (["wide.png", *OWN, "--checkpoint", "text.pth"], r"text\.pth holds no weights that can be read without unpick"),
         (["wide.png", *OWN, "--checkpoint", "pickled.pth"], r"pickled\.pth holds no weights that can be read without"),
         (["wide.png", *OWN, "--checkpoint", "none.pth"], r"none\.pth: there is no such file"),
@@ -377,3 +378,12 @@ def test_it_ends_with_1_and_one_line_and_a_pipe_sees_no_progress(here):
     failed = run("wide.png", *OWN, "--window", "wide")
     assert failed.returncode == 1 and failed.stdout == ""
     assert failed.stderr.startswith("error: argument --window: invalid int") and failed.stderr.count("\n") == 1
+
+
+def test_torchvisions_weights_by_name_keep_their_own_classes(here, monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    shutil.copy("squeezenet1_1-b8a52dc0.pth", tmp_path / "checkpoints")
+    given = ["occlude", "wide.png", "--model", "torchvision:squeezenet1_1", "--weights", "IMAGENET1K_V1"]
+    with pytest.raises(UserError, match=r"classifier\.1\.weight is \[1000, 512, 1, 1\] in it and \[3, 512"):
+        command.main(*given, "--classes", "names.txt", "--image-size", "64")
