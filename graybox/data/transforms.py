@@ -22,6 +22,7 @@ ALLOWED = (
     "torchvision's weights.transforms(), a torchvision Compose of Resize, CenterCrop, a conversion to a tensor and "
     "Normalize, or a function of float images [B, 3, H, W] in 0..1"
 )
+INTEGERS = ("PILToTensor", "MaybePILToTensor", "ToImage")  # give values in 0..255, until a step scales them
 CONVERSIONS = ("ToTensor", "MaybeToTensor", "PILToTensor", "MaybePILToTensor", "ToImage", "ToDtype", "ToPureTensor",
                "ConvertImageDtype", "RGB")  # fmt: skip
 
@@ -142,8 +143,13 @@ def _of_a_compose(steps: list[Any]) -> Parts:
     geometry: list[Step] = []
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    scaled = True
     for step in steps:
         name = _name(type(step))
+        if name in INTEGERS:
+            scaled = False
+        elif getattr(getattr(step, "dtype", None), "is_floating_point", hasattr(step, "dtype")):  # or a dict of them
+            scaled = True
         if name in kinds and mean is None:
             geometry.append(Step(kinds[name], step))
         elif name == "Normalize" and mean is None:
@@ -151,6 +157,11 @@ def _of_a_compose(steps: list[Any]) -> Parts:
         elif name not in CONVERSIONS or not getattr(step, "scale", True):  # ToDtype without scale leaves 0..255
             said = name or type(step).__name__
             raise ValueError(f"preprocess is a Compose with {said} where it can't be applied; it should be {ALLOWED}")
+    if not scaled:
+        raise ValueError(
+            "preprocess is a Compose that leaves the values in 0..255; it should have ToDtype(torch.float32, "
+            "scale=True) after the conversion to a tensor, as networks are given values in 0..1"
+        )
     return Parts(Geometry(tuple(geometry)) if geometry else None, mean, std)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import torch
 from torch import Tensor, fx, nn
 
 from graybox.network.fields import name_of
@@ -34,7 +35,8 @@ class Maps(nn.Module):
 
 
 def rectified(model: Wrapped) -> Maps | None:
-    """A copy of a network up to its last maps, in evaluation mode; None if it has another activation than ReLU."""
+    """A copy of a network up to its last maps, in evaluation mode; None if it has another activation than ReLU,
+    or needs its ReLUs to change their input in place."""
     cut = model.cut
     if cut is None:
         return None
@@ -57,4 +59,13 @@ def rectified(model: Wrapped) -> Maps | None:
     graph.output(copied[cut.last])
     if not any(node.op == "call_module" and str(node.target).startswith("relu_of_") for node in graph.nodes):
         return None
-    return Maps(model.mean.clone(), model.std.clone(), fx.GraphModule(network, graph).eval())
+    found = Maps(model.mean.clone(), model.std.clone(), fx.GraphModule(network, graph).eval())
+    return found if _gives_its_maps(found, model) else None
+
+
+@torch.no_grad()
+def _gives_its_maps(found: Maps, model: Wrapped) -> bool:
+    """Whether the copy gives what the network does: one that goes on with what a ReLU in place has changed does not."""
+    image = torch.rand((1, 3, model.image_size, model.image_size), generator=torch.Generator().manual_seed(0))
+    image = image.to(model.mean)
+    return torch.allclose(found.last_maps(image), model.last_maps(image), rtol=1e-3, atol=1e-5, equal_nan=True)

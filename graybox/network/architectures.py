@@ -73,6 +73,7 @@ def check_fits(params: ModelParams, schedule: TrainParams, image_size: int) -> N
     """
     with torch.random.fork_rng([]):
         model = None
+        _imported(params.architecture)
         if not params.weights:
             try:  # without memory or time for the weights
                 with torch.device("meta"):
@@ -157,6 +158,16 @@ def _module(params: ModelParams, size: int, classes: int, recorded: Mapping[str,
     if not isinstance(made, nn.Module):
         raise UserError(f"model.architecture {name} gives a {type(made).__name__}; allowed: a torch.nn.Module")
     return made
+
+
+def _imported(architecture: str) -> None:
+    """Import what builds a network before it is built without numbers: a module's own tensors must have theirs."""
+    if user_code.is_function(architecture):
+        user_code.function(architecture)
+    elif architecture.startswith(TIMM):
+        _timm()
+    else:
+        torchvision_names()
 
 
 def torchvision_names() -> list[str]:

@@ -82,7 +82,7 @@ def run(network: nn.Module, graph: fx.Graph, first: fx.Node | None, last: fx.Nod
 
     Args:
         first: the node that gets `value`; None = the network's input. Only what needs it is computed.
-        last: the node whose value is wanted; None = the network's output.
+        last: the node whose value is wanted; None = the network's output. A value is kept while it is still needed.
     """
     interpreter = fx.Interpreter(network, graph=graph)
     environment: dict[fx.Node, Any] = {}
@@ -98,9 +98,14 @@ def run(network: nn.Module, graph: fx.Graph, first: fx.Node | None, last: fx.Nod
             waiting += node.all_input_nodes
     environment[start] = value
     interpreter.env = environment
-    for node in nodes:
-        if node in needed and node not in environment:
+    order = [node for node in nodes if node in needed]
+    users = {one: node for node in order for one in node.all_input_nodes}  # the last one of each
+    for node in order:
+        if node is not start:
             environment[node] = interpreter.run_node(node)
+            for one in node.all_input_nodes:
+                if users[one] is node and one is not end:
+                    del environment[one]  # as a batch's activations of all layers are large
     found: Tensor = environment[end]
     return found
 

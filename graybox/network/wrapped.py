@@ -92,7 +92,7 @@ class Wrapped(Classifier):
 
     @property
     def has_maps(self) -> bool:  # type: ignore[override]  # an attribute of other classifiers
-        """Whether there are last maps; see the class. The first question takes two runs on one image."""
+        """Whether there are last maps; see the class. The first question takes four runs on one image."""
         return self.cut is not None
 
     @property
@@ -107,12 +107,15 @@ class Wrapped(Classifier):
     def last_maps(self, images: Tensor) -> Tensor:
         """The last maps that still have places, float [B, maps, h, w], in evaluation mode. `images`: as `forward`."""
         cut = self._its_cut()
-        return tracing.run(self.network, cut.graph, None, cut.last, self.normalised(images))
+        with evaluating(self.network):
+            return tracing.run(self.network, cut.graph, None, cut.last, self.normalised(images))
 
     def head(self, maps: Tensor) -> Tensor:
         """Class scores, float [B, classes], of last maps, float [B, maps, h, w], in evaluation mode."""
         cut = self._its_cut()
-        return tracing.run(self.network, cut.graph, cut.last, None, maps)
+        with evaluating(self.network):
+            # A copy, as what follows may change its input in place.
+            return tracing.run(self.network, cut.graph, cut.last, None, maps.clone())
 
     def _its_cut(self) -> Cut:
         if self.cut is None:
@@ -209,12 +212,22 @@ def _cut(network: nn.Module, size: int) -> Cut | None:
         return None
     with torch.no_grad(), evaluating(network):
         wanted = network(image)
-    if not isinstance(given, Tensor) or not isinstance(wanted, Tensor) or given.shape != wanted.shape:
-        return None
-    if image.device.type != "meta" and not torch.allclose(given, wanted, rtol=1e-3, atol=1e-5, equal_nan=True):
+    if not isinstance(given, Tensor) or not isinstance(wanted, Tensor) or not _same(given, wanted):
         return None  # such as one with hooks, which no graph has
     last = last_with_places(network, graph, shapes)
-    return None if last is None else Cut(graph, shapes, last)
+    if last is None:
+        return None
+    with torch.no_grad(), evaluating(network):
+        maps = tracing.run(network, graph, None, last, image)
+        if not _same(tracing.run(network, graph, last, None, maps), wanted):
+            return None  # such as one that changes its values in place beside the way of its graph
+    return Cut(graph, shapes, last)
+
+
+def _same(given: Tensor, wanted: Tensor) -> bool:
+    if given.shape != wanted.shape or given.device.type == "meta":
+        return given.shape == wanted.shape
+    return torch.allclose(given, wanted, rtol=1e-3, atol=1e-5, equal_nan=True)
 
 
 def last_with_places(network: nn.Module, graph: fx.Graph, shapes: dict[fx.Node, tuple[int, ...]]) -> fx.Node | None:

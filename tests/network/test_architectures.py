@@ -372,6 +372,21 @@ def test_a_network_of_each_kind_is_trained(name, optimizer, mine):
         torch.testing.assert_close(cnn.load(mine / "model.safetensors")(images), found.model(images))
 
 
+def test_a_modules_own_tensors_have_numbers_although_the_network_was_first_tried_without(mine):
+    (mine / "own_tensors.py").write_text(
+        "import torch\nfrom torch import nn\n\nWHITE = torch.ones(3, 1, 1)\n\n\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self, classes):\n"
+        "        super().__init__()\n"
+        "        self.scores = nn.Linear(3, classes)\n\n"
+        "    def forward(self, x):\n"
+        "        return self.scores((x * WHITE).mean((2, 3)))\n"
+    )
+    params = ModelParams(architecture="own_tensors:Net")
+    check_fits(params, TrainParams(), 32)
+    assert architectures.build(params, 32, ("a", "b"))(torch.rand(1, 3, 32, 32)).isfinite().all()
+
+
 def test_training_goes_on_from_a_checkpoint_of_the_same_code_alone(mine):
     train, validation = image_set(16, 32, 3), image_set(6, 32, 3, seed=1)
     schedule = TrainParams(epochs=2, batch_size=8, precision="fp32")

@@ -181,6 +181,8 @@ def test_images_of_another_size_than_the_preset_makes_are_refused():
         (v2.Normalize, TypeError, "preprocess is of type type"),
         (transforms.Compose([transforms.RandomCrop(32), transforms.ToTensor()]), ValueError, "with RandomCrop where"),
         (v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32)]), ValueError, "with ToDtype where"),
+        (v2.Compose([v2.Resize(37), v2.PILToTensor()]), ValueError, r"leaves the values in 0\.\.255; it should have"),
+        (v2.Compose([v2.ToImage(), v2.ToDtype(torch.uint8, scale=True)]), ValueError, r"leaves the values in 0\.\.255"),
         (v2.Compose([v2.Normalize(MEAN, STD), v2.Resize(9)]), ValueError, "with Resize where"),
         (transforms.Normalize(MEAN, (0.2, 0, 0.2)), ValueError, "no std of 0"),
         (lambda images: images[0], TypeError, r"preprocess gives of type Tensor .*; it should give as many images"),

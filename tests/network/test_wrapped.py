@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import re
 import threading
+import weakref
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from graybox.features.rectified import rectified
 from graybox.network.architectures import build, torchvision_names
 from graybox.network.cnn import CNN
 from graybox.network.params import ModelParams
@@ -238,3 +240,74 @@ def test_torchvisions_classifiers_of_each_family_are_built_and_have_maps_but_the
         assert (len(rows), len(columns)) == maps.shape[2:] and maps.shape[2] >= 5, name
         assert classes_of(model.last_layer) == 3
     assert lacking == {name for name in names if name.startswith("vit_")}
+
+
+class InPlace(nn.Module):
+    """ReLUs in place, with which `way` goes on."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.way, self.one, self.two = way, nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3)
+        self.relu, self.scores = nn.ReLU(inplace=True), nn.Linear(512 if way == "flat" else 8, 3)
+
+    def forward(self, x):
+        x = self.one(x)
+        if self.way == "ignored":  # the result, so that nothing in the graph needs it
+            self.relu(x)
+        if self.way == "both":
+            x = x + self.relu(x)
+        x = self.two(x)
+        if self.way == "flat":
+            return self.scores(self.relu(x.flatten(1)))
+        return self.scores(self.relu(x).mean((2, 3)))
+
+
+def test_a_network_that_changes_values_beside_its_graph_has_no_maps():
+    torch.manual_seed(0)
+    assert not Wrapped(InPlace("ignored"), 12, NAMES).has_maps
+    assert Wrapped(InPlace("both"), 12, NAMES).has_maps
+
+
+def test_a_network_that_needs_its_relus_in_place_is_not_projected():
+    torch.manual_seed(0)
+    assert rectified(Wrapped(InPlace("both"), 12, NAMES)) is None
+    assert rectified(Wrapped(InPlace("plain"), 12, NAMES)) is not None
+
+
+def test_the_head_leaves_its_maps_as_they_are():
+    torch.manual_seed(0)
+    model, images = Wrapped(InPlace("flat"), 12, NAMES), torch.rand(2, 3, 12, 12)
+    maps = model.last_maps(images)
+    before = maps.clone()
+    torch.testing.assert_close(model.head(maps), model(images))
+    assert before.min() < 0
+    torch.testing.assert_close(maps, before, rtol=0, atol=0)
+
+
+def test_maps_and_head_are_those_in_evaluation_mode_and_leave_the_statistics():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                            nn.Dropout(0.9), nn.Linear(8, 3))  # fmt: skip
+    model, images = Wrapped(network, 12, NAMES).train(), torch.rand(4, 3, 12, 12)
+    with torch.no_grad():
+        answer = model.head(model.last_maps(images))
+        assert model.training and torch.equal(network[1].running_mean, torch.zeros(8))
+        torch.testing.assert_close(answer, model.eval()(images))
+
+
+def test_of_the_layers_values_only_those_are_kept_that_are_still_needed():
+    alive: weakref.WeakSet = weakref.WeakSet()
+    most = []
+
+    def note(layer, inputs, output):
+        alive.add(output)
+        most.append(len(alive))
+
+    network = nn.Sequential(*[nn.Conv2d(3, 3, 1) for _ in range(12)], nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    model = Wrapped(network, 8, NAMES)
+    assert model.has_maps
+    for layer in network:
+        layer.register_forward_hook(note)
+    with torch.no_grad():
+        model.last_maps(torch.rand(2, 3, 8, 8))
+    assert len(most) == 12 and max(most) <= 2  # what a layer is given, and what it gives
