@@ -129,7 +129,7 @@ def window_scores(
         unoccluded, activation, layout = _answer_as_is(model, pixels, feature_map, label)
         job = _incremental_job(model, engine, pixels, rows, columns, window, shown, feature_map)
         if job is not None:
-            scores, sums = job.run(on_windows=on_windows)
+            scores, sums = incremental.run(job, on_windows=on_windows)
         else:
             scores, sums = _plain_scores(
                 model, pixels, rows, columns,

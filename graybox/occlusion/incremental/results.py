@@ -1,0 +1,144 @@
+"""What the groups of positions gave: the answers, and what waits until many positions meet at a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from graybox.occlusion.incremental.job import Job
+from graybox.occlusion.incremental.network import Network
+from graybox.occlusion.incremental.patches import Known, Patch
+from graybox.occlusion.incremental.plan import Axis, is_whole, leaves
+from graybox.occlusion.incremental.receptive import Spans
+
+
+class Results:
+    """Class scores, and the sums over a map; and what waits at the cut until there is a batch of it."""
+
+    def __init__(self, job: Job, cut: fx.Node, on_windows: Callable[[int], object]) -> None:
+        self._job, self._network, self._cut, self._on_windows = job, job.network, cut, on_windows
+        self._size = len(job.rows), len(job.columns)
+        self._batch = job.prices.batch if job.network.is_map(cut) and cut in job.network.narrow else 2**9
+        self._waiting: list[tuple[Tensor, Tensor]] = []
+        self.scores: Tensor | None = None
+        self.sums: Tensor | None = None
+
+    def add(self, at: list[int], across: list[int], values: Tensor) -> None:
+        """values: [P, ...], of positions in these rows and columns."""
+        places = torch.tensor(at)[:, None] * self._size[1] + torch.tensor(across)
+        self._waiting.append((places.flatten(), values))
+        if sum(len(places) for places, _ in self._waiting) >= self._batch:
+            self.finish()
+
+    def finish(self) -> None:
+        """Compute what waits."""
+        if not self._waiting:
+            return
+        places, values = (torch.cat(parts) for parts in zip(*self._waiting))
+        self._waiting = []
+        for some, batch in zip(places.split(self._batch), values.split(self._batch)):
+            scores, maps = self._network.rest(self._cut, batch)
+            if self.scores is None:
+                self.scores = scores.new_empty(*self._size, scores.shape[1])
+            self.scores.view(-1, scores.shape[1])[some.to(scores.device)] = scores
+            if maps is not None:
+                self._put(some, maps[:, self._job.feature_map or 0].sum((1, 2)))
+        self._on_windows(len(places))
+
+    def record(self, at: list[int], across: list[int], values: Any) -> None:
+        """Sum the feature map up."""
+        feature_map = self._job.feature_map or 0
+        if isinstance(values, Patch):
+            changed = values.difference()[..., feature_map].sum((2, 3)).flatten()
+            found = values.known.values[0, feature_map].sum() + changed
+        else:
+            found = values[:, feature_map].sum((1, 2))
+        self._put((torch.tensor(at)[:, None] * self._size[1] + torch.tensor(across)).flatten(), found)
+
+    def _put(self, places: Tensor, found: Tensor) -> None:
+        if self.sums is None:
+            self.sums = found.new_empty(self._size)
+        self.sums.view(-1)[places.to(found.device)] = found
+
+
+class LastPatches:
+    """The differences of the last map for a band of rows, until they meet at a linear layer.
+
+    Args:
+        known: the map. `at`: the numbers of the rows, in order. `rows`, `columns`: the axes' plans.
+    """
+
+    def __init__(
+        self, network: Network, known: Known, at: list[int], rows: Sequence[Axis], columns: Sequence[Axis]
+    ) -> None:
+        self._network, self._known = network, known
+        self._place = {number: place for place, number in enumerate(at)}
+        self._size = len(at), sum(len(column.centres) for column in columns)
+        largest = []
+        for axes, length in ((rows, known.height), (columns, known.width)):
+            spans = [leaf.spans.get(network.pooled.name) for axis in axes for leaf in leaves(axis)]  # type: ignore[union-attr]
+            some = [one for one in spans if one is not None]
+            whole = len(some) < len(spans) or any(is_whole(one, length) for one in some)
+            largest.append(length if whole else min(length, max(one.size for one in some)))
+        self._largest = largest
+        self._patches = known.values.new_zeros(*self._size, *largest, known.channels)
+        self._starts = [0] * self._size[0], [0] * self._size[1]
+
+    def place(self, at: list[int], across: list[int], source: Any) -> None:
+        """Keep the changes of some positions: a patch, or whole maps."""
+        known = self._known
+        if isinstance(source, Patch):
+            spans, grid = [source.rows, source.columns], source.difference()
+        else:
+            spans = [Spans(0, known.height, 0, len(at)), Spans(0, known.width, 0, len(across))]
+            grid = (source - known.values).permute(0, 2, 3, 1).unflatten(0, (len(at), len(across)))
+        runs = []
+        for axis, (own, places, length) in enumerate(
+            zip(spans, ([self._place[one] for one in at], across), (known.height, known.width))
+        ):
+            parts = []
+            for number, place in enumerate(places):
+                first = own.first + number * own.step
+                start = max(0, min(first, length - self._largest[axis]))
+                begin, end = max(first, 0), min(first + own.size, length)
+                self._starts[axis][place] = start
+                if begin < end:
+                    parts.append((number, place, slice(begin - start, end - start), slice(begin - first, end - first)))
+            runs.append(parts)
+        for r, to_r, there_r, here_r in runs[0]:
+            for c, to_c, there_c, here_c in runs[1]:
+                self._patches[to_r, to_c, there_r, there_c] = grid[r, c, here_r, here_c]
+
+    def through_linear(self) -> Tensor:
+        """The linear layer, [r, C, units]: the unoccluded result plus what the changed values add."""
+        linear, known, patches = self._network.linear, self._known, self._patches
+        assert linear is not None
+        if self._largest == [known.height, known.width]:  # whole maps: nothing is saved, and the weights need no copy
+            maps = patches.permute(0, 1, 4, 2, 3) + known.values[0]
+            return linear(maps.flatten(2))  # type: ignore[no-any-return]
+        weight = linear.weight.view(-1, known.channels, known.height, known.width).permute(2, 3, 1, 0)
+        weight = weight.reshape(known.height, known.width * known.channels, -1)
+        found: Tensor = self._network.values[self._network.cut][0].repeat(*self._size, 1)
+        height, width = self._largest
+        for r, top in _runs(self._starts[0]):
+            for c, left in _runs(self._starts[1]):
+                added = found[r, c].clone().flatten(0, 1)
+                for row, changed in zip(range(top, top + height), patches[r, c].unbind(2)):
+                    part = weight[row, left * known.channels : (left + width) * known.channels]
+                    added.addmm_(changed.reshape(len(added), -1), part)
+                found[r, c] = added.unflatten(0, found[r, c].shape[:2])
+        return found
+
+
+def _runs(numbers: Sequence[int]) -> list[tuple[slice, int]]:
+    """Stretches of equal numbers: [5, 5, 7] -> [(0:2, 5), (2:3, 7)]."""
+    found: list[tuple[slice, int]] = []
+    for place, number in enumerate(numbers):
+        if found and found[-1][1] == number:
+            found[-1] = slice(found[-1][0].start, place + 1), number
+        else:
+            found.append((slice(place, place + 1), number))
+    return found
