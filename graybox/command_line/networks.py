@@ -141,6 +141,7 @@ def _of_torchvision(options: argparse.Namespace, name: str, device: torch.device
 
 
 def _of_timm(options: argparse.Namespace, device: torch.device) -> Chosen:
+    from graybox.data.transforms import parts
     from graybox.network import architectures
     from graybox.network.weights import read_state
 
@@ -159,7 +160,14 @@ def _of_timm(options: argparse.Namespace, device: torch.device) -> Chosen:
     given = timm.data.resolve_data_config({"input_size": (3, size, size)}, model=network.network)
     mean, std = _normalisation(options, given["mean"], given["std"])
     preset = timm.data.create_transform(**{**given, "mean": mean, "std": std}, is_training=False)
-    share = f"the central {given['crop_pct']:.1%} resized and cropped to {size} pixels"
+    try:
+        parts(preset)
+    except ValueError as error:  # a few networks pad their pictures
+        raise UserError(
+            f"--model {options.model}: what timm does to its pictures is not known here ({error})"
+        ) from error
+    squeezed = "squeezed to a square, " if given["crop_mode"] == "squash" else ""
+    share = f"{squeezed}the central {given['crop_pct']:.1%} resized and cropped to {size} pixels"
     return _ready(network, mean, std, device, preset, f"{share}, {_shown(mean, std)}, as timm does")
 
 
@@ -174,6 +182,8 @@ def _of_your_own(options: argparse.Namespace, device: torch.device) -> Chosen:
         _load(network.network, read_state(Path(options.weights)), options)
     mean, std = _normalisation(options, None, None)
     said = f"the largest central square, resized to {size} pixels, {_shown(mean, std)}"
+    if options.weights is None:
+        said += f"; without --weights, the network has those that {options.model} gives it"
     return _ready(network, mean, std, device, None, said)
 
 

@@ -63,7 +63,7 @@ class Classifier(nn.Module):
 
     @property
     def parameter_count(self) -> int:
-        """Number of trainable weights."""
+        """Number of weights, with those that training leaves as they are."""
         return sum(weight.numel() for weight in self.parameters())
 
     @property

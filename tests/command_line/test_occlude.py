@@ -387,3 +387,29 @@ def test_torchvisions_weights_by_name_keep_their_own_classes(here, monkeypatch, 
     given = ["occlude", "wide.png", "--model", "torchvision:squeezenet1_1", "--weights", "IMAGENET1K_V1"]
     with pytest.raises(UserError, match=r"classifier\.1\.weight is \[1000, 512, 1, 1\] in it and \[3, 512"):
         command.main(*given, "--classes", "names.txt", "--image-size", "64")
+
+
+def test_what_timm_does_to_its_pictures_is_said_or_refused(here, monkeypatch, capsys):
+    timm = pytest.importorskip("timm")
+    torch.save(timm.create_model("test_resnet", num_classes=3).state_dict(), "timm.pth")
+    given = ["occlude", "wide.png", "--model", "timm:test_resnet", "--weights", "timm.pth", "--classes", "names.txt",
+             "--image-size", "32", "--stride", "16"]  # fmt: skip
+    resolved = timm.data.resolve_data_config
+
+    def changed(mode):
+        return lambda *arguments, **options: {**resolved(*arguments, **options), "crop_mode": mode}
+
+    for mode in ("squash", "border"):
+        monkeypatch.setattr(timm.data, "resolve_data_config", changed(mode))
+        if mode == "squash":
+            command.main(*given)
+            assert "Pictures: squeezed to a square, the central" in capsys.readouterr().out
+        else:
+            with pytest.raises(UserError, match=r"timm:test_resnet: what timm does to its pictures is not known"):
+                command.main(*given)
+
+
+def test_a_function_without_weights_is_said_to_give_its_own(here, capsys):
+    own = ["--model", "my_networks:build", "--classes", "names.txt", "--image-size", "32", "--stride", "16"]
+    command.main("occlude", "wide.png", *own)
+    assert "without --weights, the network has those that my_networks:build gives it." in capsys.readouterr().out
