@@ -35,7 +35,7 @@ class Residual(nn.Module):
 
     The shortcut is the identity if the shape stays, else a 1 x 1 convolution (He et al. 2016, "Deep residual learning
     for image recognition", section 3.2). It spans a single convolution (Ding et al. 2021, "RepVGG: making VGG-style
-    ConvNets great again", section 3.3), so after training both can be folded into one convolution; see `folded`.
+    ConvNets great again", section 3.3), so after training both can be folded into one convolution.
     """
 
     def __init__(self, conv: nn.Conv2d, batch_norm: bool, projected: bool) -> None:
@@ -51,36 +51,6 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         added: Tensor = self.conv(x) + self.shortcut(x)
         return added
-
-
-def folded(layer: nn.Module) -> tuple[Tensor, Tensor]:
-    """Fold a trained layer's convolution, batch norm and shortcut into one convolution with the same output.
-
-    Args:
-        layer: a `nn.Conv2d`; a `nn.Sequential` of a `nn.Conv2d` and optionally its `nn.BatchNorm2d`; or a `Residual`.
-
-    Returns:
-        weight, float64 [out, in, K, K], and bias, float64 [out], on the CPU (not every device has float64).
-    """
-    if isinstance(layer, Residual):
-        weight, bias = folded(layer.conv)
-        centre = weight.shape[-1] // 2
-        if len(layer.shortcut):
-            extra, extra_bias = folded(layer.shortcut)
-            weight[:, :, centre, centre] += extra[:, :, 0, 0]
-            return weight, bias + extra_bias
-        weight[:, :, centre, centre] += torch.eye(len(weight), dtype=torch.float64)
-        return weight, bias
-    conv, *norms = layer if isinstance(layer, nn.Sequential) else [layer]
-    values = {name: value.detach().cpu().double() for name, value in conv.state_dict().items()}
-    weight = values["weight"].clone()
-    bias = values["bias"] if "bias" in values else torch.zeros(len(weight)).double()
-    for norm in norms:
-        assert isinstance(norm, nn.BatchNorm2d)
-        values = {name: value.detach().cpu().double() for name, value in norm.state_dict().items()}
-        scale = values["weight"] / (values["running_var"] + norm.eps).sqrt()
-        weight, bias = weight * scale[:, None, None, None], (bias - values["running_mean"]) * scale + values["bias"]
-    return weight, bias
 
 
 class CNN(Classifier):

@@ -94,24 +94,6 @@ def test_a_shortcut_adds_what_comes_in():
     assert expected.std() > 0
 
 
-@pytest.mark.parametrize("batch_norm", [True, False])
-@pytest.mark.parametrize("stride", [1, 2])
-def test_a_folded_layer_is_one_convolution_that_gives_the_same(batch_norm, stride):
-    torch.manual_seed(0)
-    net = network(residual=True, batch_norm=batch_norm, filters=[4, 4], conv_layers=2, stride=stride).eval()
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_()
-            module.running_var.uniform_(0.5, 2)
-    for layer in net.features:
-        if isinstance(layer, models.Residual):
-            weight, bias = models.folded(layer)
-            conv = layer.conv[0]
-            x = torch.randn(2, conv.in_channels, 9, 9).double()
-            one = nn.functional.conv2d(x, weight, bias, conv.stride, conv.padding)
-            torch.testing.assert_close(one, layer.double()(x))
-
-
 def test_pooling_follows_every_so_many_layers():
     net = network(conv_layers=5, pool_every=2, filters=4, filter_growth=1)
     kinds = [type(module).__name__ for module in net.features if not isinstance(module, nn.BatchNorm2d)]
