@@ -38,11 +38,11 @@ FUNCTIONS = {
     F.leaky_relu_, F.elu, F.elu_, F.selu, F.celu, F.softplus, F.softsign, F.mish, F.hardtanh, F.hardtanh_,
     F.logsigmoid, F.tanhshrink, F.softshrink, F.hardshrink, torch.relu, torch.relu_, torch.sigmoid, torch.tanh,
     torch.abs, torch.exp, torch.neg, torch.square, torch.sqrt, torch.rsqrt, torch.clamp, torch.clip, torch.erf,
-    torch.sin, torch.cos, operator.neg, operator.abs, torch.selu, torch.celu,
+    torch.sin, torch.cos, torch.clone, operator.neg, operator.abs, torch.selu, torch.celu,
 }  # fmt: skip
 METHODS = {
     "relu", "relu_", "sigmoid", "sigmoid_", "tanh", "tanh_", "abs", "exp", "neg", "square", "sqrt", "rsqrt", "clamp",
-    "clamp_", "clip", "clip_", "erf", "sin", "cos", "clamp_min", "clamp_max", "clamp_min_", "clamp_max_",
+    "clamp_", "clip", "clip_", "clone", "erf", "sin", "cos", "clamp_min", "clamp_max", "clamp_min_", "clamp_max_",
 }  # fmt: skip
 PAIRS = {
     operator.add: 1, operator.iadd: 1, torch.add: 1, operator.sub: -1, operator.isub: -1, torch.sub: -1,

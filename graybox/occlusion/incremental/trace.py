@@ -206,6 +206,8 @@ def _fresh(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
     layers = (nn.Conv2d, nn.modules.batchnorm._BatchNorm, nn.Linear, nn.MaxPool2d, nn.AvgPool2d)
     if node.op == "call_module":
         return isinstance(modules[str(node.target)], layers)
+    if node.target in (torch.clone, "clone"):
+        return True
     return node.op == "call_function" and node.target in (operator.add, operator.mul, operator.sub, operator.truediv,
                                                           torch.cat, torch.add, torch.mul)  # fmt: skip
 
