@@ -136,6 +136,8 @@ def _photographs(options: argparse.Namespace) -> None:
             ))  # fmt: skip
             style.save(panels.occlusion_panel(found[-1]), outputs[number])
             bar.clear()
+            if not number and found[0].main.remark:
+                print(found[0].main.remark)
             before = f"{path}: " if len(seen) > 1 else ""
             print(f"{before}{found[-1].commentary}\n{outputs[number]}")
     if options.arrays is not None:

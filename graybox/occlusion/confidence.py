@@ -31,6 +31,8 @@ class OcclusionMap:
         image: uint8 [H, W, 3], what the network sees: the image after the resizing and cropping of `preprocess`. None
             in maps that were made by hand.
         engine: "plain" or "incremental", what computed it; "" in maps that were made by hand.
+        remark: what keeps the incremental engine from computing only what the window changes in this network, and from
+            which operation on: a sentence; "" if nothing does, or if it was not asked to.
     """
 
     confidence: NDArray[np.float32]
@@ -45,6 +47,7 @@ class OcclusionMap:
     never_hidden: float = 0.0
     image: NDArray[np.uint8] | None = None
     engine: str = ""
+    remark: str = ""
 
     @property
     def drop(self) -> NDArray[np.float32]:

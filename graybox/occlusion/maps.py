@@ -68,6 +68,7 @@ class WindowScores:
         unoccluded: float32 [classes], the class scores for the image as it is.
         unoccluded_activation: the map's sum for the image as it is, or None.
         engine: what computed them.
+        remark: as in `OcclusionMap`.
     """
 
     scores: Tensor
@@ -77,6 +78,7 @@ class WindowScores:
     unoccluded: Tensor
     unoccluded_activation: float | None
     engine: Literal["plain", "incremental"]
+    remark: str = ""
 
     @property
     def probabilities(self) -> Tensor:
@@ -127,7 +129,7 @@ def window_scores(
     shown = fill_tensor(fill, pixels)
     with evaluating(model), _full_float32(), autocast(device, torch.float32):  # the caller's autocast is off here
         unoccluded, activation, layout = _answer_as_is(model, pixels, feature_map, label)
-        job = _incremental_job(model, engine, pixels, rows, columns, window, shown, feature_map)
+        job, remark = _incremental_job(model, engine, pixels, rows, columns, window, shown, feature_map)
         if job is not None:
             scores, sums = incremental.run(job, on_windows=on_windows)
         else:
@@ -138,7 +140,7 @@ def window_scores(
             )  # fmt: skip
     return WindowScores(
         scores.float(), sums, rows, columns, unoccluded.float(), None if activation is None else float(activation),
-        "plain" if job is None else "incremental",
+        "plain" if job is None else "incremental", remark,
     )  # fmt: skip
 
 
@@ -210,19 +212,32 @@ def _full_float32() -> Iterator[None]:
 def _incremental_job(
     model: nn.Module, engine: str, pixels: Tensor, rows: range, columns: range, window: int, fill: Tensor,
     feature_map: int | None,
-) -> incremental.Job | None:  # fmt: skip
-    """What the incremental engine computes; None where it can't, or is predicted to take longer than the plain one."""
+) -> tuple[incremental.Job | None, str]:  # fmt: skip
+    """What the incremental engine computes, and what keeps it from computing only what the window changes, in words.
+
+    None where it can't compute the network, or is predicted to take longer than the plain engine.
+    """
     if engine == "plain":
-        return None
+        return None, ""
     try:
         job = incremental.Job(model, pixels, rows, columns, window, fill, feature_map)
     except incremental.Untraceable as error:
         if engine == "auto":
-            return None
+            return (
+                None,
+                f"The incremental engine can't compute this network: {error}. All occluded images are computed whole.",
+            )
         raise ValueError(
             f"engine is 'incremental', which can't compute this network: {error}; allowed here: auto, plain"
         ) from error
-    return job if engine == "incremental" or job.pays() else None
+    chosen = job if engine == "incremental" or job.pays() else None
+    if not job.limit:
+        return chosen, ""
+    rest = "what follows is" if chosen else "as this should be faster, all of the network is"
+    return (
+        chosen,
+        f"The incremental engine can't carry the window's changes through {job.limit}: {rest} computed whole.",
+    )
 
 
 def _plain_scores(
@@ -343,4 +358,5 @@ def occlusion_map(
         never_hidden=never_hidden(pixels.shape[:2], (found.rows, found.columns), window),
         image=pixels,
         engine=found.engine,
+        remark=found.remark,
     )

@@ -206,7 +206,15 @@ def test_several_photographs_go_to_a_folder_and_excite_each_others_maps(here, ca
     found = experiment.load("all.npz")
     assert [one.name for one in found] == ["wide.png", "wide.png", "tall.png"]
     assert any(one.patches for one in found)
-    assert capsys.readouterr().out.count("again/wide.png: ") == 1
+    said = capsys.readouterr().out
+    assert said.count("again/wide.png: ") == 1 and "incremental engine" not in said
+
+
+def test_a_network_that_is_not_carried_to_its_end_is_said_once(here, capsys):
+    flat = ["--model", "my_networks:flat", "--checkpoint", "flat.pth", *OWN[4:]]
+    command.main("occlude", "wide.png", "tall.png", *flat, "--stride", "16", "--output", "panels")
+    said = capsys.readouterr().out
+    assert said.count("The incremental engine can't carry the window's changes through") == 1 and "(flatten): " in said
 
 
 def boxed_folder(place: Path, names: tuple[str, ...] = ("cat", "Dog")) -> Path:

@@ -96,6 +96,19 @@ class Job:
         """Whether this engine is predicted to need less time than the plain one."""
         return self.groups()[0] + self.prices.start < self.plain()
 
+    @property
+    def limit(self) -> str:
+        """The first operation that the window's changes can't be carried through, by its place in the network: ""
+        if there is none."""
+        node = self.network.unknown
+        if node is None:
+            return ""
+        inside = next(reversed(node.meta.get("nn_module_stack", {})), "")
+        if node.op == "call_module":
+            return f"{inside or node.target} ({type(self.network.modules[str(node.target)]).__name__})"
+        name = getattr(node.target, "__name__", node.target)
+        return f"{inside} ({name})" if inside else str(name)
+
     def groups(self, depth: int | None = None) -> tuple[float, Groups]:
         """The cheapest groups and their predicted cost. `depth`: convolutions to carry patches through."""
         key = self._signature(depth)

@@ -47,6 +47,7 @@ class Network:
         pooled: the map whose mean over all places, or whose flat values, the `cut` is; None if it is something else.
         linear: the fully connected layer at the `cut`, which can take differences; or None.
         narrow: earlier maps that would do as a cut too, if they are whole.
+        unknown: the first step before the `cut` that patches can't pass; None if they pass all of them.
     """
 
     def __init__(self, traced: Traced, image: Tensor, filled: Tensor) -> None:
@@ -169,6 +170,8 @@ class Network:
             last = first is not None and needed[first] <= self._place[node] and first is not self.traced.maps
             sources = tuple(kind[1]) if kind else ()
             self.steps.append(Step(node, kind[0] if kind else None, sources, shape, last))
+        ends = {self.cut, *(self.cut.args[:1] if self.linear is not None else ())}  # with the flat values
+        self.unknown = next((step.node for step in self.steps if not step.kind and step.node not in ends), None)
         self._working, self._kinds = working, found
 
     def rest(self, cut: fx.Node, value: Tensor) -> tuple[Tensor, Tensor | None]:
