@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from graybox.network.wrapped import Wrapped
 from graybox.occlusion import maps
 from tests.occlusion.incremental.test_engine import network
 
@@ -78,3 +79,21 @@ def test_a_picture_of_one_pixel_has_one_window():
         found = maps.window_scores(net, picture, window=1, engine="incremental")
         assert found.scores.shape == (1, 1, 5) and found.engine == "incremental"
         torch.testing.assert_close(found.scores[0, 0], net(torch.full((1, 3, 1, 1), 0.5))[0])
+
+
+def test_a_copy_before_the_head_is_carried_even_if_the_head_changes_it_in_place():
+    torch.manual_seed(0)
+    own = nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.Conv2d(6, 8, 3, 2), nn.BatchNorm2d(8),
+        nn.Flatten(), nn.ReLU(inplace=True), nn.Linear(8 * 15 * 15, 3),
+    )  # fmt: skip
+    model = Wrapped(own, 32, ("a", "b", "c")).eval()
+    for feature_map in (None, 5):
+        options = {"window": 5, "stride": 8, "feature_map": feature_map}
+        found, expected = (
+            maps.window_scores(model, PICTURE, engine=engine, **options) for engine in ("incremental", "plain")
+        )
+        assert (found.engine, found.remark) == ("incremental", "")
+        torch.testing.assert_close(found.scores, expected.scores, rtol=1e-4, atol=1e-5)
+        if feature_map is not None:
+            torch.testing.assert_close(found.activation, expected.activation, rtol=1e-4, atol=1e-3)
