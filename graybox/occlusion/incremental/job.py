@@ -147,10 +147,8 @@ class Job:
             made: dict[tuple[int, int], tuple[list[Axis], Any]] = {}
             same = self.rows == self.columns and self.size[0] == self.size[1] and self.network.is_square()
             for axis, centres in enumerate((self.rows, self.columns)):
-                for size in (1, 2, 3, 4, 6, 8, 12, 16, 32):
-                    alike = math.ceil(len(centres) / pace[axis])
-                    if size > 1 and size >= 2 * alike:
-                        continue
+                alike = math.ceil(len(centres) / pace[axis])
+                for size in sorted({min(size, alike) for size in self.prices.blocks}):
                     if len(centres) / size > 64 and size < alike:
                         continue
                     if axis and same:
@@ -189,7 +187,8 @@ class Job:
         assert shape is not None
         positions = len(self.rows) * len(self.columns)
         return (
-            float(rows.spans[number] * columns.spans[number] * shape[0] * (units + self.prices.patch)),
+            float(rows.spans[number] * columns.spans[number] * shape[0] * (units + self.prices.patch))
+            + self.prices.reorder * math.prod(shape) * units,
             float(positions * math.prod(shape) * (units + self.prices.value)),
         )
 

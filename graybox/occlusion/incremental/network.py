@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -73,6 +74,14 @@ class Network:
             if node not in self.constant and self._is_pixelwise(node, found[node]):
                 self.filled[node] = self.call(node, {**self.values, **self.filled}, keep=True)
         self._cut(found)
+
+    @cached_property
+    def weight_by_place(self) -> Tensor:
+        """The weights of the `linear` layer in the order of the map before it, [H, W * channels, units]."""
+        assert self.linear is not None and self.pooled is not None
+        channels, height, width = self.values[self.pooled].shape[1:]
+        weight = self.linear.weight.view(-1, channels, height, width).permute(2, 3, 1, 0)
+        return weight.reshape(height, width * channels, -1)
 
     def call(self, node: fx.Node, env: Mapping[fx.Node, Any], count: int = 1, keep: bool = False) -> Any:
         """Run one node. `count`: images in a batch. `keep`: its inputs stay as they are, even if it works in place."""

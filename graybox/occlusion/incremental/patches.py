@@ -6,6 +6,9 @@ memory (`channels_last`): PyTorch's convolutions on a CPU are then fastest, and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -102,10 +105,10 @@ class Patch:
             wider = self.values.new_zeros(size)
         else:
             wider = self.known.windows(rows, columns).clone(memory_format=torch.contiguous_format)
-        grid = self.grid
-        for r, there_r, here_r in _shared(rows, self.rows, self.known.height):
-            for c, there_c, here_c in _shared(columns, self.columns, self.known.width):
-                wider[r, c, there_r, there_c] = grid[r, c, here_r, here_c]
+        paste(
+            wider, self.grid,
+            _shared(rows, self.rows, self.known.height), _shared(columns, self.columns, self.known.width),
+        )  # fmt: skip
         values = wider.flatten(0, 1).permute(0, 3, 1, 2)
         return Patch(values, rows, columns, self.known, differs=self.differs, clean=self.differs)
 
@@ -118,20 +121,77 @@ class Patch:
         )  # fmt: skip
 
 
-def _shared(outer: Spans, inner: Spans, length: int) -> list[tuple[slice, slice, slice]]:
-    """Where the inner spans lie in the outer ones and in the map: positions, the part of the outer, of the inner.
+class Part(NamedTuple):
+    """Along an axis, where a part of one position's rectangle goes.
 
-    Positions with the same offset are one entry.
+    Attributes:
+        source, target: the position's number here and there. `inner`, `outer`: where the part begins in its rectangle
+            here and there. `size`: of the part.
     """
-    found: list[tuple[slice, slice, slice]] = []
+
+    source: int
+    target: int
+    inner: int
+    outer: int
+    size: int
+
+
+def paste(target: Tensor, source: Tensor, rows: Sequence[Part], columns: Sequence[Part]) -> None:
+    """Copy rectangles of all positions, [r, c, h, w, channels], into larger ones, [R, C, H, W, channels].
+
+    Positions that are evenly spaced, in evenly spaced places, are copied at once: each copy costs a start.
+
+    Args:
+        target: written to; its memory is in the order of its axes.
+    """
+    stride = target.stride()
+    for down in _runs(rows):
+        for right in _runs(columns):
+            (y, y_step), (x, x_step) = ((run[0], _step(run)) for run in (down, right))
+            given = source[
+                y.source : y.source + y_step.source * len(down) : y_step.source,
+                x.source : x.source + x_step.source * len(right) : x_step.source,
+                y.inner : y.inner + y.size,
+                x.inner : x.inner + x.size,
+            ]
+            first = y.target * stride[0] + x.target * stride[1] + y.outer * stride[2] + x.outer * stride[3]
+            place = target.as_strided(
+                given.shape,
+                (
+                    y_step.target * stride[0] + y_step.outer * stride[2],
+                    x_step.target * stride[1] + x_step.outer * stride[3],
+                    *stride[2:],
+                ),
+                target.storage_offset() + first,
+            )
+            place.copy_(given)
+
+
+def _step(run: Sequence[Part]) -> Part:
+    """From each part of a run to the next; of a single one, any."""
+    return Part(*(b - a for a, b in zip(run[0], run[1]))) if len(run) > 1 else Part(1, 0, 0, 0, 0)
+
+
+def _runs(parts: Sequence[Part]) -> list[list[Part]]:
+    """Stretches of parts of one size that move on by the same step, forwards."""
+    found: list[list[Part]] = []
+    for part in parts:
+        if found:
+            step = Part(*(b - a for a, b in zip(found[-1][-1], part)))
+            forwards = step.source > 0 and step.inner == step.size == 0
+            if forwards and (len(found[-1]) == 1 or step == _step(found[-1])):
+                found[-1].append(part)
+                continue
+        found.append([part])
+    return found
+
+
+def _shared(outer: Spans, inner: Spans, length: int) -> list[Part]:
+    """Where the inner spans lie in the outer ones and in the map."""
+    found = []
     for place in range(inner.count):
         first, other = inner.first + place * inner.step, outer.first + place * outer.step
         begin, end = max(first, 0, other), min(first + inner.size, length, other + outer.size)
-        if begin >= end:
-            continue
-        parts = slice(begin - other, end - other), slice(begin - first, end - first)
-        if found and found[-1][1:] == parts and found[-1][0].stop == place:
-            found[-1] = slice(found[-1][0].start, place + 1), *parts
-        else:
-            found.append((slice(place, place + 1), *parts))
+        if begin < end:
+            found.append(Part(place, place, begin - first, begin - other, end - begin))
     return found

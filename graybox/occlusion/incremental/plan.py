@@ -28,6 +28,8 @@ class Prices:
         patch: one value of a patch.
         step: one step for one group of positions: the starting of operations.
         weight: one weight of a convolution, for one group: it is brought into the order that suits the machine.
+        reorder: one weight of a linear layer, once: the layer then takes the changed places alone.
+        blocks: how many positions along an axis are tried together.
         chunk: values of the largest patches of a group, at most.
         batch: positions in a batch of maps that are computed whole after the groups.
         start: the incremental engine itself, once for an image.
@@ -39,6 +41,8 @@ class Prices:
     patch: float
     step: float
     weight: float
+    reorder: float
+    blocks: tuple[int, ...]
     chunk: int
     batch: int
     start: float = 0.0
@@ -49,8 +53,29 @@ class Prices:
 # CPU: with AVX-512 a core does 60 to 100 multiply-accumulates in a nanosecond.
 # CUDA: a GPU computes far more in the time that operations take to start.
 PRICES = {
-    "cpu": Prices(value=60, patch=200, step=2e6, weight=40, chunk=2**19, batch=16, share=0.85),
-    "cuda": Prices(value=50, patch=100, step=1e9, weight=0, chunk=2**25, batch=256, start=1.5e11, memory=2**30),
+    "cpu": Prices(
+        value=60,
+        patch=200,
+        step=2e6,
+        weight=40,
+        reorder=600,
+        blocks=(1, 2, 3, 4, 6, 8, 12, 16, 32),
+        chunk=2**21,
+        batch=16,
+        share=0.85,
+    ),
+    "cuda": Prices(
+        value=50,
+        patch=100,
+        step=1.4e9,
+        weight=0,
+        reorder=100,
+        blocks=(1, 4, 8, 16, 32, 64, 128, 256),
+        chunk=2**27,
+        batch=1024,
+        start=1e11,
+        memory=2**31,
+    ),
 }
 
 Interval = tuple[int, int]
@@ -184,24 +209,24 @@ class Sizes:
     """Of one way to cut an axis into groups: for each step, the sizes of its rectangles summed over all positions.
 
     Attributes:
-        raw, spans: by step. `whole`: the part of `spans` where it is the whole axis. `groups`: how many there are.
+        raw, spans: by step. `whole`: the part of `spans` where it is the whole axis. `largest`: of one position.
+        groups: how many groups of positions each step is computed for.
     """
 
     raw: list[int]
     spans: list[int]
     whole: list[int]
-    groups: int
+    groups: list[int]
     largest: list[int]
 
 
 def sizes(axes: Sequence[Axis], steps: Sequence[Step], axis: int) -> Sizes:
-    raw, spans, whole, largest = ([0] * len(steps) for _ in range(4))
-    groups = 0
+    raw, spans, whole, groups, largest = ([0] * len(steps) for _ in range(5))
 
     def add(one: Axis, begin: int) -> None:
-        nonlocal groups
         for number in range(begin, one.end):
             step = steps[number]
+            groups[number] += 1
             if step.shape is None:
                 continue
             count, size = len(one.centres), one.spans[step.node.name].size
@@ -211,7 +236,6 @@ def sizes(axes: Sequence[Axis], steps: Sequence[Step], axis: int) -> Sizes:
             largest[number] = max(largest[number], size)
         for part in one.parts:
             add(part, one.end)
-        groups += not one.parts
 
     for one in axes:
         add(one, 0)
@@ -222,8 +246,9 @@ def costs(
     steps: Sequence[Step], rows: Sizes, columns: Sizes, positions: int, prices: Prices
 ) -> tuple[list[float], list[float]]:
     """Of all positions together, for each step: in these groups, and computed whole after the groups."""
-    here, after, groups = [], [], rows.groups * columns.groups
+    here, after = [], []
     for number, step in enumerate(steps):
+        groups = rows.groups[number] * columns.groups[number]
         if step.shape is None:
             here.append(prices.step * groups)
             after.append(0.0)

@@ -10,7 +10,7 @@ from torch import Tensor, fx
 
 from graybox.occlusion.incremental.job import Job
 from graybox.occlusion.incremental.network import Network
-from graybox.occlusion.incremental.patches import Known, Patch
+from graybox.occlusion.incremental.patches import Known, Part, Patch, paste
 from graybox.occlusion.incremental.plan import Axis, is_whole, leaves
 from graybox.occlusion.incremental.receptive import Spans
 
@@ -95,22 +95,19 @@ class LastPatches:
         else:
             spans = [Spans(0, known.height, 0, len(at)), Spans(0, known.width, 0, len(across))]
             grid = (source - known.values).permute(0, 2, 3, 1).unflatten(0, (len(at), len(across)))
-        runs = []
+        parts: list[list[Part]] = []
         for axis, (own, places, length) in enumerate(
             zip(spans, ([self._place[one] for one in at], across), (known.height, known.width))
         ):
-            parts = []
+            parts.append([])
             for number, place in enumerate(places):
                 first = own.first + number * own.step
                 start = max(0, min(first, length - self._largest[axis]))
                 begin, end = max(first, 0), min(first + own.size, length)
                 self._starts[axis][place] = start
                 if begin < end:
-                    parts.append((number, place, slice(begin - start, end - start), slice(begin - first, end - first)))
-            runs.append(parts)
-        for r, to_r, there_r, here_r in runs[0]:
-            for c, to_c, there_c, here_c in runs[1]:
-                self._patches[to_r, to_c, there_r, there_c] = grid[r, c, here_r, here_c]
+                    parts[axis].append(Part(number, place, begin - first, begin - start, end - begin))
+        paste(self._patches, grid, *parts)
 
     def through_linear(self) -> Tensor:
         """The linear layer, [r, C, units]: the unoccluded result plus what the changed values add."""
@@ -119,8 +116,7 @@ class LastPatches:
         if self._largest == [known.height, known.width]:  # whole maps: nothing is saved, and the weights need no copy
             maps = patches.permute(0, 1, 4, 2, 3) + known.values[0]
             return linear(maps.flatten(2))  # type: ignore[no-any-return]
-        weight = linear.weight.view(-1, known.channels, known.height, known.width).permute(2, 3, 1, 0)
-        weight = weight.reshape(known.height, known.width * known.channels, -1)
+        weight = self._network.weight_by_place
         found: Tensor = self._network.values[self._network.cut][0].repeat(*self._size, 1)
         height, width = self._largest
         for r, top in _runs(self._starts[0]):
