@@ -59,6 +59,10 @@ def verdict(options: argparse.Namespace, chosen: Chosen, output: Path, fill: Fil
             path, network.class_names, boxes=options.boxes, preprocess=chosen.preprocess,
             image_size=None if crops else network.image_size, on_image=bar.update,
         )  # fmt: skip
+    if len(set(images.labels.tolist())) < 2:
+        raise UserError(
+            f"{path} has pictures of one class only, so that one answer to all would be right; allowed: two or more"
+        )
     hidden = _interventions(chosen, images, fill, gray)
     if not len(hidden):
         raise UserError(f"--boxes is {options.boxes}, which has no box for any picture in {path} that the model sees; "

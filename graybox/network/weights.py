@@ -24,7 +24,7 @@ _OLD_NAMES = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 def read_state(file: Path) -> dict[str, Tensor]:
     """The weights in a file, by name: safetensors, or what `torch.save` wrote of a state dict; nothing is unpickled.
 
-    A state dict inside another, under "state_dict" or "model", is found, and a "module." before all names is left out.
+    A state dict inside another, under "state_dict", "model_state_dict" or "model", is found.
 
     Raises:
         UserError: there is no such file, or it holds no weights.
@@ -38,17 +38,15 @@ def read_state(file: Path) -> dict[str, Tensor]:
         raise UserError(f"{file}: there is no such file; allowed: weights, .safetensors or .pth") from error
     except Exception as error:
         raise UserError(
-            f"{file} holds no weights that can be read without unpickling ({type(error).__name__})"
+            f"{file} holds no weights that can be read without unpickling ({type(error).__name__}); "
+            f"allowed: what torch.save(model.state_dict(), ...) writes"
         ) from error
-    for key in ("state_dict", "model"):
+    for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]
     if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
         raise UserError(f"{file} holds no state dict; allowed: tensors by name, as torch.save(model.state_dict(), ...)")
-    named = {str(key): value for key, value in found.items()}
-    if named and all(key.startswith("module.") for key in named):
-        named = {key.removeprefix("module."): value for key, value in named.items()}
-    return named
+    return {str(key): value for key, value in found.items()}
 
 
 def of_torchvision(architecture: str, name: str) -> dict[str, Tensor]:
@@ -97,6 +95,9 @@ def give(network: nn.Module, state: Mapping[str, Tensor], own_may_stay: Collecti
         Why they are not its weights, about "it", which holds them; then the network stays as it is. "" if they are.
     """
     own = network.state_dict()
+    for prefix in ("module.", "model."):  # of DataParallel, and of a Lightning module
+        if state and all(key.startswith(prefix) and key not in own for key in state):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
     given = {_OLD_NAMES.sub(r"\1\2", key): value for key, value in state.items()}
     given = {key: value for key, value in given.items() if key in own or not key.startswith(AUXILIARY)}
     for key, value in own.items():

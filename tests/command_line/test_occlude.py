@@ -68,6 +68,9 @@ def place(tmp_path_factory) -> Path:
     made = tmp_path_factory.mktemp("place")
     photo(90, 60).save(made / "wide.png")
     photo(60, 90, 1).save(made / "tall.png")
+    (made / "single/cat").mkdir(parents=True)
+    photo(60, 60, 3).save(made / "single/cat/one.png")
+    (made / "single.csv").write_text("file,x0,y0,x1,y1\ncat/one.png,9,9,40,40\n")
     (made / "again").mkdir()
     photo(80, 80, 2).save(made / "again/wide.png")
     (made / "my_networks.py").write_text(CODE)
@@ -322,6 +325,7 @@ BOXED = ["scenes", "--boxes", "boxes.csv", *OWN]
         ([*BOXED, "--class", "cat"], "--class does not go with the folder scenes"),
         ([*BOXED, "--output", "x.png"], r"--output is x\.png; allowed with a folder: a \.json file"),
         ([*BOXED, "--classes", "bad.txt"], r"scenes: the folder Dog the model does not know; allowed: cat, horse"),
+        (["single", "--boxes", "single.csv", *OWN], "single has pictures of one class only, so that one answer to all"),
         ([*BOXED, "--boxes", "none.csv"], r"boxes is 'none\.csv', which doesn't exist"),
         ([*BOXED, "--boxes", "others.csv"], r"--boxes is others\.csv, which has no box for any picture in scenes"),
         ([*BOXED, "--boxes", "outside.csv"], r"outside\.csv, line \d: the box .* reaches outside"),

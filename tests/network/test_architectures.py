@@ -15,7 +15,7 @@ from safetensors import safe_open
 from torch import nn
 
 from graybox.errors import UserError
-from graybox.network import architectures, cnn, user_code
+from graybox.network import architectures, cnn, user_code, weights
 from graybox.network.architectures import build
 from graybox.network.checkpoint import Checkpoint, key_of
 from graybox.network.params import ModelParams, Recipe, TrainParams
@@ -464,3 +464,19 @@ def test_a_network_of_one_size_is_not_trained_on_smaller_images():
     check_fits(ModelParams(architecture="vit_b_32"), TrainParams(), 64)
     with pytest.raises(UserError, match=r"train.start_size 0.5: model.architecture vit_b_32 takes no images of 32"):
         check_fits(ModelParams(architecture="vit_b_32"), TrainParams(start_size=0.5), 64)
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model", None])
+@pytest.mark.parametrize("prefix", ["", "module.", "model."])
+def test_the_usual_checkpoints_hold_a_networks_weights(key, prefix, tmp_path):
+    network, other = nn.Sequential(nn.Linear(2, 3)), nn.Sequential(nn.Linear(2, 3))
+    state = {prefix + name: value for name, value in network.state_dict().items()}
+    torch.save({key: state, "epoch": 3} if key else state, tmp_path / "checkpoint.pth")
+    assert weights.give(other, weights.read_state(tmp_path / "checkpoint.pth")) == ""
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), other.parameters()))
+
+
+def test_a_prefix_that_belongs_to_the_network_stays():
+    network, other = (nn.ModuleDict({"model": nn.Linear(2, 3)}) for _ in range(2))
+    assert weights.give(other, network.state_dict()) == ""
+    assert torch.equal(network["model"].weight, other["model"].weight)

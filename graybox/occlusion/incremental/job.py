@@ -94,7 +94,7 @@ class Job:
 
     def pays(self) -> bool:
         """Whether this engine is predicted to need less time than the plain one."""
-        return self.groups()[0] + self.prices.start < self.plain()
+        return self.prices.margin * (self.groups()[0] + self.prices.start) < self.plain()
 
     @property
     def limit(self) -> str:

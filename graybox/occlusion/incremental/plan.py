@@ -33,6 +33,7 @@ class Prices:
         chunk: values of the largest patches of a group, at most.
         batch: positions in a batch of maps that are computed whole after the groups.
         start: the incremental engine itself, once for an image.
+        margin: how many times cheaper than the plain engine this one must be predicted to be, to be chosen.
         memory: bytes of patches to hold at a time, at most; one row of positions at least.
         share: a patch that covers this share of an axis goes on with all of it.
     """
@@ -46,12 +47,15 @@ class Prices:
     chunk: int
     batch: int
     start: float = 0.0
+    margin: float = 1.0
     memory: int = 2**28
     share: float = 0.9
 
 
 # CPU: with AVX-512 a core does 60 to 100 multiply-accumulates in a nanosecond.
-# CUDA: a GPU computes far more in the time that operations take to start.
+# CUDA: fitted to 60 ways of grouping on an H100, which does about 13 multiply-accumulates in a picosecond and computes far
+# more in the time that operations take to start. Predictions for networks of many small layers are too good there, by up
+# to 2 times: hence the margin.
 PRICES = {
     "cpu": Prices(
         value=60,
