@@ -53,9 +53,9 @@ class Prices:
 
 
 # CPU: with AVX-512 a core does 60 to 100 multiply-accumulates in a nanosecond.
-# CUDA: fitted to 60 ways of grouping on an H100, which does about 13 multiply-accumulates in a picosecond and computes far
-# more in the time that operations take to start. Predictions for networks of many small layers are too good there, by up
-# to 2 times: hence the margin.
+# CUDA: fitted to 60 ways of grouping on an H100, which does about 13 multiply-accumulates in a picosecond and computes
+# far more in the time that operations take to start. Predictions for networks of many small layers are too good there,
+# by up to 2 times: hence the margin.
 PRICES = {
     "cpu": Prices(
         value=60,
