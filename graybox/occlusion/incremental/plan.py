@@ -58,7 +58,7 @@ class Prices:
 # by up to 2 times: hence the margin.
 PRICES = {
     "cpu": Prices(
-        value=60,
+        value=120,
         patch=200,
         step=2e6,
         weight=40,
