@@ -263,7 +263,9 @@ def test_a_killed_download_goes_on_with_the_shards_that_are_there(server, files,
     ids=["cut", "503", "503 for HEAD", "flipped bit", "wrong length", "502 for the list"],
 )
 def test_what_passes_is_got_over(server, files, place, path, fault, monkeypatch):
-    monkeypatch.setattr(hub.huggingface_hub.constants, "DOWNLOAD_CHUNK_SIZE", 64)
+    from huggingface_hub import constants  # after `hub`, which sets it up
+
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 64)
     server.faults[path] = Fault(**fault)
     place.download()
     assert place.contents() == shards_of(files)
@@ -355,7 +357,9 @@ def test_a_full_disk_is_one_sentence(server, files, place, monkeypatch):
         patch.setattr(hub.shutil, "disk_usage", lambda _: usage._replace(free=needed - 1))
         assert "has room for" in place.fails()
     with monkeypatch.context() as patch:
-        patch.setattr(hub.huggingface_hub.file_download, "_chmod_and_move", full_disk)
+        from huggingface_hub import file_download
+
+        patch.setattr(file_download, "_chmod_and_move", full_disk)
         assert "No space left on device" in place.fails()
     place.download()
     assert place.contents() == shards_of(files)
@@ -367,7 +371,9 @@ def test_nobody_is_told_who_asks(server, place, monkeypatch):
     assert server.requests
     assert not any("authorization" in map(str.lower, request.headers) for request in server.requests)
     assert not any("telemetry" in request.path for request in server.requests)
-    assert hub.huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY
+    from huggingface_hub import constants
+
+    assert constants.HF_HUB_DISABLE_TELEMETRY
 
 
 def test_the_path_decides_between_the_hub_and_classic_files(place, monkeypatch):
