@@ -155,10 +155,7 @@ class Carrier:
         """What a step gets of another: for what depends on single pixels, a patch is cut out of the whole."""
         if node not in self._changed:
             return env[node]
-        half, window = self._job.window // 2, self._job.window
-        down, right = (
-            Spans(axis.centres[0] - half, window, axis.centres.step, len(axis.centres)) for axis in (row, column)
-        )
+        down, right = (Spans.of_windows(axis.centres, self._job.window) for axis in (row, column))
         cut = self._changed[node].windows(down, right).clone(memory_format=torch.contiguous_format)  # written over
         values = cut.flatten(0, 1).permute(0, 3, 1, 2)
         return Patch(values, down, right, self._known[node], differs=True, clean=True)
@@ -178,7 +175,7 @@ class Carrier:
                 inputs[source] = self._whole.tensor(self._given(source, env, row, column))
                 if source in env:
                     env[source] = inputs[source]
-        return self._whole(step.node, inputs, count, step.last)
+        return self._whole(step.node, inputs, count)
 
     def _part(self, step: Step, patches: list[Patch], row: Axis, column: Axis) -> Patch:
         assert step.kind is not None and step.shape is not None
@@ -226,7 +223,7 @@ class _Whole:
     def __init__(self, network: Network) -> None:
         self._network = network
 
-    def __call__(self, node: fx.Node, inputs: Mapping[fx.Node, Any], count: int, last: bool = False) -> Any:
+    def __call__(self, node: fx.Node, inputs: Mapping[fx.Node, Any], count: int) -> Any:
         return self._network.call(node, inputs, count)
 
     def tensor(self, value: Any) -> Any:

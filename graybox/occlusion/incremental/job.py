@@ -169,7 +169,7 @@ class Job:
                     if down > 1 and self._held(down * pace[0], row_sizes, column_sizes) > self.prices.memory:
                         continue
                     here, after = costs(steps, row_sizes, column_sizes, len(self.rows) * len(self.columns), self.prices)
-                    bands = _bands(rows, down, pace[0], len(self.rows))
+                    bands = _bands(rows, pace[0])
                     last = self._linear(row_sizes, column_sizes)
                     found.append((sum(here) + last[0], Groups(bands, columns, self.network.cut.name)))
                     for node, number in narrow:
@@ -227,7 +227,7 @@ class Job:
         return self.carried() if self.pays() else 0
 
 
-def _bands(rows: list[Axis], size: int, pace: int, count: int) -> list[list[Axis]]:
+def _bands(rows: list[Axis], pace: int) -> list[list[Axis]]:
     """Axes whose rows are neighbours, so that many positions meet before the head."""
     ordered = sorted(rows, key=lambda axis: axis.centres[0])
     return [ordered[at : at + pace] for at in range(0, len(ordered), pace)]
