@@ -1,4 +1,4 @@
-"""The command line: any network on any photograph, `dvc repro` behind a guard, and the list of parameters."""
+"""The command line: recipes, any network on any photograph, `dvc repro` behind a guard, and the list of parameters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import warnings
 from typing import Any, NoReturn
 
 from graybox import errors
-from graybox.command_line import occlude
+from graybox.command_line import occlude, use
 from graybox.errors import UserError
 
 
@@ -23,6 +23,7 @@ class Parser(argparse.ArgumentParser):
 def main(*arguments: str) -> None:
     parser = Parser(prog="python -m graybox", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
+    use.add(commands)
     occlude.add(commands)
     command = commands.add_parser(
         "repro",

@@ -80,19 +80,28 @@ def read(path: Path | str = "params.yaml") -> dict[str, Any]:
     Raises:
         UserError: the file is missing, is not YAML, or is not a mapping.
     """
-    from ruamel.yaml import YAML  # not needed for parameters made in Python
-    from ruamel.yaml.error import YAMLError
-
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")  # which skips a byte order mark
-        if len(text) > MOST_CHARACTERS:
-            raise UserError(f"{path} has {len(text):,} characters; allowed: at most {MOST_CHARACTERS:,}")
-        _check_depth(path, text)
-        raw = YAML(typ="safe").load(text)
+        return parse(Path(path).read_text(encoding="utf-8-sig"), path)
     except OSError as error:
         raise UserError(f"{path}: can't be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text (byte {error.start + 1}); save it as UTF-8") from error
+
+
+def parse(text: str, path: Path | str = "params.yaml") -> dict[str, Any]:
+    """A YAML text of named sections as plain values; `path` names it in messages.
+
+    Raises:
+        UserError: the text is not YAML, or is not a mapping.
+    """
+    from ruamel.yaml import YAML  # not needed for parameters made in Python
+    from ruamel.yaml.error import YAMLError
+
+    if len(text) > MOST_CHARACTERS:
+        raise UserError(f"{path} has {len(text):,} characters; allowed: at most {MOST_CHARACTERS:,}")
+    try:
+        _check_depth(path, text)
+        raw = YAML(typ="safe").load(text.removeprefix("\ufeff"))  # a byte order mark
     except YAMLError as error:
         raise UserError(f"{path} is not YAML: {_why(error)}") from error
     except (ValueError, LookupError) as error:  # such as the date 2020-13-45, !!int x, or a number of 5,000 digits

@@ -75,7 +75,15 @@ def load(path: Path | str = "params.yaml") -> Params:
     Raises:
         UserError: the file is missing or not YAML, a key is unknown, or a value is not allowed.
     """
-    values = schema.read(path)
+    return checked(schema.read(path), path)
+
+
+def checked(values: dict[str, Any], path: Path | str = "params.yaml") -> Params:
+    """The parameters with these values, as `schema.read` gives them; `path` names their file in messages.
+
+    Raises:
+        UserError: a key is unknown, or a value is not allowed.
+    """
     with within(f"{path}: "):
         params = schema.validated(Params, values)
         _check_variants(params.variants)
