@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pandas as pd
 
-from tests.support.tiny_study import TINY, Study, command_of
+from tests.support.tiny_study import TINY, Study, command_of, stages_run
 
 PER_NETWORK = {f"{stage}@{name}" for stage in ("train", "evaluate") for name in TINY["variants"]}
 
@@ -127,3 +128,21 @@ def test_several_seeds_reach_the_table_and_leave_no_trace_when_they_go(clean):
     assert [file.name for file in weights.iterdir()] == ["seed-0.safetensors"]
     assert set(pd.read_csv(clean.folder / "plots/curves/filters-8.csv")["seed"]) == {0}
     assert "seeds" not in json.loads((clean.folder / "metrics/filters-8.json").read_text())
+
+
+def test_a_recipe_is_used_its_variant_runs_alone_and_an_undo_leaves_nothing_to_do(clean):
+    (clean.folder / "recipes").mkdir(exist_ok=True)
+    (clean.folder / "recipes/wide.yaml").write_text("# Network: wide\nvariants:\n  wide: {model: {filters: 6}}\n")
+    before = (clean.folder / "params.yaml").read_bytes()
+    clean.run(sys.executable, "-m", "graybox", "use", "wide")
+    ran = stages_run(clean.dvc("repro", "evaluate@wide"))
+    assert set(ran) == {"settings", "train@wide", "evaluate@wide"}
+    assert (clean.folder / "metrics/wide.json").exists()
+    clean.run(sys.executable, "-m", "graybox", "use", "--undo")
+    assert (clean.folder / "params.yaml").read_bytes() == before
+    assert stages_run(clean.dvc("repro", "evaluate@baseline", "evaluate@conv-2", "evaluate@filters-8")) in (
+        [],
+        ["settings"],
+    )
+    status = clean.git("status", "--porcelain")
+    assert "uses.json" not in status and "params.yaml" not in status
