@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from graybox.statistics.intervals import Estimate
+
 FEWEST = 20  # images; with fewer, a difference is too uncertain to claim anything
 
 
@@ -57,15 +59,91 @@ def compare(correct: np.ndarray, baseline: np.ndarray) -> Paired:
     Raises:
         ValueError: the numbers of images differ.
     """
-    from scipy.stats import binomtest, t  # takes a second to load, and not every stage needs it
+    from scipy.stats import binomtest  # takes a second to load, and not every stage needs it
 
-    mine, theirs = np.atleast_2d(correct), np.atleast_2d(baseline)
-    images = mine.shape[1]
-    if theirs.shape[1] != images:
-        raise ValueError(f"the networks answered {images} and {theirs.shape[1]} images; they should be the same")
+    mine, theirs = _same_images(correct, baseline)
     by_image = np.concatenate([mine.mean(axis=0) - theirs.mean(axis=0), [1.0, -1.0]])
+    found = _interval(by_image, mine, theirs)
+    if len(mine) == len(theirs) == 1:
+        mine_alone, theirs_alone = int((mine & ~theirs).sum()), int((theirs & ~mine).sum())
+        tries = mine_alone + theirs_alone
+        p_value = float(binomtest(mine_alone, tries).pvalue) if tries else 1.0
+    else:
+        p_value = found.p_value
+    difference = float(mine.mean() - theirs.mean())
+    low, high = max(-1.0, found.low), min(1.0, found.high)
+    return Paired(difference, low, high, p_value, mine.shape[1], found.covers_seeds)
+
+
+def compare_values(values: np.ndarray, baseline: np.ndarray, unit: float) -> Paired:
+    """Compare the means of any figure of two networks, or of two sets of networks, as `compare` does.
+
+    The p-value is the interval's own, and the interval has no bounds.
+
+    Args:
+        values, baseline: float [N] or [seeds, N], N of at least 1: the figure of each image, in the same order.
+        unit: by how much one image's figure can differ, above 0: the two added images have `unit` and -`unit`.
+
+    Raises:
+        ValueError: the numbers of images differ.
+    """
+    mine, theirs = _same_images(values, baseline)
+    by_image = np.concatenate([mine.mean(axis=0) - theirs.mean(axis=0), [unit, -unit]])
+    found = _interval(by_image, mine, theirs)
+    difference = float(mine.mean() - theirs.mean())
+    return Paired(difference, found.low, found.high, found.p_value, mine.shape[1], found.covers_seeds)
+
+
+def mean_of(values: np.ndarray, unit: float) -> Estimate:
+    """The mean of a figure with its 95% interval: over images, and with several seeds over training runs too.
+
+    Args:
+        values: float [N] or [seeds, N], N of at least 1. `unit`: as for `compare_values`; the two added images lie that
+            far above and below the mean.
+    """
+    mine = np.atleast_2d(values)
+    middle = float(mine.mean())
+    found = _interval(np.concatenate([mine.mean(axis=0), [middle + unit, middle - unit]]), mine)
+    return Estimate(middle, found.low, found.high)
+
+
+def _same_images(correct: np.ndarray, baseline: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    mine, theirs = np.atleast_2d(correct), np.atleast_2d(baseline)
+    if theirs.shape[1] != mine.shape[1]:
+        raise ValueError(f"the networks answered {mine.shape[1]} and {theirs.shape[1]} images; they should be the same")
+    return mine, theirs
+
+
+@dataclass(frozen=True)
+class _Interval:
+    middle: float
+    half_width: Callable[[float], float]
+    covers_seeds: bool
+
+    @property
+    def low(self) -> float:
+        return self.middle - self.half_width(0.05)
+
+    @property
+    def high(self) -> float:
+        return self.middle + self.half_width(0.05)
+
+    @property
+    def p_value(self) -> float:
+        """The p at which the interval touches 0."""
+        return _where_it_reaches(abs(self.middle), self.half_width)
+
+
+def _interval(by_image: np.ndarray, *sides: np.ndarray) -> _Interval:
+    """The interval around the mean of `by_image`.
+
+    Args:
+        by_image: float [N], the figure of each image. `sides`: [seeds, N] each, of which it is made.
+    """
+    from scipy.stats import t  # takes a second to load, and not every stage needs it
+
     of_images = float(by_image.var(ddof=1)) / len(by_image)
-    spread = _of_seeds(mine, theirs)
+    spread = _of_seeds(*sides)
 
     def half_width(p: float) -> float:
         over_images = float(t.isf(p / 2, len(by_image) - 1)) ** 2
@@ -75,16 +153,7 @@ def compare(correct: np.ndarray, baseline: np.ndarray) -> Paired:
         both = over_images * max(0.0, of_images - spread.noise) + over_seeds * spread.variance
         return float(np.sqrt(max(both, over_images * of_images)))
 
-    middle, half = float(by_image.mean()), half_width(0.05)
-    if len(mine) == len(theirs) == 1:
-        mine_alone, theirs_alone = int((mine & ~theirs).sum()), int((theirs & ~mine).sum())
-        tries = mine_alone + theirs_alone
-        p_value = float(binomtest(mine_alone, tries).pvalue) if tries else 1.0
-    else:
-        p_value = _where_it_reaches(abs(middle), half_width)
-    difference = float(mine.mean() - theirs.mean())
-    low, high = max(-1.0, middle - half), min(1.0, middle + half)
-    return Paired(difference, low, high, p_value, images, spread is not None)
+    return _Interval(float(by_image.mean()), half_width, spread is not None)
 
 
 class _Spread(NamedTuple):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, ttest_ind, ttest_rel
+from scipy.stats import binomtest, ttest_1samp, ttest_ind, ttest_rel
 
 from graybox.statistics import paired
 
@@ -126,6 +126,35 @@ def test_one_seed_of_several_is_as_sure_of_images_only():
     against_three = paired.compare(mine, accuracies_of(68, 70, 72))
     assert not against_three.covers_seeds
     assert (against_three.low, against_three.high) == pytest.approx((0.037, 0.159), abs=0.01)  # the images' alone
+
+
+def test_any_figure_is_compared_as_yes_and_no_are():
+    random = np.random.default_rng(4)
+    for seeds in ((1, 1), (3, 3), (3, 1)):
+        mine, theirs = (random.random((count, 200)) < 0.7 for count in seeds)
+        expected, found = (
+            paired.compare(mine, theirs),
+            paired.compare_values(mine.astype(float), theirs.astype(float), 1),
+        )
+        assert (found.difference, found.low, found.high) == pytest.approx(
+            (expected.difference, expected.low, expected.high)
+        )
+        assert found.covers_seeds == expected.covers_seeds and (found.p_value < 0.05) == (found.low * found.high > 0)
+        doubled = paired.compare_values(2.0 * mine, 2.0 * theirs, 2)
+        assert (doubled.low, doubled.high, doubled.p_value) == pytest.approx(
+            (2 * found.low, 2 * found.high, found.p_value)
+        )
+
+
+def test_the_interval_of_a_mean_is_the_t_interval_of_its_images_and_two_more():
+    values = np.random.default_rng(5).normal(3, 1, 500)
+    found = paired.mean_of(values, 1)
+    more = [*values, values.mean() + 1, values.mean() - 1]
+    expected = ttest_1samp(more, 0).confidence_interval()
+    assert (found.value, found.low, found.high) == pytest.approx((values.mean(), expected.low, expected.high))
+    several = paired.mean_of(values + np.array([[-1.0], [0.0], [1.0]]), 1)
+    assert several.value == pytest.approx(found.value)
+    assert several.high - several.value == pytest.approx(4.3027 / np.sqrt(3), rel=0.01)  # t of 2 degrees of freedom
 
 
 def answers_without_a_difference(
