@@ -27,7 +27,7 @@ def main() -> None:
     found = analyse(
         cnn.load("models/best.safetensors", device), splits, networks, read("report/reliance.csv"),
         explained=f"{best['variant']} {best['seed']}", uncovered=images.load_uncovered("data/prepared"),
-        **schema.load(EvaluateParams).model_dump(),
+        **schema.load(EvaluateParams).views,
     )  # fmt: skip
     wrong, predicted = found.mistakes, found.probabilities.argmax(axis=1)
     bins, error = confusions.calibration(found.probabilities, test.labels)

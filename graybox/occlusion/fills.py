@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from graybox.arguments import choice, number
 from graybox.occlusion.pixels import rgb_array
@@ -43,7 +41,10 @@ def fill_picture(image: NDArray[np.uint8] | Image.Image, fill: Fill = "gray", gr
     if fill == "mean":
         return np.full_like(pixels, pixels.mean((0, 1)))
     if fill == "blur":
-        from torchvision.transforms.v2.functional import gaussian_blur  # takes over a second, and only this needs it
+        # They take seconds to load, and only this needs them.
+        import torch
+        from torch import Tensor
+        from torchvision.transforms.v2.functional import gaussian_blur
 
         sigma = max(height, width) / 16
         # The kernel must not reach beyond the picture's reflection.

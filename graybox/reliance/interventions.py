@@ -9,19 +9,21 @@ areas are also new to the network, so an equal area of context is hidden as a co
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from graybox import arguments
-from graybox.data.images import ImageSet
-from graybox.network import inference
-from graybox.network.inference import Options
+from graybox.data.images import ImageSet, spread
 from graybox.occlusion.fills import FILLS, Fill, fill_picture
+
+if TYPE_CHECKING:  # PyTorch takes a second to load, and who only reads the results needs none
+    from torch import nn
+
+    from graybox.network.inference import Options, Views
 
 NAMES = ("as_is", "box_hidden", "context_hidden", "control")
 """The interventions; "as_is" hides nothing."""
@@ -112,14 +114,14 @@ def box_mask(box: np.ndarray, height: int, width: int) -> NDArray[np.bool_]:
     return mask
 
 
-def context_masks(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def context_masks(mask: NDArray[np.bool_], sides: Sequence[int] = range(len(SIDES))) -> NDArray[np.bool_]:
     """The context pixels nearest to each side, as many as the box has: bool [4, H, W], in the order of SIDES.
 
     They are whole rows (or columns) of the context, starting at the side. The last row gives only as many pixels as
     are needed, half from each end. If the context has fewer pixels than the box, all of it is taken.
 
     Args:
-        mask: bool [H, W], the box's pixels.
+        mask: bool [H, W], the box's pixels. `sides`: places in SIDES; bool [sides, H, W] for them alone.
     """
     rows, columns = np.indices(mask.shape)
     height, width = mask.shape
@@ -131,11 +133,11 @@ def context_masks(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         "right": (width - 1 - columns, from_end["rows"]),
     }
     context = np.flatnonzero(~mask)
-    found = np.zeros((len(SIDES), mask.size), dtype=bool)
-    for number, side in enumerate(SIDES):
-        first, second = (distance.ravel()[context] for distance in nearest[side])
+    found = np.zeros((len(sides), mask.size), dtype=bool)
+    for number, side in enumerate(sides):
+        first, second = (distance.ravel()[context] for distance in nearest[SIDES[side]])
         found[number, context[np.lexsort((second, first))[: mask.sum()]]] = True
-    return found.reshape(len(SIDES), height, width)
+    return found.reshape(len(sides), height, width)
 
 
 def hide(image: NDArray[np.uint8], mask: NDArray[np.bool_], picture: np.ndarray) -> NDArray[np.uint8]:
@@ -175,17 +177,19 @@ def intervene(
         ValueError: `fill`, `gray`, `preprocess` or an option is not allowed, a `CNN` can't take images of this size, or
             the model has another number of classes than the images.
     """
+    from torch import nn
+
+    from graybox.network import inference
+
     arguments.instance("model", model, nn.Module, "a torch.nn.Module")
     arguments.instance("images", images, ImageSet)
     arguments.number("gray", gray, 0, 1)
     arguments.choice("fill", fill, FILLS)
     height, width = images.images.shape[1:3]
-    masks = (box_mask(box, height, width) for box in images.boxes)
-    inside = np.array([mask.sum() for mask in masks], dtype=np.int64)
-    rows = np.flatnonzero((inside > 0) & (inside < height * width))
+    rows, inside = _usable(images)
     none = np.zeros((0, len(images.class_names)), np.float32)
     found = []
-    for pictures in _pictures(images, rows, fill, gray):
+    for pictures in _pictures(images, rows, fill, gray, [range(len(SIDES))] * len(rows)):
         found.append(inference.probabilities(model, pictures, preprocess=preprocess, **options))
         if found[-1].shape[1] != len(images.class_names):
             raise ValueError(
@@ -201,22 +205,76 @@ def intervene(
         box_hidden=answers[:, 1],
         context_hidden=answers[:, 2],
         control=answers[:, 3:],
-        box_share=inside[rows] / (height * width),
-        equal_area=2 * inside[rows] <= height * width,
+        box_share=inside / (height * width),
+        equal_area=2 * inside <= height * width,
         left_out=len(images) - len(rows),
     )
 
 
+def some_boxed(images: ImageSet, most: int) -> NDArray[np.int64]:
+    """The rows of some images with a box that leaves some context, int64 [at most `most`], ascending.
+
+    They are evenly spread, and each class has its share (`graybox.data.images.spread`).
+    """
+    rows = _usable(images)[0]
+    return rows[spread(images.labels[rows], most)] if most and len(rows) else rows[:0]
+
+
+def hidden_answers(
+    model: nn.Module,
+    images: ImageSet,
+    rows: NDArray[np.int64],
+    fill: Fill = "gray",
+    gray: float = 0.5,
+    **views: Unpack[Views],
+) -> NDArray[np.float32]:
+    """Class probabilities of the images in these rows with a part hidden, float32 [3, rows, classes].
+
+    In the order of NAMES, without the first. The same as `intervene`, but the control hides one side of each image: the
+    sides take turns. It takes 3 pictures of an image and not 7.
+
+    Args:
+        rows: from `some_boxed`. `fill`, `gray`: as for `intervene`. `views`: as for `inference.probabilities`.
+    """
+    from graybox.network import inference
+
+    sides = [[number % len(SIDES)] for number in range(len(rows))]
+    found = [np.zeros((0, len(images.class_names)), np.float32)]
+    for pictures in _pictures(images, rows, fill, gray, sides, as_is=False):
+        found.append(inference.probabilities(model, pictures, **views))
+    return np.concatenate(found).reshape(len(rows), len(NAMES) - 1, found[0].shape[1]).swapaxes(0, 1)
+
+
+def _usable(images: ImageSet) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rows of the images with a box that leaves some context, and how many pixels their boxes touch."""
+    height, width = images.images.shape[1:3]
+    inside = np.array([box_mask(box, height, width).sum() for box in images.boxes], dtype=np.int64)
+    rows = np.flatnonzero((inside > 0) & (inside < height * width))
+    return rows, inside[rows]
+
+
 def _pictures(
-    images: ImageSet, rows: NDArray[np.intp], fill: Fill, gray: float, most: int = 2**28
+    images: ImageSet,
+    rows: NDArray[np.int64],
+    fill: Fill,
+    gray: float,
+    sides: Sequence[Sequence[int]],
+    as_is: bool = True,
+    most: int = 2**28,
 ) -> Iterator[NDArray[np.uint8]]:
-    """uint8 [7 * n, H, W, 3] for up to 256 images at a time, but not more than `most` bytes."""
+    """Each image as it is, with the object hidden, with the context hidden, and the control on some of SIDES.
+
+    uint8 [pictures, H, W, 3] for up to 256 images at a time, but not more than `most` bytes.
+
+    Args:
+        sides: for each row the places in SIDES. `as_is`: False leaves the first out.
+    """
     at_once = max(1, min(256, most // (7 * images.images[0].nbytes)))
     for start in range(0, len(rows), at_once):
         pictures = []
-        for row in rows[start : start + at_once]:
+        for row, its in zip(rows[start : start + at_once], sides[start : start + at_once]):
             image = np.array(images.images[row])
             mask = box_mask(images.boxes[row], *image.shape[:2])
-            hidden = np.stack([np.zeros_like(mask), mask, ~mask, *context_masks(mask)])
+            hidden = np.stack([*[np.zeros_like(mask)] * as_is, mask, ~mask, *context_masks(mask, its)])
             pictures.append(hide(image, hidden, fill_picture(image, fill, gray)))
         yield np.concatenate(pictures)

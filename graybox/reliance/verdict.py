@@ -188,16 +188,10 @@ def judge(
         )  # fmt: skip
     measured = np.column_stack([correct[name] for name in NAMES] + [probability[name] for name in NAMES])
     means, again = measured.mean(axis=0), resampled_means(measured, resamples, seed)
-    shares = _shares(means, chance)
-    shares_again = np.array([_shares(row, chance) for row in again])
-    all_at_once = np.vstack([means, again])[:, 0]
-    # On few images an accuracy well above chance can be luck. On many, even a tiny lead is certain, but too small.
-    lucky = wilson(all_at_once * count, count)[0] <= chance
-    verdict, *others = (
-        CANNOT_TELL if luck else rule(skill(accuracy, chance), kept_by[0], kept_by[1])
-        for accuracy, luck, kept_by in zip(all_at_once, lucky, [shares, *shares_again])
-    )
-    verdicts = per_image(interventions)["verdict"]
+    shares = shares_kept(means, chance)
+    shares_again = np.array([shares_kept(row, chance) for row in again])
+    verdict, *others = verdicts_of(np.vstack([means, again]), chance, count)
+    of_images = per_image(interventions)["verdict"]
     return Reliance(
         verdict=verdict,
         images=count,
@@ -210,12 +204,22 @@ def judge(
         control_kept=percentiles(shares[2], shares_again[:, 2]),
         stability=float(np.mean([other == verdict for other in others])),
         equal_area=float(interventions.equal_area.mean()),
-        image_verdicts={name: share((verdicts == name).sum(), count) for name in VERDICTS},
+        image_verdicts={name: share((of_images == name).sum(), count) for name in VERDICTS},
         maps=maps,
     )
 
 
-def _shares(means: np.ndarray, chance: float) -> tuple[float, float, float]:
+def verdicts_of(accuracies: np.ndarray, chance: float, count: int) -> list[str]:
+    """The verdict of each row of accuracies on `count` images, float [rows, 4 or more], in the order of NAMES."""
+    # On few images an accuracy well above chance can be luck. On many, even a tiny lead is certain, but too small.
+    lucky = wilson(accuracies[:, 0] * count, count)[0] <= chance
+    return [
+        CANNOT_TELL if luck else rule(skill(row[0], chance), *shares_kept(row, chance)[:2])
+        for row, luck in zip(accuracies, lucky)
+    ]
+
+
+def shares_kept(means: np.ndarray, chance: float) -> tuple[float, float, float]:
     """Object alone, context alone, control, from the accuracies in the order of NAMES."""
     as_is, box_hidden, context_hidden, control = means[:4]
     return kept(context_hidden, as_is, chance), kept(box_hidden, as_is, chance), kept(control, as_is, chance)

@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 from torch import nn
 
 from graybox.data.images import ImageSet
-from graybox.reliance.interventions import SIDES, box_mask, context_masks, hide, intervene
+from graybox.reliance.interventions import (
+    NAMES,
+    SIDES,
+    box_mask,
+    context_masks,
+    hidden_answers,
+    hide,
+    intervene,
+    some_boxed,
+)
 from tests.support.basics import image_set
 
 boxes = st.tuples(st.integers(0, 11), st.integers(0, 8), st.integers(1, 12), st.integers(1, 9)).map(
@@ -127,3 +136,23 @@ def test_a_baseline_is_what_images_of_other_classes_get():
 
 def test_chance_is_what_the_most_frequent_class_reaches():
     assert intervene(Patch(8, 8), coded([[6, 6, 11, 11]] * 5)).chance == 2 / 5
+
+
+def test_the_answers_of_some_images_are_those_of_all_with_one_side_of_the_control_in_turn():
+    images = coded([[6, 6, 11, 11], [0, 0, 5, 5], [np.nan] * 4, [0, 0, 12, 9], [2, 0, 7, 12]] * 4)
+    rows = some_boxed(images, 99)
+    whole = intervene(Patch(8, 8), images, gray=1.0)
+    assert rows.tolist() == whole.rows.tolist()
+    found = hidden_answers(Patch(8, 8), images, rows, gray=1.0)
+    for name, own in zip(NAMES[1:3], found):
+        np.testing.assert_allclose(own, getattr(whole, name), rtol=1e-6)
+    np.testing.assert_allclose(found[2], whole.control[np.arange(16), np.arange(16) % 4], rtol=1e-6)
+
+
+def test_some_images_are_spread_over_the_classes_and_all_have_a_box():
+    images = coded([[6, 6, 11, 11], [np.nan] * 4, [0, 0, 12, 12], [1, 1, 5, 5], [2, 2, 6, 6]] * 40)
+    rows = some_boxed(images, 40)
+    assert len(rows) == 40 and np.bincount(images.labels[rows]).tolist() == [10] * 4
+    assert set(rows % 5) <= {0, 3, 4} and rows[0] < 20 and rows[-1] >= 180
+    assert len(some_boxed(images, 0)) == 0 and len(some_boxed(coded([[np.nan] * 4] * 3), 300)) == 0
+    assert hidden_answers(Patch(8, 8), images, rows[:0]).shape == (3, 0, 4)
