@@ -6,6 +6,7 @@ import pandas as pd
 
 from graybox import errors, files, schema
 from graybox.data import images
+from graybox.reliance import by_variant, interventions, variant_words
 from graybox.study import balance, comparison, gap, outcome, variants, winner
 from graybox.study.params import SelectParams
 
@@ -23,7 +24,8 @@ def main() -> None:
     correct = {name: found["test"].right for name, found in answers.items()}
 
     select = schema.load(SelectParams)
-    table = comparison.table(study, metrics, timings, answers, select.pretrained)
+    hidden = {name: by_variant.read(file, labels["test"]) for name, file in predictions.items()}
+    table = by_variant.extended(study, comparison.table(study, metrics, timings, answers, select.pretrained), hidden)
     curves = comparison.learning_curves({name: Path(f"plots/curves/{name}.csv") for name in study})
     split = select.split
     findings = {
@@ -32,11 +34,12 @@ def main() -> None:
         "parameters": comparison.sentences(study, table),
         "combined": outcome.sentences(study, table, answers, choice, split),
         "best": winner.sentence(table, correct, split),
+        "rests": variant_words.sentences(study, table, boxes=len(interventions.some_boxed(test, 1)) > 0),
     }
     devices = ", ".join(sorted({timing["device"] for timing in timings.values()}))
     sentences = [*findings["balance"], *findings["parameters"], " ".join(findings["combined"]), findings["best"]]
-    said = "".join(f"- {sentence}\n" for sentence in sentences)
-    markdown = f"{comparison.markdown(table)}\n\n{said}\n{findings['method']}\n\nTrained on: {devices}.\n"
+    said, rests = ("".join(f"- {sentence}\n" for sentence in some) for some in (sentences, findings["rests"]))
+    markdown = f"{comparison.markdown(table)}\n\n{said}\n{findings['method']}\n\n{rests}\nTrained on: {devices}.\n"
 
     files.write_text("report/comparison.md", markdown)
     files.write_json("report/findings.json", findings)

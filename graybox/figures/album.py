@@ -132,6 +132,8 @@ def _mistakes(root: Path) -> Drawn:
 def _reliance(root: Path) -> Drawn:
     found = files.read_json(root / "report/reliance.json")
     yield "reliance.png", reliance.reliance_chart(found), 110
+    table, said = comparison.read(root / "report/comparison.csv"), files.read_json(root / "report/findings.json")
+    yield "reliance_by_variant.png", reliance.variants_chart(table, said["rests"][0]), 110
     summary = tables.read(root / "report/correspondence.csv")
     yield "correspondence.png", correspondence.correspondence_chart(summary), 110
 

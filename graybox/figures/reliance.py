@@ -1,4 +1,4 @@
-"""The figure of the verdict: the accuracy with object or context hidden, and the verdicts on single images."""
+"""The figures of the verdict: the accuracy with object or context hidden, single images, and the study's variants."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from graybox.figures.style import BASELINE, VARIANT
+from graybox.figures.style import BASELINE, VARIANT, name_points
 from graybox.figures.text import plain
 from graybox.reliance.rule import VERDICTS
 
@@ -19,6 +20,8 @@ INTERVENTIONS = {
     "box_hidden": "the object box\nhidden",
     "control": "an equal area of\ncontext hidden",
 }
+
+COLOURS = dict(zip(VERDICTS, ("#2b7a3d", "#b3402a", "#6a4c93", "#c58f00", "0.55")))
 
 
 @plain
@@ -62,4 +65,44 @@ def reliance_chart(found: Mapping[str, Any]) -> Figure:
         axes.grid(axis="y" if axes is accuracy else "x", color="0.92")
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+@plain
+def variants_chart(table: pd.DataFrame, sentence: str) -> Figure:
+    """Each variant's test accuracy against what the object alone keeps of it, with both intervals; the sentence above.
+
+    Args:
+        table: variant, test_accuracy, test_low, test_high, and of `by_variant.extended` verdict and object_alone with
+            its interval (NaN = the variant is left out). Without a column `verdict` there is only the sentence.
+        sentence: what the variants rest on.
+    """
+    drawn = table[table["object_alone"].notna()] if "verdict" in table else table.head(0)
+    figure = Figure(figsize=(11, 6.2 if len(drawn) else 1.2), layout="constrained")
+    figure.suptitle(textwrap.fill(sentence, 120, break_on_hyphens=False), fontsize=11, x=0.01, ha="left")
+    if not len(drawn):
+        return figure
+    axes = figure.subplots()
+    for verdict, rows in drawn.groupby("verdict", sort=False):
+        across, up = (
+            [rows[value] - rows[f"{name}_low"], rows[f"{name}_high"] - rows[value]]
+            for value, name in (("object_alone", "object_alone"), ("test_accuracy", "test"))
+        )
+        axes.errorbar(
+            rows["object_alone"], rows["test_accuracy"], yerr=up, xerr=across, fmt="o", color=COLOURS[str(verdict)],
+            elinewidth=1, markersize=7, label=str(verdict),
+        )  # fmt: skip
+    axes.set(
+        xlabel="what the object alone keeps of the accuracy above chance, with everything but its box hidden",
+        ylabel="test accuracy",
+    )
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.grid(color="0.93")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(title="rests on", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.supxlabel("bars: 95% intervals", fontsize=9)
+    figure.draw_without_rendering()  # this fixes the places of the points
+    name_points(axes, drawn["object_alone"], drawn["test_accuracy"], drawn["variant"])
     return figure

@@ -6,12 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogFormatter, LogLocator, MaxNLocator, NullFormatter
-from matplotlib.transforms import Bbox
 
-from graybox.figures.style import BASELINE, VARIANT, colours, percent_tick
+from graybox.figures.style import BASELINE, VARIANT, colours, name_points, percent_tick
 from graybox.figures.text import plain
 
 MOST_ROWS = 45  # of a legend, in one column
@@ -137,24 +135,5 @@ def costs(table: pd.DataFrame, fronts: Mapping[str, pd.Series]) -> Figure:
     figure.supxlabel("orange: no other variant is both cheaper and better (Pareto front)", fontsize=9)
     figure.draw_without_rendering()  # this fixes the places of the points
     for axes, cost in zip(scatters, fronts):
-        _name_points(axes, table[cost], table["test_accuracy"], table["variant"])
+        name_points(axes, table[cost], table["test_accuracy"], table["variant"])
     return figure
-
-
-def _name_points(axes: Axes, x: pd.Series, y: pd.Series, names: pd.Series) -> None:
-    """Write each point's name beside it, at the place where it covers the fewest points and names."""
-    points = axes.transData.transform(np.column_stack([x, y]))
-    taken = [Bbox.from_bounds(across - 4, up - 4, 8, 8) for across, up in points]
-    beside = [(6, 4, "left"), (6, -9, "left"), (-6, 4, "right"), (-6, -9, "right")]
-    places = [*beside, (0, 9, "center"), (0, -15, "center"), (6, 14, "left"), (6, -19, "left")]
-    for name, point in zip(names, zip(x, y)):
-        tries = [
-            axes.annotate(name, point, (across, up), textcoords="offset points", fontsize=7, ha=side)
-            for across, up, side in places
-        ]
-        boxes = [text.get_window_extent() for text in tries]
-        outside = [box.x1 > axes.bbox.x1 or box.x0 < axes.bbox.x0 for box in boxes]
-        best = min(range(len(tries)), key=lambda place: (outside[place], boxes[place].count_overlaps(taken)))
-        taken.append(boxes[best])
-        for text in (*tries[:best], *tries[best + 1 :]):
-            text.remove()

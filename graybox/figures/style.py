@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.transforms import Bbox
 
 from graybox import files
 
@@ -52,3 +54,22 @@ def taken_for(true: str, answer: str, most: int) -> str:
     room = most - len(" taken for ")
     true = short(true, max(room // 2, room - len(answer)))
     return f"{true} taken for {short(answer, room - len(true))}"
+
+
+def name_points(axes: Axes, x: pd.Series, y: pd.Series, names: pd.Series) -> None:
+    """Write each point's name beside it, at the place where it covers the fewest points and names."""
+    points = axes.transData.transform(np.column_stack([x, y]))
+    taken = [Bbox.from_bounds(across - 4, up - 4, 8, 8) for across, up in points]
+    beside = [(6, 4, "left"), (6, -9, "left"), (-6, 4, "right"), (-6, -9, "right")]
+    places = [*beside, (0, 9, "center"), (0, -15, "center"), (6, 14, "left"), (6, -19, "left")]
+    for name, point in zip(names, zip(x, y)):
+        tries = [
+            axes.annotate(name, point, (across, up), textcoords="offset points", fontsize=7, ha=side)
+            for across, up, side in places
+        ]
+        boxes = [text.get_window_extent() for text in tries]
+        outside = [box.x1 > axes.bbox.x1 or box.x0 < axes.bbox.x0 for box in boxes]
+        best = min(range(len(tries)), key=lambda place: (outside[place], boxes[place].count_overlaps(taken)))
+        taken.append(boxes[best])
+        for text in (*tries[:best], *tries[best + 1 :]):
+            text.remove()

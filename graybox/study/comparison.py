@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pandas as pd
 from graybox.errors import UserError
 from graybox.network.params import ModelParams, TrainParams
 from graybox.statistics import paired, tables
-from graybox.statistics.intervals import share
+from graybox.statistics.intervals import Estimate, share
 from graybox.study import gap
 from graybox.study.gap import Answers
 from graybox.study.variants import FACTORS, Variants
@@ -130,9 +130,17 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
     """The table for people: accuracies in percent, costs in thousands and millions, all as text.
 
     With several seeds it has a column for their spread; with other architectures than cnn, one for these and their
-    initial weights. MACs are multiply-accumulates for one image.
+    initial weights; with object boxes, three for what a variant rests on. MACs are multiply-accumulates for one image.
     """
-    spread, networks = {}, {}
+    spread, networks, rests = {}, {}, {}
+    if "object_alone" in frame:
+        rests = {f"{name} alone keeps (95% CI)": [
+            "" if pd.isna(value) else Estimate(value, low, high).percent().replace("95% CI ", "")
+            for value, low, high in zip(*(frame[f"{name}_alone{end}"] for end in ("", "_low", "_high")))
+        ] for name in ("object", "context")}  # fmt: skip
+        rests["rests on (stability)"] = [
+            f"{verdict} ({stable:.0%})" for verdict, stable in zip(frame["verdict"], frame["stability"])
+        ]
     if "architecture" in frame:
         given = zip(frame["architecture"], frame["initial_weights"])
         networks = {"architecture": [f"{name}, from {weights}" if weights else name for name, weights in given]}
@@ -161,6 +169,7 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
             "generalisation gap (95% CI), points": [
                 points(*row) for row in zip(frame["gap"], frame["gap_low"], frame["gap_high"])
             ],
+            **rests,
             "weights": [f"{value / 1e3:,.0f} k" for value in frame["parameters"]],
             "MACs": [f"{value / 1e6:,.1f} M" for value in frame["macs"]],
             "training time": [f"{value:,.0f} s" for value in frame["train_seconds"]],
@@ -175,25 +184,34 @@ def sentences(variants: Variants, frame: pd.DataFrame) -> list[str]:
     A sentence claims a difference if the paired interval excludes 0 and the corrected p-value is below 0.05. Otherwise
     it says "no difference found", or "too few images to say" below `paired.FEWEST`.
     """
+    found = by_parameter(variants, frame, in_words)
+    diverged = [(row["variant"], row["diverged"]) for _, row in frame.iterrows() if row["diverged"]]
+    found += [f"{name} diverged, so it is never chosen: {why}." for name, why in diverged]
+    return found + _of_weights(frame)
+
+
+def by_parameter(variants: Variants, frame: pd.DataFrame, words: Callable[[pd.Series], str]) -> list[str]:
+    """A sentence per parameter with a few words on each of its levels, the six first.
+
+    Args:
+        words: what to say of a variant's row of the table; of one that diverged nothing else is said.
+    """
     found = []
     for factor, rows in factor_levels(variants, frame).items():
         level_of = {row["variant"]: str(row["level"]).replace("\n", ", ") for _, row in rows.iterrows()}
         reference = level_of[variants.baseline]
         said = []
         for _, row in rows[~rows["is_baseline"]].iterrows():
-            said.append(f"{level_of[row['variant']]}: {'diverged' if row['diverged'] else in_words(row)}")
+            said.append(f"{level_of[row['variant']]}: {'diverged' if row['diverged'] else words(row)}")
         if said:
             found.append(f"{factor}, against {reference}: {'; '.join(said)}.")
     others: dict[str, list[str]] = {}
     for _, row in frame.iterrows():
         parameter = variants.parameter_of(row["variant"])
         if parameter and parameter not in FACTORS:
-            words = "diverged" if row["diverged"] else in_words(row)
-            others.setdefault(parameter, []).append(f"{row['variant']}: {words}")
-    found += [f"{parameter}, against the baseline's: {'; '.join(said)}." for parameter, said in others.items()]
-    diverged = [(row["variant"], row["diverged"]) for _, row in frame.iterrows() if row["diverged"]]
-    found += [f"{name} diverged, so it is never chosen: {why}." for name, why in diverged]
-    return found + _of_weights(frame)
+            said_of = "diverged" if row["diverged"] else words(row)
+            others.setdefault(parameter, []).append(f"{row['variant']}: {said_of}")
+    return found + [f"{parameter}, against the baseline's: {'; '.join(said)}." for parameter, said in others.items()]
 
 
 def _of_weights(frame: pd.DataFrame) -> list[str]:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.collections import LineCollection
 
-from graybox.figures import study
+from graybox.figures import reliance, study
 
 
 def test_the_names_of_variants_that_do_alike_cover_neither_one_another_nor_a_point():
@@ -59,3 +59,24 @@ def test_training_and_validation_curves_share_no_axis():
     assert not any(axes.get_shared_y_axes().joined(axes, other) for axes in figure.axes for other in figure.axes
                    if other is not axes)  # fmt: skip
     assert "label smoothing" in figure._supxlabel.get_text()
+
+
+def test_each_variant_lies_at_what_its_object_keeps_and_its_accuracy_in_the_colour_of_its_verdict():
+    table = pd.DataFrame({
+        "variant": ["baseline", "conv-2", "chance"], "test_accuracy": [0.8, 0.6, 0.11], "test_low": [0.7, 0.5, 0.05],
+        "test_high": [0.9, 0.7, 0.2], "verdict": ["object", "mixed", "cannot tell"],
+        "object_alone": [0.9, 0.4, np.nan], "object_alone_low": [0.85, 0.3, np.nan],
+        "object_alone_high": [0.95, 0.5, np.nan],
+    })  # fmt: skip
+    figure = reliance.variants_chart(table, "What each variant rests on.")
+    (axes,) = figure.axes
+    drawn = {bars.get_label(): bars for bars in axes.containers}
+    assert set(drawn) == {"object", "mixed"}
+    for verdict, place in {"object": (0.9, 0.8), "mixed": (0.4, 0.6)}.items():
+        points, _, (across, up) = drawn[verdict]
+        assert [*points.get_xydata()[0]] == [*place] and points.get_color() == reliance.COLOURS[verdict]
+        half = {"object": (0.05, 0.1), "mixed": (0.1, 0.1)}[verdict]
+        np.testing.assert_allclose(np.ptp(across.get_segments()[0][:, 0]) / 2, half[0])
+        np.testing.assert_allclose(np.ptp(up.get_segments()[0][:, 1]) / 2, half[1])
+    assert sorted(text.get_text() for text in axes.texts) == ["baseline", "conv-2"]
+    assert reliance.variants_chart(table[["variant", "test_accuracy"]], "Not known.").axes == []

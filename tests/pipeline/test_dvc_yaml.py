@@ -22,14 +22,15 @@ LONE_FILES = {
     "graybox/data/images.py": set(STAGES) - {"settings", "download", "prepare", "select_best"},
     # The schemas of parameters: the rest of these rooms says nothing about whether a value is allowed.
     "graybox/data/params.py": {"settings", "report"},
-    **{
-        f"graybox/{room}/params.py": {"settings"}
-        for room in ("features", "mistakes", "network", "occlusion", "reliance")
-    },
+    **{f"graybox/{room}/params.py": {"settings"} for room in ("features", "mistakes", "network", "reliance")},
+    "graybox/occlusion/params.py": {"settings", "evaluate", "evaluate_combined"},
     "graybox/network/sizes.py": {"settings"},
     "graybox/study/variants.py": {"settings"},
     # The whole rooms would score every network again for another word in a table.
     "graybox/statistics/scores.py": {"evaluate", "evaluate_combined"},
+    "graybox/occlusion/fills.py": {"evaluate", "evaluate_combined"},
+    "graybox/occlusion/pixels.py": {"evaluate", "evaluate_combined"},
+    "graybox/reliance/interventions.py": {"evaluate", "evaluate_combined"},
     "graybox/study/params.py": {"settings", "evaluate", "evaluate_combined"},
 }
 

@@ -9,6 +9,7 @@ import sys
 import pandas as pd
 import pytest
 
+from graybox.reliance.rule import VERDICTS
 from tests.support.tiny_study import TINY, command_of, stages_run
 
 
@@ -24,6 +25,7 @@ def test_a_first_run_makes_everything(study):
         "plots/figures/accuracy_by_parameter.png", "plots/figures/mistakes.png", "plots/figures/occlusion/00.png",
         "plots/figures/occlusion/01.png", "data/occlusion.npz", "plots/figures/occlusion.gif",
         "plots/figures/occlusion_windows.png", "plots/figures/reliance.png", "plots/figures/correspondence.png",
+        "plots/figures/reliance_by_variant.png",
         "report/correspondence.csv", "report/verdict.json", "report/index.html", "report/reasons.csv",
         "report/combined.json", "report/findings.json", "metrics/combined.json", "plots/curves/conv-2.csv",
         "report/seeds.csv", "report/calibration.csv", "data/mistakes.npz", "models/timing/combined.json",
@@ -35,6 +37,10 @@ def test_a_first_run_makes_everything(study):
     for name in table.index:
         row = json.loads((study.folder / f"metrics/{name}.json").read_text())
         assert table.loc[name, "test_accuracy"] == row["test_accuracy"]
+    # Every test picture of the scenes has an object box; so few claim nothing.
+    assert (table["boxed_images"] == 15).all() and set(table["verdict"]) <= {*VERDICTS}
+    assert "15 test images with an object box" in (study.folder / "report/comparison.md").read_text()
+    assert "What each variant rests on" in (study.folder / "report/index.html").read_text()
     best = json.loads((study.folder / "report/best.json").read_text())
     assert table["test_accuracy"].max() == best["test_accuracy"]
     data = json.loads((study.folder / "metrics/data.json").read_text())

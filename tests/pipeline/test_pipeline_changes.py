@@ -43,7 +43,9 @@ def test_a_new_parameter_outside_model_and_train_trains_nothing(clean):
     assert planted in schema.read_text()
     schema.write_text(schema.read_text().replace(planted, f"{planted}    blink: int = 1\n"))
     clean.set(occlusion__blink=2)
-    assert changed_settings(clean) == {"reliance", "mistakes", "occlude", "correspondence", "figures"}
+    # The networks are asked again with parts hidden, which an occlusion parameter could change.
+    asked = {*(f"evaluate@{name}" for name in TINY["variants"]), "evaluate_combined", "compare"}
+    assert changed_settings(clean) == {*asked, "reliance", "mistakes", "occlude", "correspondence", "figures"}
     changed = json.loads(clean.dvc("params", "diff", "--json"))
     assert changed["params.yaml"] == {"occlusion.blink": {"old": None, "new": 2}}
 
@@ -53,6 +55,14 @@ def test_an_occlusion_parameter_reaches_what_occludes_alone(clean):
     assert changed_settings(clean) == {"reliance", "occlude"}
     clean.set(occlusion__window=TINY["occlusion.window"], occlusion__images=3)
     assert changed_settings(clean) == {"occlude"}
+
+
+def test_what_is_hidden_reaches_the_scores_of_every_variant_and_trains_nothing(clean):
+    scored = {*(f"evaluate@{name}" for name in TINY["variants"]), "evaluate_combined"}
+    clean.set(occlusion__gray=0.4)
+    assert changed_settings(clean) == {*scored, "reliance", "occlude", "correspondence"}
+    clean.set(occlusion__gray=0.5, evaluate__boxed_images=10)
+    assert changed_settings(clean) == scored
 
 
 def test_where_the_study_runs_makes_nothing_stale(clean):
@@ -146,3 +156,20 @@ def test_a_recipe_is_used_its_variant_runs_alone_and_an_undo_leaves_nothing_to_d
     )
     status = clean.git("status", "--porcelain")
     assert "uses.json" not in status and "params.yaml" not in status
+
+
+def test_without_object_boxes_the_table_says_nothing_of_what_variants_rest_on(clean):
+    file = clean.folder / "data/prepared/table.csv"
+    table = pd.read_csv(file, dtype=str).assign(x0="", y0="", x1="", y1="")
+    file.unlink()  # it may be a link into DVC's cache
+    table.to_csv(file, index=False)
+    names = [*TINY["variants"], "combined"]
+    clean.run_stages(*(f"evaluate {name}" for name in names), "compare")
+    found = pd.read_csv(clean.folder / "report/comparison.csv")
+    assert len(found) == len(names) and not {"verdict", "object_alone", "boxed_images"} & set(found)
+    assert (
+        "rests on, the object or its surroundings, is not known: no test image has an object box"
+        in (clean.folder / "report/comparison.md").read_text()
+    )
+    clean.run_stages("figures", "report")
+    assert "is not known: no test image has an object box" in (clean.folder / "report/index.html").read_text()
