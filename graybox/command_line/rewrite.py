@@ -33,11 +33,12 @@ def rewritten(text: str, values: dict[str, Any], written: Iterable[str] = ()) ->
     if repr(_read(plain)) == repr(values):
         return text
     yaml = _yaml(plain)
-    if any(getattr(event, "anchor", None) for event in yaml.parse(plain)):
+    if _shares(plain):
         raise UserError("values are shared by anchors (&name), so that a change would reach more than its own key; "
                         "allowed: each value written at its own key")  # fmt: skip
     found = yaml.load(plain)
-    _sync(found, values, [yaml.load(other.removeprefix("\ufeff").replace("\r\n", "\n")) for other in written])
+    others = [other.removeprefix("\ufeff").replace("\r\n", "\n") for other in written]
+    _sync(found, values, [yaml.load(other) for other in others if not _shares(other)])
     stream = io.StringIO()
     yaml.dump(found, stream)
     made = re.sub(r", +$", ",", stream.getvalue(), flags=re.MULTILINE)  # ruamel.yaml breaks lists after the space
@@ -66,6 +67,13 @@ def _read(text: str) -> Any:
     from ruamel.yaml import YAML
 
     return YAML(typ="safe").load(text)
+
+
+def _shares(text: str) -> bool:
+    """Whether a text has anchors."""
+    from ruamel.yaml import YAML
+
+    return any(getattr(event, "anchor", None) for event in YAML().parse(text))
 
 
 def _sync(node: CommentedMap, values: dict[str, Any], written: list[Any]) -> None:

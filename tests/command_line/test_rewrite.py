@@ -150,3 +150,5 @@ def test_values_that_are_shared_are_refused_and_only_if_something_changes(text):
     assert rewritten(text, values) == text
     with pytest.raises(UserError, match=r"anchors \(&name\)"):
         rewritten(text, values | {"c": 1})
+    # Of a recipe the values are taken, not the anchors.
+    assert rewritten("c: 1\n", {"c": 1, **values}, [text]) == f"c: 1\na: {{x: 1}}\nb: {values['b']}\n".replace("'", "")
