@@ -38,6 +38,8 @@ class RunParams(Section):
 def device(path: Path | str = "params.yaml") -> torch.device:
     """The device that `run.device` names; on the CPU, PyTorch gets no more threads than a CPU quota allows.
 
+    Of several GPUs, variants that run in parallel (`python -m graybox repro --jobs N`) take one after another.
+
     Raises:
         UserError: the file can't be read, or this machine lacks the device.
     """
@@ -50,7 +52,11 @@ def device(path: Path | str = "params.yaml") -> torch.device:
         # PyTorch counts the machine's cores. Under a smaller CPU quota, threads would wait for one another.
         torch.set_num_threads(min(torch.get_num_threads(), parallel.cores()))
     with within(f"{path}: run."):
-        return pick_device(name)
+        found = pick_device(name)
+    job = os.environ.get("GRAYBOX_JOB", "")
+    if job.isdecimal() and found == torch.device("cuda") and (several := torch.cuda.device_count()):
+        return torch.device("cuda", int(job) % several)
+    return found
 
 
 def checkpoint_seconds(path: Path | str = "params.yaml") -> float | None:

@@ -23,6 +23,10 @@ ORDER = (
     "errors", "arguments", "files", "parallel", "schema", *ROOMS[:-2], "run", "settings", *ROOMS[-2:], "__main__",
 )  # fmt: skip
 
+RUN_DVC = {
+    "graybox.command_line.guard", "graybox.command_line.jobs.workspace", "graybox.command_line.jobs.clone"
+}  # fmt: skip
+
 FILES = sorted((ROOT / "graybox").rglob("*.py"))
 USERS = [path for folder in ("stages", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
 
@@ -56,7 +60,7 @@ def imported(tree: ast.AST) -> Iterator[tuple[str, str, str]]:
 def wrong_imports(module: str, source: str) -> set[str]:
     """What a module of graybox imports and should not."""
     names = {name for name, _, _ in imported(ast.parse(source))}
-    dvc = () if module == "graybox.command_line.guard" else ("dvc",)  # which runs DVC
+    dvc = () if module in RUN_DVC else ("dvc",)
     outside = {name for name in names if name.startswith((".", "stages", "benchmarks", "tests", *dvc))}
     inside = {name for name in names if name.split(".")[0] == "graybox"}
     return outside | {name for name in inside if place(name) > place(module)}

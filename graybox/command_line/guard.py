@@ -17,8 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import dvc.dvcfile
 import psutil
+from dvc import dvcfile
 from dvc.cli import main as dvc_main
 from dvc.exceptions import DvcException
 from dvc.lock import make_lock
@@ -34,6 +34,12 @@ ENDS_SECONDS = 10.0  # how long a process that is killed may take to be gone
 
 def repro(*arguments: str) -> int:
     """Put right what a killed run left, run `dvc repro` with the command line's arguments, and give its exit code."""
+    settle()
+    return dvc("repro", *arguments)
+
+
+def settle() -> None:
+    """Put right what a killed run left, and have the DVC of this process write dvc.lock whole."""
     try:
         with Repo() as repo, repo.lock:  # no other dvc is writing now
             scratch = Path(repo.tmp_dir)
@@ -42,11 +48,15 @@ def repro(*arguments: str) -> int:
                 print(said, file=sys.stderr)
     except DvcException as error:
         raise errors.UserError(str(error)) from error
-    dvc.dvcfile.modify_yaml = writing_whole(dvc.dvcfile.modify_yaml, kept)
+    dvcfile.modify_yaml = writing_whole(dvcfile.modify_yaml, kept)
     # The stages say `python`, which must be this one; they end with this process (stages/__init__.py).
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     os.environ["GRAYBOX_GUARD"] = str(os.getpid())
-    return int(dvc_main(["repro", *arguments]))
+
+
+def dvc(*arguments: str) -> int:
+    """A DVC command in this process, after `settle`; its exit code."""
+    return int(dvc_main([*arguments]))
 
 
 def mend_lock(kept: Path) -> Iterator[str]:
@@ -82,7 +92,7 @@ def is_whole(lock: bytes) -> bool:
     """Whether DVC can read what is in a dvc.lock, and it was not cut within the last word."""
     try:
         found = parse_yaml(lock.decode(), LOCK)
-        dvc.dvcfile.Lockfile.validate(found)
+        dvcfile.Lockfile.validate(found)
     except (DvcException, ValueError):
         return False
     return bool(found) and lock.endswith(b"\n")
