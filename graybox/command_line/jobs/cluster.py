@@ -14,7 +14,9 @@ from distributed import Client, LocalCluster
 from graybox import errors
 
 AGAIN = 2  # how often a variant is run again whose worker was lost or whose processes were killed
+ANSWERS_SECONDS = 20.0  # how long a running scheduler may take to answer
 JOINS_SECONDS = 60.0  # how long a running scheduler may take to have its first worker
+THIS_MACHINE = "127.0.0.1:0"  # where Dask may show its state; its default is every network
 SETTINGS = {
     "distributed.scheduler.allowed-failures": AGAIN,
     "distributed.scheduler.worker-saturation": 1.0,  # no worker is given a variant while it works on another
@@ -24,12 +26,13 @@ SETTINGS = {
 
 @contextmanager
 def here(workers: int, scratch: Path) -> Iterator[Client]:
-    """Workers in this process, without a port that others could reach: their work is done by processes below."""
+    """Workers in this process, which no other machine can reach: their work is done by processes below."""
     with (
         dask.config.set(SETTINGS),
         LocalCluster(
-            n_workers=workers, threads_per_worker=1, processes=False, memory_limit=0, dashboard_address=None,
-            local_directory=str(scratch), silence_logs=logging.CRITICAL,
+            n_workers=workers, threads_per_worker=1, processes=False, memory_limit=0,
+            dashboard_address=THIS_MACHINE, worker_dashboard_address=THIS_MACHINE, local_directory=str(scratch),
+            silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):  # fmt: skip
@@ -45,7 +48,7 @@ def running(address: str) -> Iterator[Client]:
     """
     with dask.config.set(SETTINGS):
         try:
-            client = Client(address, timeout="20s", set_as_default=False)
+            client = Client(address, timeout=ANSWERS_SECONDS, set_as_default=False)
         except (OSError, ValueError) as error:
             raise errors.UserError(
                 f"--scheduler {address}: no Dask scheduler answers there ({error or type(error).__name__}); allowed: "

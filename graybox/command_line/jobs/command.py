@@ -112,7 +112,7 @@ class Run:
             self.workspace.push(jobs)
         packed = self.workspace.pack(jobs)
         self.client.subscribe_topic(topic, lambda event: view.hear(event[1]))
-        work = _as_a_value()
+        work = as_a_value()
         futures: dict[Future[task.Result], str] = {}
         for job in jobs:
             order: task.Order = {
@@ -122,7 +122,7 @@ class Run:
                 "topic": topic,
             }  # fmt: skip
             # The longest go first, so that none is left alone at the end.
-            priority, key = _work(recipes[job.name]), f"{job.name}-{topic}"
+            priority, key = work_of(recipes[job.name]), f"{job.name}-{topic}"
             future = self.client.submit(
                 work, order, packed, by_remote, key=key, priority=priority, retries=cluster.AGAIN, pure=False
             )
@@ -176,7 +176,7 @@ class Run:
             time.sleep(task.POLL_SECONDS)
 
 
-def _as_a_value() -> Callable[[task.Order, bytes, bool], task.Result]:
+def as_a_value() -> Callable[[task.Order, bytes, bool], task.Result]:
     """`task.work` as a function that Dask sends whole: a name would say nothing to a worker without this package."""
     cloudpickle.register_pickle_by_value(task)
     work = task.work
@@ -187,7 +187,7 @@ def _recipe(variant: str) -> params.Recipe:
     return params.load("data/combined.yaml" if variant == "combined" else f"data/settings/{variant}.yaml")
 
 
-def _work(recipe: params.Recipe) -> int:
+def work_of(recipe: params.Recipe) -> int:
     """How much there is to train, in millions of multiply-accumulates; most for networks of others."""
     try:
         macs = multiply_accumulates(recipe.model, 224, 10) if recipe.model.parametric else 10**10

@@ -120,7 +120,7 @@ def _run(worker: Worker, order: Order, clone: Path, pushes: bool) -> Result:
     key = worker.get_current_task()
     known = {"beside": worker.state.nthreads, "pushes": pushes, "number": _number(worker) if order["local"] else None}
     (clone / "order.json").write_text(json.dumps({**order, **known}), "utf-8")
-    watch = _Watch(clone, order, lambda **said: worker.log_event(order["topic"], {"name": order["name"], **said}))
+    watch = Watch(clone, order, lambda **said: worker.log_event(order["topic"], {"name": order["name"], **said}))
     command = [sys.executable, "-m", "graybox.command_line.jobs.clone", "order.json"]
     # A stage ends with the worker (stages/__init__.py), and DVC with its stage. DVC's own notes stay in the clone.
     environment = {**os.environ, "GRAYBOX_GUARD": str(os.getpid()), "DVC_SITE_CACHE_DIR": str(clone / ".dvc/site")}
@@ -150,7 +150,7 @@ def _run(worker: Worker, order: Order, clone: Path, pushes: bool) -> Result:
     return {"failed": lines[-LAST_LINES:]}
 
 
-class _Watch:
+class Watch:
     """Tells what the learning curve in a clone shows, each time it has grown."""
 
     def __init__(self, clone: Path, order: Order, tell: Callable[..., None]) -> None:
