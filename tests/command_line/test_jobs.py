@@ -10,9 +10,10 @@ import time
 import dask
 import psutil
 import pytest
+import torch
 from rich.console import Console
 
-from graybox import __main__, errors, parallel
+from graybox import __main__, errors, parallel, run
 from graybox.command_line.jobs import clone, cluster, command, snapshot, task, view
 from graybox.network.params import ModelParams, Recipe, TrainParams
 
@@ -84,6 +85,24 @@ def test_a_clusters_workers_share_their_own_cores(monkeypatch):
     assert clone.environment({**on_cluster, "threads": 3}, {})["OMP_NUM_THREADS"] == "3"
     assert "GRAYBOX_JOB" not in clone.environment(on_cluster, {})
     assert clone.environment({**ORDER, "beside": 1, "number": 5}, {})["GRAYBOX_JOB"] == "5"
+
+
+@pytest.mark.parametrize(
+    ("device", "job", "chosen"),
+    [
+        ("auto", "5", "cuda:1"),
+        ("cuda", "2", "cuda:0"),
+        ("cuda:1", "2", "cuda:1"),
+        ("cpu", "1", "cpu"),
+        ("auto", None, "cuda"),
+    ],
+)
+def test_jobs_take_one_gpu_after_another(monkeypatch, write_params, device, job, chosen):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    if job:
+        monkeypatch.setenv("GRAYBOX_JOB", job)
+    assert run.device(write_params({"run": {"device": device}})) == torch.device(chosen)
 
 
 def test_more_training_comes_first():

@@ -70,7 +70,7 @@ def stale_trainings(study: Study) -> set[str]:
 
 
 def nothing_is_left(study: Study) -> bool:
-    return not (study.folder / ".dvc/tmp/jobs").exists() and study.git("worktree", "list").count("\n") == 1
+    return not (study.folder / ".dvc/tmp/jobs").exists()
 
 
 def forget_networks(study: Study) -> None:

@@ -90,8 +90,10 @@ class Run:
         totals = {name: recipe.train.total_epochs * recipe.train.seeds for name, recipe in recipes.items()}
         stopped = False
         try:
-            with View(totals) as view:
-                self._wait(self._start(jobs, recipes, view), view)
+            view = View(totals)
+            running = self._start(jobs, recipes, view)
+            with view:
+                self._wait(running, view)
         except KeyboardInterrupt:
             stopped = True
         finally:

@@ -93,6 +93,7 @@ def work(order: Order, packed: bytes, by_remote: bool) -> Result:
                            "the same disk, or a DVC remote (`dvc remote add --default`)"]}  # fmt: skip
     home = Path(order["home"] if shared else worker.local_directory)
     clone = Path(tempfile.mkdtemp(prefix=f"{order['name']}-", dir=home))
+    notes = Path(worker.local_directory) / f"notes-{clone.name}"  # DVC's own, in a database that wants a local disk
     try:
         with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
             tar.extractall(clone, filter="data")
@@ -101,8 +102,9 @@ def work(order: Order, packed: bytes, by_remote: bool) -> Result:
             config.write(f'[cache]\n    dir = "{cache}"\n    type = "reflink,hardlink,symlink,copy"\n')
         if shared:
             _share(Path(order["workspace"]), clone)
-        return _run(worker, order, clone, pushes=not shared)
+        return _run(worker, order, clone, notes, pushes=not shared)
     finally:
+        shutil.rmtree(notes, ignore_errors=True)
         shutil.rmtree(clone, ignore_errors=True)
 
 
@@ -115,15 +117,15 @@ def _share(workspace: Path, clone: Path) -> None:
             (clone / name).symlink_to(workspace / name, target_is_directory=True)
 
 
-def _run(worker: Worker, order: Order, clone: Path, pushes: bool) -> Result:
+def _run(worker: Worker, order: Order, clone: Path, notes: Path, pushes: bool) -> Result:
     """Run graybox.command_line.jobs.clone in the clone, until it ends or the order is taken back."""
     key = worker.get_current_task()
     known = {"beside": worker.state.nthreads, "pushes": pushes, "number": _number(worker) if order["local"] else None}
     (clone / "order.json").write_text(json.dumps({**order, **known}), "utf-8")
     watch = Watch(clone, order, lambda **said: worker.log_event(order["topic"], {"name": order["name"], **said}))
     command = [sys.executable, "-m", "graybox.command_line.jobs.clone", "order.json"]
-    # A stage ends with the worker (stages/__init__.py), and DVC with its stage. DVC's own notes stay in the clone.
-    environment = {**os.environ, "GRAYBOX_GUARD": str(os.getpid()), "DVC_SITE_CACHE_DIR": str(clone / ".dvc/site")}
+    # A stage ends with the worker (stages/__init__.py), and DVC with its stage.
+    environment = {**os.environ, "GRAYBOX_GUARD": str(os.getpid()), "DVC_SITE_CACHE_DIR": str(notes)}
     output = clone / "output.txt"
     with output.open("wb") as said:
         process = subprocess.Popen(

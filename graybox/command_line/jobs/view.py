@@ -113,7 +113,9 @@ class View(AbstractContextManager["View"]):
         after = f" after {_duration(row.now())}" if row.state in ("done", "failed") else ""
         shown = f", validation accuracy {_percent(row)}" if row.state == "done" and row.accuracy is not None else ""
         left = sum(other.state not in ("done", "failed") for other in self.rows.values())
-        self.console.print(f"{name}: {row}{after}{shown}" + (f"; {left} to go" if after else ""), soft_wrap=True)
+        self.console.print(
+            f"{name}: {row}{after}{shown}" + (f"; {left} to go" if after else ""), soft_wrap=True, markup=False
+        )
 
 
 def failures(lines: Mapping[str, Iterable[str]]) -> str:
