@@ -93,4 +93,5 @@ def slurm_cluster() -> Any:
         )
     # Dask would run as many variants in a job as it has cores.
     job_cpu = dask.config.get("jobqueue.slurm.job-cpu", None) or int(cores)
-    return SLURMCluster(cores=1, processes=1, job_cpu=job_cpu, memory=memory)
+    options = {**dask.config.get("jobqueue.slurm.scheduler-options", {}), "dashboard_address": THIS_MACHINE}
+    return SLURMCluster(cores=1, processes=1, job_cpu=job_cpu, memory=memory, scheduler_options=options)
