@@ -47,15 +47,20 @@ def _repro(options: argparse.Namespace) -> int:
         return code
     workspace = Workspace()
     with workspace.alone():
-        if jobs := workspace.jobs():
-            with _workers(options, len(jobs), workspace.scratch) as client:
-                if code := Run(workspace, client, options).all(jobs):
-                    return code
-                if code := guard.dvc("repro", "--single-item", "combine"):
-                    return code
-                if (jobs := workspace.jobs(COMBINED)) and (code := Run(workspace, client, options).all(jobs)):
-                    return code
+        if code := _in_parallel(workspace, options, workspace.jobs()):
+            return code
+        if code := guard.dvc("repro", "--single-item", "combine"):
+            return code
+        if code := _in_parallel(workspace, options, workspace.jobs(COMBINED)):
+            return code
     return guard.dvc("repro")
+
+
+def _in_parallel(workspace: Workspace, options: argparse.Namespace, jobs: list[Job]) -> int:
+    if not jobs:
+        return 0
+    with _workers(options, len(jobs), workspace.scratch) as client:
+        return Run(workspace, client, options).all(jobs)
 
 
 def _workers(options: argparse.Namespace, jobs: int, scratch: Path) -> AbstractContextManager[Client]:
