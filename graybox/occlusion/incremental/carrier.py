@@ -14,11 +14,14 @@ from graybox.occlusion.incremental.network import Network, Step
 from graybox.occlusion.incremental.patches import Known, Patch
 from graybox.occlusion.incremental.plan import Axis, hull, is_whole
 from graybox.occlusion.incremental.receptive import Spans
-from graybox.occlusion.incremental.results import LastPatches, Results
+from graybox.occlusion.incremental.results import LastPatches, Part, Results
 
 
 class Carrier:
-    """Carry the window's changes through the network's steps, group by group."""
+    """Carry the window's changes through the network's steps, group by group.
+
+    Several threads may use one at the same time.
+    """
 
     def __init__(self, job: Job, groups: Groups, cut: fx.Node, results: Results) -> None:
         self._job, self._network, self._steps, self._cut = job, job.network, job.network.steps, cut
@@ -75,53 +78,60 @@ class Carrier:
                     reach[source] = [max(pair) for pair in zip(one, other)]
         return {node: (down, right) for node, (down, right) in reach.items()}
 
-    def band(self, rows: Sequence[Axis], columns: Sequence[Axis]) -> None:
-        """Compute all positions of these rows."""
+    def part(self, rows: Sequence[Axis], columns: Sequence[Axis]) -> int:
+        """Compute all positions of these rows and columns; how many they are."""
         job, network = self._job, self._network
         at = [[job.rows.index(centre) for centre in row.centres] for row in rows]
         across = [[job.columns.index(centre) for centre in column.centres] for column in columns]
-        everything = sorted(number for some in at for number in some)
-        meeting = network.linear is not None and self._cut is network.cut
-        if meeting:
-            known = self._known[network.pooled]  # type: ignore[index]
-            self._last = LastPatches(network, known, everything, rows, columns)
+        every = [sorted(number for some in numbers for number in some) for numbers in (at, across)]
+        part, last = Part(job, self._cut, self._results), None
+        if network.linear is not None and network.pooled is not None and self._cut is network.cut:
+            last = LastPatches(network, self._known[network.pooled], every[0], every[1], rows, columns)
         for row, some in zip(rows, at):
             for column, others in zip(columns, across):
-                self._group(0, {}, row, column, some, others)
-        if meeting:
-            self._results.add(everything, list(range(len(job.columns))), self._last.through_linear().flatten(0, 1))
+                self._group(0, {}, row, column, some, others, part, last)
+        if last is not None:
+            part.add(every[0], every[1], last.through_linear().flatten(0, 1))
+        part.finish()
+        return len(every[0]) * len(every[1])
 
-    def _group(self, begin: int, env: Env, row: Axis, column: Axis, at: list[int], across: list[int]) -> None:
+    def _group(
+        self, begin: int, env: Env, row: Axis, column: Axis, at: list[int], across: list[int],
+        part: Part, last: LastPatches | None,
+    ) -> None:  # fmt: skip
         """Compute the steps from `begin` on for some positions."""
         network, maps = self._network, self._network.traced.maps
         for number in range(begin, len(self._steps)):
             if number in (row.end, column.end):
-                self._split(number, env, row, column, at, across)
+                self._split(number, env, row, column, at, across, part, last)
                 return
             step = self._steps[number]
             if step.node is network.cut and network.pooled is not None:
                 source = self._given(network.pooled, env, row, column)
-                if network.linear is None:
-                    self._results.add(at, across, self._mean(source))
+                if last is None:
+                    part.add(at, across, self._mean(source))
                 else:
-                    self._last.place(at, across, source)
+                    last.place(at, across, source)
                 return
             if network.linear is not None and step.node is network.cut.args[0]:
                 continue  # the flat values
             env[step.node] = self._step(step, env, row, column, len(at) * len(across))
             if step.node is maps:
-                self._results.record(at, across, env[step.node])
+                part.record(at, across, env[step.node])
             if step.node is self._cut:
-                self._results.add(at, across, self._whole.tensor(env[step.node]))
+                part.add(at, across, self._whole.tensor(env[step.node]))
                 return
             for source in (*step.node.all_input_nodes, *step.sources):
                 if network.needed[source] <= network.place(step.node):
                     env.pop(source, None)
 
-    def _split(self, number: int, env: Env, row: Axis, column: Axis, at: list[int], across: list[int]) -> None:
+    def _split(
+        self, number: int, env: Env, row: Axis, column: Axis, at: list[int], across: list[int],
+        part: Part, last: LastPatches | None,
+    ) -> None:  # fmt: skip
         """Go on in smaller groups of positions that lie alike."""
         parts = [
-            [(part, (start, axis.pace)) for start, part in enumerate(axis.parts)]
+            [(one, (start, axis.pace)) for start, one in enumerate(axis.parts)]
             if number == axis.end
             else [(axis, (0, 1))]
             for axis in (row, column)
@@ -149,7 +159,9 @@ class Carrier:
                         some[node] = tuple(
                             grid[rows[0] :: rows[1], columns[0] :: columns[1]].flatten(0, 1) for grid in grids
                         )
-                self._group(number, some, down, right, at[rows[0] :: rows[1]], across[columns[0] :: columns[1]])
+                self._group(
+                    number, some, down, right, at[rows[0] :: rows[1]], across[columns[0] :: columns[1]], part, last
+                )
 
     def _given(self, node: fx.Node, env: Env, row: Axis, column: Axis) -> Any:
         """What a step gets of another: for what depends on single pixels, a patch is cut out of the whole."""

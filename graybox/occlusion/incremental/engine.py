@@ -15,8 +15,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from graybox.network import cores
 from graybox.occlusion.incremental.carrier import Carrier
 from graybox.occlusion.incremental.job import Job as Job
+from graybox.occlusion.incremental.plan import Axis
 from graybox.occlusion.incremental.results import Results
 from graybox.occlusion.incremental.trace import Untraceable as Untraceable
 from graybox.occlusion.incremental.trace import trace
@@ -45,12 +47,17 @@ def run(
     """Class scores [R, C, classes] and the map's sums [R, C]; `depth` and `on_windows`: as for `window_scores`."""
     _, groups = job.groups(depth)
     cut = next(node for node in job.network.nodes if node.name == groups.cut)
-    results = Results(job, cut, on_windows)
+    results = Results(job)
     carrier = Carrier(job, groups, cut, results)
-    for band in groups.bands:
-        carrier.band(band, groups.columns)
-    results.finish()
-    assert results.scores is not None
+
+    @torch.inference_mode()  # each thread has its own mode
+    def computed(part: tuple[Sequence[Axis], Sequence[Axis]]) -> int:
+        return carrier.part(*part)
+
+    parts = list(groups.parts(job.prices))
+    few = len(parts) < torch.get_num_threads()  # then the threads share each operation instead
+    for count in map(computed, parts) if few else cores.each(computed, parts, results.scores.device):
+        on_windows(count)
     return results.scores, results.sums
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,18 @@ from torch import Tensor, fx, nn
 
 from graybox.occlusion.incremental.kinds import Convolve
 from graybox.occlusion.incremental.network import Network
-from graybox.occlusion.incremental.plan import PRICES, Axis, Planner, Sizes, blocks, costs, is_whole, leaves, sizes
+from graybox.occlusion.incremental.plan import (
+    PRICES,
+    Axis,
+    Planner,
+    Prices,
+    Sizes,
+    blocks,
+    costs,
+    is_whole,
+    leaves,
+    sizes,
+)
 from graybox.occlusion.incremental.trace import Untraceable, trace
 
 _PLANS: dict[Hashable, tuple[float, Groups]] = {}
@@ -32,6 +43,17 @@ class Groups:
     bands: list[list[Axis]]
     columns: list[Axis]
     cut: str
+
+    def parts(self, prices: Prices) -> Iterator[tuple[list[Axis], list[Axis]]]:
+        """Rows and columns to compute side by side on the cores. They do not depend on how many cores there are, so
+        that neither do the answers."""
+        across = sum(len(column.centres) for column in self.columns)
+        for band in self.bands:
+            positions = across * sum(len(row.centres) for row in band)
+            number = min(len(self.columns), math.ceil(prices.parts / len(self.bands)), positions // prices.batch) or 1
+            size = math.ceil(len(self.columns) / number)
+            for first in range(0, len(self.columns), size):
+                yield band, self.columns[first : first + size]
 
 
 class Job:
@@ -63,7 +85,6 @@ class Job:
         self.size = pixels.shape[1], pixels.shape[2]
         self.rows, self.columns, self.window, self.feature_map = rows, columns, window, feature_map
         self.prices = PRICES.get(pixels.device.type, PRICES["cuda"])
-        self._planned: dict[int | None, tuple[float, Groups]] = {}
 
     def _check(self, model: nn.Module, images: Tensor) -> None:
         """Raise if the graph does something else than the network: what tracing can't see, such as its own autocast."""
@@ -112,18 +133,17 @@ class Job:
     def groups(self, depth: int | None = None) -> tuple[float, Groups]:
         """The cheapest groups and their predicted cost. `depth`: convolutions to carry patches through."""
         key = self._signature(depth)
-        if key in _PLANS:
-            return _PLANS[key]
-        if depth not in self._planned:
-            until = len(self.network.steps)
-            if depth is not None and depth < len(self.convolutions):
-                until = self.convolutions[depth]
-            planner = Planner(self.network, self.size, self.window, self.prices.share, until)
-            self._planned[depth] = min(self._ways(planner), key=lambda way: way[0])
-            while len(_PLANS) >= 64:
-                _PLANS.pop(next(iter(_PLANS)), None)
-            _PLANS[key] = self._planned[depth]
-        return self._planned[depth]
+        if known := _PLANS.get(key):
+            return known
+        until = len(self.network.steps)
+        if depth is not None and depth < len(self.convolutions):
+            until = self.convolutions[depth]
+        planner = Planner(self.network, self.size, self.window, self.prices.share, until)
+        found = min(self._ways(planner), key=lambda way: way[0])
+        while len(_PLANS) >= 64:
+            _PLANS.pop(next(iter(_PLANS)), None)
+        _PLANS[key] = found
+        return found
 
     def _signature(self, depth: int | None) -> Hashable:
         """All that a plan depends on."""

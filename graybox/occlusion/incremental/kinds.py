@@ -194,9 +194,10 @@ class MaxPool(Kind):
     def part(self, patches: Sequence[Patch], rows: Spans, columns: Spans, known: Known, last: bool) -> Patch:
         (patch,) = patches
         seen = [out.seen_by(slide) for out, slide in zip((rows, columns), self.slides)]
-        padded = any(slide.padding for slide in self.slides)
-        beyond = -torch.inf if padded or self.pool.ceil_mode else 0.0
-        added = patch.difference()
+        # Without padding, only outputs beyond the border see what is beyond the border.
+        padded = any(slide.padding for slide in self.slides) or self.pool.ceil_mode
+        beyond = -torch.inf if padded else 0.0
+        added = patch.difference(clean=padded)
         around = patch.known.windows(seen[0], seen[1], beyond).clone(memory_format=torch.contiguous_format)
         (to_r, from_r), (to_c, from_c) = (
             _common(one, other) for one, other in zip(seen, (patch.rows, patch.columns), strict=True)

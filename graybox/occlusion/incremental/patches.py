@@ -6,7 +6,10 @@ memory (`channels_last`): PyTorch's convolutions on a CPU are then fastest, and 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -14,6 +17,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from graybox.occlusion.incremental.receptive import Spans
+
+# Copying single cells takes as long as this many copies of evenly spaced rectangles, about.
+MOST_COPIES = 12
 
 
 class Known:
@@ -70,21 +76,16 @@ class Patch:
         size = self.rows.count, self.columns.count
         return self.values.permute(0, 2, 3, 1).unflatten(0, size)  # type: ignore[no-any-return]
 
-    def difference(self) -> Tensor:
-        """Its values as differences, zero beyond the border: a view [R, C, h, w, channels]."""
+    def difference(self, clean: bool = True) -> Tensor:
+        """Its values as differences, a view [R, C, h, w, channels]. `clean`: zero beyond the border, else anything."""
         grid = self.grid
         if not self.differs:
             grid.sub_(self.known.windows(self.rows, self.columns))
             self.differs, self.clean = True, False
-        if not self.clean:
+        if clean and not self.clean:
             for axis, (spans, length) in enumerate(((self.rows, self.known.height), (self.columns, self.known.width))):
-                for place in spans.crossing(length):
-                    first = spans.first + place * spans.step
-                    part = grid.select(axis, place)
-                    if first < 0:
-                        part.narrow(axis + 1, 0, min(-first, spans.size)).zero_()
-                    if (over := first + spans.size - length) > 0:
-                        part.narrow(axis + 1, max(0, spans.size - over), min(over, spans.size)).zero_()
+                for places, outside in _beyond(spans, length, axis, grid.device):
+                    grid.narrow(axis, places.start, len(places)).masked_fill_(outside, 0)
             self.clean = True
         return grid
 
@@ -121,7 +122,23 @@ class Patch:
         )  # fmt: skip
 
 
-class Part(NamedTuple):
+@lru_cache(maxsize=1024)
+def _beyond(spans: Spans, length: int, axis: int, device: torch.device) -> list[tuple[range, Tensor]]:
+    """Which positions' rectangles reach over the border, and where: bool, to broadcast with [R, C, h, w, channels]."""
+    found = []
+    crossing = spans.crossing(length)
+    for _, run in itertools.groupby(enumerate(crossing), lambda one: one[1] - one[0]):
+        numbers = [number for _, number in run]
+        places = range(numbers[0], numbers[-1] + 1)
+        pixels = spans.first + torch.tensor(places)[:, None] * spans.step + torch.arange(spans.size)
+        outside = (pixels < 0) | (pixels >= length)
+        shape = [1] * 5
+        shape[axis], shape[axis + 2] = outside.shape
+        found.append((places, outside.view(shape).to(device)))
+    return found
+
+
+class Piece(NamedTuple):
     """Along an axis, where a part of one position's rectangle goes.
 
     Attributes:
@@ -136,48 +153,76 @@ class Part(NamedTuple):
     size: int
 
 
-def paste(target: Tensor, source: Tensor, rows: Sequence[Part], columns: Sequence[Part]) -> None:
+def paste(target: Tensor, source: Tensor, rows: Sequence[Piece], columns: Sequence[Piece]) -> None:
     """Copy rectangles of all positions, [r, c, h, w, channels], into larger ones, [R, C, H, W, channels].
 
-    Positions that are evenly spaced, in evenly spaced places, are copied at once: each copy costs a start.
+    Positions that are evenly spaced, in evenly spaced places, are copied at once, as each copy costs a start. Where
+    that would be many copies, single cells are copied.
 
     Args:
         target: written to; its memory is in the order of its axes.
     """
+    runs = _runs(rows), _runs(columns)
+    if len(runs[0]) * len(runs[1]) > MOST_COPIES:
+        y_cells, x_cells = _cells(tuple(rows), True, target.device), _cells(tuple(columns), False, target.device)
+        target[y_cells.target, x_cells.target, y_cells.outer, x_cells.outer] = source[
+            y_cells.source, x_cells.source, y_cells.inner, x_cells.inner
+        ]
+        return
     stride = target.stride()
-    for down in _runs(rows):
-        for right in _runs(columns):
-            (y, y_step), (x, x_step) = ((run[0], _step(run)) for run in (down, right))
-            given = source[
-                y.source : y.source + y_step.source * len(down) : y_step.source,
-                x.source : x.source + x_step.source * len(right) : x_step.source,
-                y.inner : y.inner + y.size,
-                x.inner : x.inner + x.size,
-            ]
-            first = y.target * stride[0] + x.target * stride[1] + y.outer * stride[2] + x.outer * stride[3]
-            place = target.as_strided(
-                given.shape,
-                (
-                    y_step.target * stride[0] + y_step.outer * stride[2],
-                    x_step.target * stride[1] + x_step.outer * stride[3],
-                    *stride[2:],
-                ),
-                target.storage_offset() + first,
-            )
-            place.copy_(given)
+    for down, right in itertools.product(*runs):
+        (y, y_step), (x, x_step) = ((run[0], _step(run)) for run in (down, right))
+        given = source[
+            y.source : y.source + y_step.source * len(down) : y_step.source,
+            x.source : x.source + x_step.source * len(right) : x_step.source,
+            y.inner : y.inner + y.size,
+            x.inner : x.inner + x.size,
+        ]
+        first = y.target * stride[0] + x.target * stride[1] + y.outer * stride[2] + x.outer * stride[3]
+        place = target.as_strided(
+            given.shape,
+            (
+                y_step.target * stride[0] + y_step.outer * stride[2],
+                x_step.target * stride[1] + x_step.outer * stride[3],
+                *stride[2:],
+            ),
+            target.storage_offset() + first,
+        )
+        place.copy_(given)
 
 
-def _step(run: Sequence[Part]) -> Part:
+@dataclass(frozen=True)
+class _Cells:
+    """The single rows (or columns) of all pieces: of which position, and where in its rectangle, here and there."""
+
+    source: Tensor
+    target: Tensor
+    inner: Tensor
+    outer: Tensor
+
+
+@lru_cache(maxsize=1024)
+def _cells(parts: tuple[Piece, ...], down: bool, device: torch.device) -> _Cells:
+    cells = [
+        (part.source, part.target, part.inner + place, part.outer + place)
+        for part in parts
+        for place in range(part.size)
+    ]
+    table = torch.tensor(cells, device=device).T
+    return _Cells(*(table[:, :, None] if down else table))
+
+
+def _step(run: Sequence[Piece]) -> Piece:
     """From each part of a run to the next; of a single one, any."""
-    return Part(*(b - a for a, b in zip(run[0], run[1]))) if len(run) > 1 else Part(1, 0, 0, 0, 0)
+    return Piece(*(b - a for a, b in zip(run[0], run[1]))) if len(run) > 1 else Piece(1, 0, 0, 0, 0)
 
 
-def _runs(parts: Sequence[Part]) -> list[list[Part]]:
+def _runs(parts: Sequence[Piece]) -> list[list[Piece]]:
     """Stretches of parts of one size that move on by the same step, forwards."""
-    found: list[list[Part]] = []
+    found: list[list[Piece]] = []
     for part in parts:
         if found:
-            step = Part(*(b - a for a, b in zip(found[-1][-1], part)))
+            step = Piece(*(b - a for a, b in zip(found[-1][-1], part)))
             forwards = step.source > 0 and step.inner == step.size == 0
             if forwards and (len(found[-1]) == 1 or step == _step(found[-1])):
                 found[-1].append(part)
@@ -186,12 +231,12 @@ def _runs(parts: Sequence[Part]) -> list[list[Part]]:
     return found
 
 
-def _shared(outer: Spans, inner: Spans, length: int) -> list[Part]:
+def _shared(outer: Spans, inner: Spans, length: int) -> list[Piece]:
     """Where the inner spans lie in the outer ones and in the map."""
     found = []
     for place in range(inner.count):
         first, other = inner.first + place * inner.step, outer.first + place * outer.step
         begin, end = max(first, 0, other), min(first + inner.size, length, other + outer.size)
         if begin < end:
-            found.append(Part(place, place, begin - first, begin - other, end - begin))
+            found.append(Piece(place, place, begin - first, begin - other, end - begin))
     return found

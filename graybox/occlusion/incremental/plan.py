@@ -35,6 +35,7 @@ class Prices:
         start: the incremental engine itself, once for an image.
         margin: how many times cheaper than the plain engine this one must be predicted to be, to be chosen.
         memory: bytes of patches to hold at a time, at most; one row of positions at least.
+        parts: how many parts of the positions there should be, to be computed side by side.
         share: a patch that covers this share of an axis goes on with all of it.
     """
 
@@ -49,6 +50,7 @@ class Prices:
     start: float = 0.0
     margin: float = 1.0
     memory: int = 2**28
+    parts: int = 1
     share: float = 0.9
 
 
@@ -60,12 +62,13 @@ PRICES = {
     "cpu": Prices(
         value=120,
         patch=200,
-        step=2e6,
+        step=8e6,
         weight=40,
         reorder=600,
         blocks=(1, 2, 3, 4, 6, 8, 12, 16, 32),
         chunk=2**21,
         batch=16,
+        parts=16,
         share=0.85,
     ),
     "cuda": Prices(

@@ -62,15 +62,12 @@ class Extents:
     pooled: int
 
 
-def extents(params: ModelParams, size: int, centres: range, window: int, border: bool = True) -> list[Extents]:
-    """The changes of each conv layer along an axis of `size` pixels.
-
-    With `border` they are clipped in each layer; without, every map is treated as endless.
-    """
+def extents(params: ModelParams, size: int, centres: range, window: int) -> list[Extents]:
+    """The changes of each conv layer along an axis of `size` pixels, clipped at the border of each layer's map."""
 
     def clipped(interval: tuple[int, int], length: int) -> tuple[int, int]:
         first, end = interval
-        return (max(first, 0), max(first, 0, min(end, length))) if border else (first, end)
+        return max(first, 0), max(first, 0, min(end, length))
 
     sums = [[0, 0, 0] for _ in range(params.conv_layers)]
     for centre in centres:

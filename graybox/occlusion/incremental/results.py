@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,43 +10,54 @@ from torch import Tensor, fx
 
 from graybox.occlusion.incremental.job import Job
 from graybox.occlusion.incremental.network import Network
-from graybox.occlusion.incremental.patches import Known, Part, Patch, paste
+from graybox.occlusion.incremental.patches import Known, Patch, Piece, paste
 from graybox.occlusion.incremental.plan import Axis, is_whole, leaves
 from graybox.occlusion.incremental.receptive import Spans
 
 
 class Results:
-    """Class scores, and the sums over a map; and what waits at the cut until there is a batch of it."""
+    """Class scores [R, C, classes], and the sums over a map [R, C] if one was asked for."""
 
-    def __init__(self, job: Job, cut: fx.Node, on_windows: Callable[[int], object]) -> None:
-        self._job, self._network, self._cut, self._on_windows = job, job.network, cut, on_windows
-        self._size = len(job.rows), len(job.columns)
+    def __init__(self, job: Job) -> None:
+        network, size = job.network, (len(job.rows), len(job.columns))
+        scores = network.values[network.traced.scores]
+        self.scores: Tensor = scores.new_empty(*size, scores.shape[1])
+        self.sums: Tensor | None = None if job.feature_map is None else scores.new_empty(size)
+
+
+class Part:
+    """Some of the positions, by themselves: so that parts can be computed side by side.
+
+    What the groups give at the cut waits until there is a batch of it.
+
+    Args:
+        results: where the answers go. `cut`: the node from which on all is computed whole.
+    """
+
+    def __init__(self, job: Job, cut: fx.Node, results: Results) -> None:
+        self._job, self._network, self._cut, self._results = job, job.network, cut, results
         self._batch = job.prices.batch if job.network.is_map(cut) and cut in job.network.narrow else 2**9
         self._waiting: list[tuple[Tensor, Tensor]] = []
-        self.scores: Tensor | None = None
-        self.sums: Tensor | None = None
 
     def add(self, at: list[int], across: list[int], values: Tensor) -> None:
         """values: [P, ...], of positions in these rows and columns."""
-        places = torch.tensor(at)[:, None] * self._size[1] + torch.tensor(across)
-        self._waiting.append((places.flatten(), values))
+        self._waiting.append((self._places(at, across), values))
         if sum(len(places) for places, _ in self._waiting) >= self._batch:
-            self.finish()
+            self._run()
 
     def finish(self) -> None:
-        """Compute what waits."""
-        if not self._waiting:
-            return
+        """Compute what still waits."""
+        if self._waiting:
+            self._run()
+
+    def _run(self) -> None:
         places, values = (torch.cat(parts) for parts in zip(*self._waiting))
         self._waiting = []
         for some, batch in zip(places.split(self._batch), values.split(self._batch)):
             scores, maps = self._network.rest(self._cut, batch)
-            if self.scores is None:
-                self.scores = scores.new_empty(*self._size, scores.shape[1])
-            self.scores.view(-1, scores.shape[1])[some.to(scores.device)] = scores
+            self._results.scores.view(-1, scores.shape[1])[some.to(scores.device)] = scores
             if maps is not None:
                 self._put(some, maps[:, self._job.feature_map or 0].sum((1, 2)))
-        self._on_windows(len(places))
 
     def record(self, at: list[int], across: list[int], values: Any) -> None:
         """Sum the feature map up."""
@@ -56,27 +67,31 @@ class Results:
             found = values.known.values[0, feature_map].sum() + changed
         else:
             found = values[:, feature_map].sum((1, 2))
-        self._put((torch.tensor(at)[:, None] * self._size[1] + torch.tensor(across)).flatten(), found)
+        self._put(self._places(at, across), found)
+
+    def _places(self, at: list[int], across: list[int]) -> Tensor:
+        return (torch.tensor(at)[:, None] * len(self._job.columns) + torch.tensor(across)).flatten()
 
     def _put(self, places: Tensor, found: Tensor) -> None:
-        if self.sums is None:
-            self.sums = found.new_empty(self._size)
-        self.sums.view(-1)[places.to(found.device)] = found
+        assert self._results.sums is not None
+        self._results.sums.view(-1)[places.to(found.device)] = found
 
 
 class LastPatches:
-    """The differences of the last map for a band of rows, until they meet at a linear layer.
+    """The differences of the last map for a part of the positions, until they meet at a linear layer.
 
     Args:
-        known: the map. `at`: the numbers of the rows, in order. `rows`, `columns`: the axes' plans.
+        known: the map. `at`, `across`: the numbers of the rows and columns, in order.
+        rows, columns: the axes' plans.
     """
 
     def __init__(
-        self, network: Network, known: Known, at: list[int], rows: Sequence[Axis], columns: Sequence[Axis]
-    ) -> None:
+        self, network: Network, known: Known, at: list[int], across: list[int],
+        rows: Sequence[Axis], columns: Sequence[Axis],
+    ) -> None:  # fmt: skip
         self._network, self._known = network, known
-        self._place = {number: place for place, number in enumerate(at)}
-        self._size = len(at), sum(len(column.centres) for column in columns)
+        self._places = [{number: place for place, number in enumerate(numbers)} for numbers in (at, across)]
+        self._size = len(at), len(across)
         largest = []
         for axes, length in ((rows, known.height), (columns, known.width)):
             spans = [leaf.spans.get(network.pooled.name) for axis in axes for leaf in leaves(axis)]  # type: ignore[union-attr]
@@ -91,22 +106,20 @@ class LastPatches:
         """Keep the changes of some positions: a patch, or whole maps."""
         known = self._known
         if isinstance(source, Patch):
-            spans, grid = [source.rows, source.columns], source.difference()
+            spans, grid = [source.rows, source.columns], source.difference(clean=False)
         else:
             spans = [Spans(0, known.height, 0, len(at)), Spans(0, known.width, 0, len(across))]
             grid = (source - known.values).permute(0, 2, 3, 1).unflatten(0, (len(at), len(across)))
-        parts: list[list[Part]] = []
-        for axis, (own, places, length) in enumerate(
-            zip(spans, ([self._place[one] for one in at], across), (known.height, known.width))
-        ):
+        parts: list[list[Piece]] = []
+        for axis, (own, numbers, length) in enumerate(zip(spans, (at, across), (known.height, known.width))):
             parts.append([])
-            for number, place in enumerate(places):
+            for number, place in enumerate(self._places[axis][one] for one in numbers):
                 first = own.first + number * own.step
                 start = max(0, min(first, length - self._largest[axis]))
                 begin, end = max(first, 0), min(first + own.size, length)
                 self._starts[axis][place] = start
                 if begin < end:
-                    parts[axis].append(Part(number, place, begin - first, begin - start, end - begin))
+                    parts[axis].append(Piece(number, place, begin - first, begin - start, end - begin))
         paste(self._patches, grid, *parts)
 
     def through_linear(self) -> Tensor:
