@@ -188,6 +188,16 @@ def test_the_progress_is_read_from_the_learning_curve(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("line", "killed"),
+    [("exited with -9", True), ("exited with 137", True), ("exited with -15", True), ("exited with 1", False),
+     ("exited with 13", False), ("exited with -11", False)],
+)  # fmt: skip
+def test_a_stage_that_was_killed_is_told_from_one_that_failed(line, killed):
+    said = f"ERROR: failed to reproduce 'train@fc-1': failed to run: python -m stages.train fc-1, {line}"
+    assert bool(task.KILLED.search(said)) == killed
+
+
 @pytest.fixture
 def client(tmp_path):
     with cluster.here(1, tmp_path) as found:

@@ -27,6 +27,8 @@ from distributed import Worker, get_worker
 
 POLL_SECONDS = 0.2
 LAST_LINES = 15
+# How DVC says that a stage was killed or terminated; a shell that waits for its command adds 128.
+KILLED = re.compile(r"exited with (-9|-15|137|143)$")
 KEEPS = ("models/kept", "models/checkpoints")  # from which a training goes on; the clones share those of the workspace
 
 
@@ -147,7 +149,7 @@ def _run(worker: Worker, order: Order, clone: Path, notes: Path, pushes: bool) -
         watch.look()
         found: Result = json.loads((clone / "result.json").read_text("utf-8"))
         return {**found, "pushed": pushes}
-    if process.returncode < 0 or any(re.search(r"exited with -\d", line) for line in lines[-LAST_LINES:]):
+    if process.returncode < 0 or any(KILLED.search(line) for line in lines[-LAST_LINES:]):
         raise Killed("\n".join(lines[-LAST_LINES:]))
     return {"failed": lines[-LAST_LINES:]}
 
