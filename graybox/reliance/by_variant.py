@@ -1,9 +1,7 @@
 """What each variant of the study rests on: columns of its table, and what each parameter changes.
 
 Every variant answers the same test images four times: as they are, with the object box hidden, with everything else
-hidden, and with an equal area of the context hidden. What is `kept` of the accuracy above chance is a ratio of two
-accuracies on these images. Its intervals come from the ratio's linear form (the delta method; Cochran 1977, Sampling
-Techniques, section 6.3): each image has a figure, and the mean of these figures is the ratio.
+hidden, and with an equal area of the context hidden.
 """
 
 from __future__ import annotations
@@ -56,15 +54,9 @@ class Hidden:
         return bool(skill(float(self.accuracies[0]), self.chance) >= LEAST_SKILL)
 
     def kept(self, name: str) -> tuple[NDArray[np.float64], float]:
-        """A share of HIDDEN as a figure of each image, float64 [seeds, N], whose mean it is; and an answer's weight.
-
-        For accuracies A as it is and H hidden, and chance c, the share is R = (H - c) / (A - c), and an image's figure
-        is R + ((h - c) - R (a - c)) / (A - c), with h and a 0 or 1. A single answer h weighs 1 / (A - c).
-        """
+        """A share of HIDDEN as a figure of each image, float64 [seeds, N], and its unit (`paired.kept_values`)."""
         as_is, hidden = (self.right[:, NAMES.index(each)].astype(float) for each in ("as_is", HIDDEN[name]))
-        above = as_is.mean() - self.chance
-        ratio = (hidden.mean() - self.chance) / above
-        return ratio + ((hidden - self.chance) - ratio * (as_is - self.chance)) / above, 1 / above
+        return paired.kept_values(as_is, hidden, self.chance)
 
 
 def read(file: Path | str, labels: NDArray[np.int64]) -> Hidden:

@@ -107,6 +107,24 @@ def mean_of(values: np.ndarray, unit: float) -> Estimate:
     return Estimate(middle, found.low, found.high)
 
 
+def kept_values(as_is: np.ndarray, hidden: np.ndarray, chance: float) -> tuple[np.ndarray, float]:
+    """The share of an accuracy above chance that is left, as a figure of each image whose mean it is.
+
+    For accuracies A and H, and chance c, the share is R = (H - c) / (A - c), a ratio. An image's figure is its linear
+    form R + ((h - c) - R (a - c)) / (A - c), where a and h are 1 for a right answer and else 0 (the delta method;
+    Cochran 1977, Sampling Techniques, section 6.3).
+
+    Args:
+        as_is, hidden: float [N] or [seeds, N] of 0 and 1, with a mean of `as_is` above `chance`.
+
+    Returns:
+        The figures, of the same shape, and what one answer h weighs: the `unit` of `compare_values` and `mean_of`.
+    """
+    above = float(as_is.mean()) - chance
+    ratio = (float(hidden.mean()) - chance) / above
+    return ratio + ((hidden - chance) - ratio * (as_is - chance)) / above, 1 / above
+
+
 def _same_images(correct: np.ndarray, baseline: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mine, theirs = np.atleast_2d(correct), np.atleast_2d(baseline)
     if theirs.shape[1] != mine.shape[1]:
