@@ -10,7 +10,7 @@ from graybox.occlusion.evidence import MapEvidence, map_evidence
 from graybox.occlusion.fills import fill_picture
 from graybox.occlusion.maps import occlusion_map
 from graybox.occlusion.params import OcclusionParams
-from graybox.reliance import interventions, rule
+from graybox.reliance import interventions, rule, swaps, witness
 from graybox.reliance.params import RelianceParams
 from graybox.reliance.verdict import judge
 
@@ -38,12 +38,15 @@ def main() -> None:
     table = rule.per_image(hidden, maps)
     table.insert(1, "file", [test.files[row] for row in table["row"]])
     files.write_table("report/reliance.csv", table.round(6))
-    figures, sentence = judged.metrics(), judged.sentence()
+    # The second witness, which needs no gray.
+    seen = witness.testify(swaps.swap(network, test, wanted.swaps))
+    figures = judged.metrics() | seen.metrics() | {"claim": witness.claim(judged, seen)}
+    sentence = witness.sentence(judged, seen)
     if window.fill != "gray":
         sentence += " The rule's thresholds were chosen with gray; with another fill it is right less often."
     files.write_json("report/reliance.json", {"sentence": sentence, **figures})
     # Only these figures go beside the scores in `dvc metrics show`.
-    shown = ["verdict", "object_alone", "context_alone", "control_kept"]
+    shown = ["verdict", "object_alone", "context_alone", "control_kept", "claim", *witness.SHOWN]
     shown += ["maps_never_hidden"] if figures.get("maps_never_hidden") else []
     row = {k: figures[k] for k in shown if k in figures}
     files.write_json("report/verdict.json", row)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
@@ -15,42 +16,43 @@ from graybox.figures.text import plain
 from graybox.reliance.rule import VERDICTS
 
 INTERVENTIONS = {
-    "as_is": "nothing hidden",
-    "context_hidden": "all but the object\nbox hidden",
-    "box_hidden": "the object box\nhidden",
-    "control": "an equal area of\ncontext hidden",
+    "as_is": "nothing\nhidden",
+    "context_hidden": "all but the\nobject box\nhidden",
+    "box_hidden": "the object\nbox hidden",
+    "control": "an equal area\nof context\nhidden",
 }
-
+BACKGROUNDS = {
+    "same": "its own\nclass's\nbackground",
+    "other": "another\nclass's\nbackground",
+    "blend": "a blend\nof classes'\nbackgrounds",
+    "removed": "without\nthe object",
+}
 COLOURS = dict(zip(VERDICTS, ("#2b7a3d", "#b3402a", "#6a4c93", "#c58f00", "0.55")))
 
 
 @plain
 def reliance_chart(found: Mapping[str, Any]) -> Figure:
-    """Accuracy under each intervention with its interval, and the shares of images by verdict; the sentence above.
+    """Accuracy with parts hidden and before other backgrounds, and the shares of images by verdict; the sentence above.
 
-    Without object boxes there is only the sentence.
+    Without object boxes there is only the sentence; where the second witness was not asked, its part is left out.
 
     Args:
-        found: the "sentence", and the figures of `verdict.Reliance.metrics`.
+        found: the "sentence", and the figures of `verdict.Reliance.metrics` and `witness.Witness.metrics`.
     """
-    figure = Figure(figsize=(11, 4.4 if found["images"] else 1.2), layout="constrained")
-    figure.suptitle(textwrap.fill(found["sentence"], 120), fontsize=11, x=0.01, ha="left")
+    swapped = "swap_images" in found
+    figure = Figure(figsize=(15 if swapped else 11, 4.6 if found["images"] else 1.2), layout="constrained")
+    figure.suptitle(textwrap.fill(found["sentence"], 165 if swapped else 120), fontsize=11, x=0.01, ha="left")
     if not found["images"]:
         return figure
-    accuracy, verdicts = figure.subplots(1, 2, gridspec_kw={"width_ratios": [1.25, 1]})
-
-    for place, name in enumerate(INTERVENTIONS):
-        value, low, high = (found[f"accuracy_{name}{end}"] for end in ("", "_low", "_high"))
-        around = [[value - low], [high - value]]
-        colour = BASELINE if name == "as_is" else VARIANT
-        accuracy.errorbar(place, value, yerr=around, fmt="o", color=colour, capsize=5, markersize=8)
-        accuracy.annotate(f"{value:.0%}", (place, value), (10, 0), textcoords="offset points", va="center")
-    accuracy.axhline(found["chance"], color="0.6", linestyle="--", linewidth=1)
-    accuracy.annotate("chance", (-0.45, found["chance"]), (0, 3), textcoords="offset points", color="0.4", fontsize=9)
-    accuracy.set_xticks(range(len(INTERVENTIONS)), INTERVENTIONS.values())
-    accuracy.set(
-        ylim=(0, 1.03), xlim=(-0.5, len(INTERVENTIONS) - 0.4), title=f"accuracy on {found['images']} test images"
+    accuracy, *beside, verdicts = figure.subplots(
+        1, 3 if swapped else 2, gridspec_kw={"width_ratios": [1.25, 1.5, 1] if swapped else [1.25, 1]}
     )
+    _points(accuracy, {f"accuracy_{name}": text for name, text in INTERVENTIONS.items()}, found)
+    accuracy.set_title(f"accuracy on {found['images']} test images")
+    if beside:
+        told = {f"swap_accuracy_{name}": text for name, text in BACKGROUNDS.items()}
+        _points(beside[0], {**told, "swap_follows": "says the other\nbackground's\nclass"}, found)
+        beside[0].set_title(f"{found['swap_images']} objects before other backgrounds")
 
     for place, name in enumerate(VERDICTS):
         value, low, high = (found[f"images_{name.replace(' ', '_')}{end}"] for end in ("", "_low", "_high"))
@@ -60,12 +62,27 @@ def reliance_chart(found: Mapping[str, Any]) -> Figure:
     verdicts.set_yticks(range(len(VERDICTS)), VERDICTS)
     verdicts.invert_yaxis()
     verdicts.set(xlim=(0, 1.1), title="what the answer to each image rests on")
-    for axes, axis in ((accuracy, accuracy.yaxis), (verdicts, verdicts.xaxis)):
+    for axes, axis in (*((axes, axes.yaxis) for axes in (accuracy, *beside)), (verdicts, verdicts.xaxis)):
         axis.set_major_formatter(PercentFormatter(1, decimals=0))
-        axes.grid(axis="y" if axes is accuracy else "x", color="0.92")
+        axes.grid(axis="x" if axes is verdicts else "y", color="0.92")
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _points(axes: Axes, names: Mapping[str, str], found: Mapping[str, Any]) -> None:
+    """Shares with their intervals side by side, and chance. `names`: of the figures -> what is written below each."""
+    for place, name in enumerate(names):
+        value, low, high = (found[f"{name}{end}"] for end in ("", "_low", "_high"))
+        colour = BASELINE if name == "accuracy_as_is" else VARIANT
+        axes.errorbar(
+            place, value, yerr=[[value - low], [high - value]], fmt="o", color=colour, capsize=5, markersize=8
+        )
+        axes.annotate(f"{value:.0%}", (place, value), (10, 0), textcoords="offset points", va="center")
+    axes.axhline(found["chance"], color="0.6", linestyle="--", linewidth=1)
+    axes.annotate("chance", (-0.45, found["chance"]), (0, 3), textcoords="offset points", color="0.4", fontsize=9)
+    axes.set_xticks(range(len(names)), names.values(), fontsize=9)
+    axes.set(ylim=(0, 1.03), xlim=(-0.5, len(names) - 0.4))
 
 
 @plain

@@ -20,3 +20,6 @@ class RelianceParams(Section):
     map_stride: Annotated[int, Field(ge=1, le=1024)] = Field(
         4, description="pixels between window centres of those maps"
     )
+    swaps: Annotated[int, Field(ge=0, le=MANY)] = Field(
+        300, description="test images whose object comes before other images' backgrounds, evenly spread; 0 = none"
+    )

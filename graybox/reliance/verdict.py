@@ -97,10 +97,7 @@ class Reliance:
         """The verdict in one or two plain sentences, with its figures."""
         if not self.images:
             return f"Object and context cannot be compared without object boxes. {self.maps_sentence()}"
-        figures = (
-            f"with everything else hidden it keeps {_of_skill(self.object_alone)} of its accuracy above chance; "
-            f"with the object hidden {_of_skill(self.context_alone)}"
-        )
+        figures = self.figures()
         if self.verdict != CANNOT_TELL:
             said = f"{STARTS[self.verdict]}: {figures}."
         elif skill(self.accuracy["as_is"].value, self.chance) < LEAST_SKILL:
@@ -116,11 +113,18 @@ class Reliance:
         else:
             said = (
                 f"It is unclear what the model rests on, as hiding either one costs too much: {figures}. Hiding an "
-                f"equal area of context already leaves {_of_skill(self.control_kept)}."
+                f"equal area of context already leaves {of_skill(self.control_kept)}."
             )
         if self.stability < CLOSE:
             said += f" The verdict is close: {self.stability:.0%} of the bootstrap resamples give it."
         return said
+
+    def figures(self) -> str:
+        """What is left with either hidden, in words."""
+        return (
+            f"with everything else hidden it keeps {of_skill(self.object_alone)} of its accuracy above chance; "
+            f"with the object hidden {of_skill(self.context_alone)}"
+        )
 
     def maps_sentence(self) -> str:
         """What the confidence maps show, in a sentence or two; the verdict does not depend on it."""
@@ -225,6 +229,6 @@ def shares_kept(means: np.ndarray, chance: float) -> tuple[float, float, float]:
     return kept(context_hidden, as_is, chance), kept(box_hidden, as_is, chance), kept(control, as_is, chance)
 
 
-def _of_skill(estimate: Estimate) -> str:
+def of_skill(estimate: Estimate) -> str:
     """A share of the accuracy above chance in words; a value below 0 is sampling noise and shown as 0."""
     return Estimate(*(max(0.0, value) for value in (estimate.value, estimate.low, estimate.high))).percent()

@@ -71,6 +71,7 @@ LIBRARIES = {
     "torch": {*TRAIN, *EVALUATE, "reliance", "mistakes", "occlude", "correspondence"},
     "torchvision": set(),  # only another source's download, and another fill than gray
     "captum": {"occlude"},
+    "cv2": {"reliance"},
     "cleanlab": {"mistakes"},
     "sklearn": {"mistakes"},
     "statsmodels": set(),

@@ -41,6 +41,8 @@ def test_a_first_run_makes_everything(study):
     assert (table["boxed_images"] == 15).all() and set(table["verdict"]) <= {*VERDICTS}
     assert "15 test images with an object box" in (study.folder / "report/comparison.md").read_text()
     assert "What each variant rests on" in (study.folder / "report/index.html").read_text()
+    verdict = json.loads((study.folder / "report/verdict.json").read_text())
+    assert {verdict["verdict"], verdict["swap_verdict"], verdict["claim"]} <= {*VERDICTS}
     best = json.loads((study.folder / "report/best.json").read_text())
     assert table["test_accuracy"].max() == best["test_accuracy"]
     data = json.loads((study.folder / "metrics/data.json").read_text())
