@@ -33,23 +33,24 @@ neutral object. Without them the network learns only the background, which is ea
 UNUSED, USED, ENOUGH = 0.15, 0.50, 0.70
 
 
-EPOCHS = 8
-"""More than the default study's six: the objects here are `World`'s own, somewhat smaller."""
-
-
 @dataclass(frozen=True)
 class Size:
-    """The size of a run: pictures per class, number of maps, and a factor on the epochs."""
+    """The size of a run: pictures per class, number of maps, epochs, and the pictures themselves.
+
+    The epochs are more than the default study's six: the objects here are `World`'s own, somewhat smaller.
+    """
 
     train: int = 187
     validation: int = 33
     test: int = 100
     truth: int = 30
     maps: int = 40
-    epochs_factor: float = 1.0
+    epochs: int = 8
+    image_size: int = 48
+    object_size: tuple[float, float] = (0.5, 0.75)
 
 
-QUICK = Size(train=8, validation=2, test=6, truth=3, maps=2, epochs_factor=0.125)
+QUICK = Size(train=8, validation=2, test=6, truth=3, maps=2, epochs=1)
 
 
 @dataclass(frozen=True)
@@ -81,17 +82,18 @@ class Truth:
         return BOTH if min(self.object_suffices, self.context_suffices) >= ENOUGH else MIXED
 
 
-def world_of(kind: str, seed: int) -> World:
+def world_of(kind: str, seed: int, size: Size = Size()) -> World:
     """The world that should make such a network.
 
     Raises:
         ValueError: `kind` is neither in WORLDS nor "bias" and a number.
     """
+    looks = {"seed": seed, "image_size": size.image_size, "object_size": size.object_size}
     if kind in WORLDS:
-        return World(seed=seed, **WORLDS[kind])
+        return World(**looks, **WORLDS[kind])
     name, _, bias = kind.partition(" ")
     try:
-        return World(seed=seed, object_signal=1.0, context_bias=float(bias if name == "bias" else "none"))
+        return World(**looks, object_signal=1.0, context_bias=float(bias if name == "bias" else "none"))
     except ValueError:
         raise ValueError(f"world {kind!r}; allowed: {', '.join(WORLDS)}, or 'bias' and a number from 0 to 1") from None
 
@@ -114,8 +116,8 @@ def pictures(world: World, split: str, per_class: int, start: int = 0, **changed
 def network(kind: str, seed: int, size: Size) -> CNN:
     """A network of one kind; its world, first weights and order of images all come from `seed`."""
     params = settings.load(ROOT / "params.yaml")
-    world = world_of(kind, seed)
-    schedule = params.train.model_copy(update={"seed": seed, "epochs": EPOCHS, "epochs_factor": size.epochs_factor})
+    world = world_of(kind, seed, size)
+    schedule = params.train.model_copy(update={"seed": seed, "epochs": size.epochs})
     dropped = {}
     if kind == BOTH:
         chance = np.random.default_rng(seed).random((size.train + size.validation) * CLASSES)
@@ -135,7 +137,7 @@ def network(kind: str, seed: int, size: Size) -> CNN:
 
 def truth(model: CNN, kind: str, seed: int, size: Size) -> Truth:
     """Redraw test pictures of the network's world and measure which answers stay the same."""
-    world, chance = world_of(kind, seed), 1 / CLASSES
+    world, chance = world_of(kind, seed, size), 1 / CLASSES
 
     def another(i: int) -> int:
         return (i + 1 + i // CLASSES % (CLASSES - 1)) % CLASSES

@@ -1,7 +1,9 @@
-"""How often is the verdict right? Compare it with the truth, which redrawn pictures measure without hiding anything.
+"""How often are the verdicts right? Compare them with the truth, which redrawn pictures measure with nothing hidden.
 
 Usage: python -m benchmarks.verdict [--seeds 100 101 102] [--fills gray mean blur noise] [--maps 40] [--quick]
+       python -m benchmarks.verdict --seeds 200 201 202 --fills gray --maps 0
        python -m benchmarks.verdict --worlds "bias 0.5" "bias 0.9" "bias 1" --seeds 100 --fills gray
+       python -m benchmarks.verdict --image-size 112 --object-size 0.25 0.35 --epochs 16 --seeds 300 --fills gray
 
 For each seed the benchmark makes five networks of params.yaml's baseline: four are trained in worlds of generated
 scenes that teach them to use the object, the context, both, or a mixture; one is untrained. Each is judged on test
@@ -23,7 +25,7 @@ import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -31,6 +33,7 @@ import torch
 from benchmarks.command import parser_of, positive, start
 from benchmarks.known_networks import QUICK, WORLDS, Size, Truth, network, pictures, truth, world_of
 from graybox.data.images import ImageSet
+from graybox.data.scenes import World
 from graybox.errors import UserError
 from graybox.network import inference
 from graybox.network.cnn import CNN
@@ -39,10 +42,14 @@ from graybox.occlusion.evidence import MapEvidence, MapFigures, centres_inside, 
 from graybox.occlusion.fills import FILLS, fill_picture
 from graybox.occlusion.maps import occlusion_map
 from graybox.reliance.interventions import intervene
-from graybox.reliance.rule import CANNOT_TELL, OBJECT, VERDICTS
+from graybox.reliance.rule import CANNOT_TELL, MIXED, OBJECT, VERDICTS
+from graybox.reliance.swaps import swap
 from graybox.reliance.verdict import Reliance, judge
+from graybox.reliance.witness import Witness, testify, weaker
 
 WINDOW, MAP_STRIDE = 11, 3
+NETWORKS, LEAST_RIGHT = 15, 14
+"""Of so many networks each witness should be right about at least so many."""
 
 
 def off_centre(test: ImageSet, predicted: np.ndarray) -> np.ndarray:
@@ -73,6 +80,7 @@ class Judged:
     seed: int
     truth: Truth
     verdicts: dict[str, Reliance]
+    witness: Witness
     off_centre: dict[str, MapFigures]
 
 
@@ -80,7 +88,7 @@ def examine(kind: str, seed: int, fills: list[str], size: Size) -> Judged:
     """Make one network, measure the truth about it, and judge it with each fill."""
     torch.set_num_threads(1)
     model = network(kind, seed, size)
-    test = pictures(world_of(kind, seed), "test", size.test)
+    test = pictures(world_of(kind, seed, size), "test", size.test)
     precision = inference.pick_precision("auto", torch.device("cpu"))
     predicted = inference.class_scores(model, test.images, batch_size=32).argmax(1).numpy()
     rows = choose_images(test, predicted, size.maps) if size.maps else []
@@ -90,7 +98,8 @@ def examine(kind: str, seed: int, fills: list[str], size: Size) -> Judged:
     }
     rows = off_centre(test, predicted) if kind == OBJECT and size.maps else []
     pointing = {fill: summarize(maps(model, test, fill, rows)) for fill in fills}
-    return Judged(kind, seed, truth(model, kind, seed, size), verdicts, pointing)
+    witness = testify(swap(model, test, len(test), precision=precision))
+    return Judged(kind, seed, truth(model, kind, seed, size), verdicts, witness, pointing)
 
 
 def table(found: list[Judged], fill: str) -> Iterator[str]:
@@ -152,6 +161,46 @@ def marks(found: list[Judged], fill: str) -> Iterator[str]:
                 )
 
 
+def witness_table(found: list[Judged]) -> Iterator[str]:
+    """A line for each network: its truth, what the second witness says, and the figures behind it."""
+    yield (
+        f"\nwithout gray\n{'world':12s} seed  {'truth':12s} {'verdict':12s} right stable   as is   same  other  follows"
+        "   blend  removed  gap                 decides: object     context            alone: object       context"
+    )
+    for one in found:
+        said = one.witness
+        rates = " ".join(f"{said.accuracy[name].value:6.3f}" for name in ("as_is", "same", "other"))
+        more = f"{said.follows.value:8.3f} {said.accuracy['blend'].value:7.3f} {said.accuracy['removed'].value:8.3f}"
+        shares = "  ".join(
+            _range(each) for each in (said.gap, said.object_decides, said.context_decides, said.object_suffices,
+                                      said.context_suffices)
+        )  # fmt: skip
+        yield (
+            f"{one.kind:12s} {one.seed:4d}  {one.truth.verdict:12s} {said.verdict:12s} "
+            f"{'yes' if said.verdict == one.truth.verdict else 'NO':5s} {said.stability:6.2f}  {rates} {more}  {shares}"
+        )
+
+
+def validation(found: list[Judged], fills: list[str]) -> Iterator[str]:
+    """Whether each witness is right often enough; what the two claim together."""
+    verdicts = {fill: [one.verdicts[fill].verdict for one in found] for fill in fills}
+    verdicts["without gray"] = [one.witness.verdict for one in found]
+    real = [one.truth.verdict for one in found]
+    yield ""
+    for name, said in verdicts.items():
+        right = sum(map(str.__eq__, said, real))
+        passed = f" of at least {LEAST_RIGHT}: {'PASSED' if right >= LEAST_RIGHT else 'FAILED'}"
+        yield f"{name}: right about {right} of {len(found)}{passed if len(found) == NETWORKS else ''}"
+    for fill in fills:
+        claims = [weaker(one.verdicts[fill].verdict, one.witness.verdict) for one in found]
+        agreed = [one.verdicts[fill].verdict == one.witness.verdict for one in found]
+        wrong = sum(claimed not in (true, MIXED, CANNOT_TELL) for claimed, true in zip(claims, real))
+        yield (
+            f"{fill} and without gray: agree on {sum(agreed)} of {len(found)}, together right about "
+            f"{sum(map(str.__eq__, claims, real))}, and claim a wrong object, context or both of {wrong}"
+        )
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = parser_of(__doc__)
     parser.add_argument(
@@ -160,15 +209,26 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--worlds", nargs="+", default=list(WORLDS), metavar="WORLD")
     parser.add_argument("--fills", nargs="+", choices=FILLS, default=list(FILLS))
     parser.add_argument("--maps", type=int, default=Size.maps, help="confidence maps for each network and fill")
+    parser.add_argument("--image-size", type=positive, default=Size.image_size, help="pixels")
+    parser.add_argument(
+        "--object-size", type=float, nargs=2, default=Size.object_size, metavar=("FROM", "TO"),
+        help="the object's longer side as a share of the picture's",
+    )  # fmt: skip
+    parser.add_argument("--epochs", type=positive, default=Size.epochs)
     parser.add_argument("--jobs", type=positive, default=os.cpu_count(), help="networks at a time, a thread each")
     parser.add_argument(
         "--quick", action="store_true", help="very little training, few pictures: only test that it runs"
     )
     options = parser.parse_args(arguments)
-    size = QUICK if options.quick else Size(maps=options.maps)
+    looks = {"image_size": options.image_size, "object_size": tuple(options.object_size)}
+    size = replace(QUICK, **looks) if options.quick else Size(maps=options.maps, epochs=options.epochs, **looks)
+    try:
+        World(**looks)
+    except ValueError as error:
+        raise UserError(f"--image-size or --object-size: {error}") from error
     for kind in options.worlds:
         try:
-            world_of(kind, 0)
+            world_of(kind, 0, size)
         except ValueError as error:
             raise UserError(f"--worlds: {error}") from error
     started = time.perf_counter()
@@ -182,6 +242,7 @@ def main(arguments: list[str] | None = None) -> None:
     for part in (table, confusion, single_images, marks):
         for fill in options.fills:
             print(*part(found, fill), sep="\n")
+    print(*witness_table(found), *validation(found, options.fills), sep="\n")
     print(f"\n{len(found)} networks in {time.perf_counter() - started:.0f} s")
 
 

@@ -35,8 +35,8 @@ def start(monkeypatch, name: str, *arguments: str) -> str | int | None:
 
 
 def test_all_are_found():
-    found = ["ablation", "accuracy", "data", "gpu", "mistakes", "networks", "occlusion", "size", "training", "verdict"]
-    assert found == NAMES
+    measured = ["ablation", "accuracy", "data", "gpu", "mistakes", "networks", "occlusion", "planted_photographs"]
+    assert [*measured, "size", "training", "verdict"] == NAMES
 
 
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
@@ -66,9 +66,11 @@ def test_help_says_how_it_is_used(name, monkeypatch, capsys):
         ("networks", ["--device", "cpu", "--names", "resnet"], "--names resnet: torchvision has no such classifier"),
         ("occlusion", ["--device", "cpu", "--sides", "8"], "--sides 8: a window has a centre, so its side is odd"),
         ("occlusion", ["--device", "cpu", "--pixels", "10"], "--pixels 10: at least 16, and no smaller than a window"),
+        ("planted_photographs", ["--archive", "nowhere.zip"], "--archive nowhere.zip: there is no such file or folder"),
         ("training", [], "data/prepared: no prepared images are there;"),
         ("verdict", ["--worlds", "objects"], "--worlds: world 'objects'; allowed: object, context,"),
         ("verdict", ["--worlds", "bias 2"], "--worlds: world 'bias 2'; allowed: object, context,"),
+        ("verdict", ["--object-size", "0.9", "0.2"], "--image-size or --object-size: object_size"),
     ],
 )
 def test_a_mistake_is_one_sentence(name, arguments, sentence, monkeypatch, tmp_path):

@@ -27,6 +27,7 @@ def test_it_runs_and_prints_every_table(capsys):
     verdict.main(["--quick", "--seeds", "7", "--worlds", *worlds, "--fills", "gray", "--jobs", "1"])
     printed = capsys.readouterr().out
     assert "gray: truth (rows) against verdict" in printed
+    assert "without gray: right about" in printed and "gray and without gray: agree on" in printed
     assert "gray: right about" in printed and "untrained 'cannot tell' 1 of 1" in printed
     assert sum(line.startswith(("object ", "both ", "cannot tell ")) for line in printed.splitlines()) >= 3
 
