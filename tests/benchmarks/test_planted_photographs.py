@@ -60,12 +60,13 @@ def test_a_third_learns_from_each_place_alone_where_either_should_be_enough():
 @pytest.mark.parametrize(
     ("truth", "kind"),
     [
-        (Truth(0.9, 0.1, 1.0, 0.05, 0.05), OBJECT),
-        (Truth(0.9, 0.1, 0.05, 1.0, 0.05), CONTEXT),
-        (Truth(0.9, 0.1, 0.9, 0.8, 0.05), BOTH),
-        (Truth(0.9, 0.1, 1.0, 0.3, 0.05), MIXED),
-        (Truth(0.9, 0.1, 1.0, 0.1, 0.2), MIXED),  # it knows the photographs too
-        (Truth(0.2, 0.1, 1.0, 0.0, 0.0), CANNOT_TELL),
+        (Truth(OBJECT, 0.9, 0.1, 1.0, 0.05, 0.05), OBJECT),
+        (Truth(OBJECT, 0.9, 0.1, 1.0, 1.0, 0.05), OBJECT),  # it finds its mark elsewhere too
+        (Truth(CONTEXT, 0.9, 0.1, 0.05, 1.0, 0.05), CONTEXT),
+        (Truth(BOTH, 0.9, 0.1, 0.9, 0.8, 0.05), BOTH),
+        (Truth(BOTH, 0.9, 0.1, 0.9, 0.6, 0.05), MIXED),
+        (Truth(OBJECT, 0.9, 0.1, 1.0, 0.1, 0.2), MIXED),  # it knows the photographs too
+        (Truth(OBJECT, 0.2, 0.1, 1.0, 0.0, 0.0), CANNOT_TELL),
     ],
 )
 def test_the_truth_is_what_the_marks_make(truth, kind):
