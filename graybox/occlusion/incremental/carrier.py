@@ -78,8 +78,8 @@ class Carrier:
                     reach[source] = [max(pair) for pair in zip(one, other)]
         return {node: (down, right) for node, (down, right) in reach.items()}
 
-    def part(self, rows: Sequence[Axis], columns: Sequence[Axis]) -> int:
-        """Compute all positions of these rows and columns; how many they are."""
+    def part(self, rows: Sequence[Axis], columns: Sequence[Axis]) -> None:
+        """Compute all positions of these rows and columns."""
         job, network = self._job, self._network
         at = [[job.rows.index(centre) for centre in row.centres] for row in rows]
         across = [[job.columns.index(centre) for centre in column.centres] for column in columns]
@@ -93,7 +93,6 @@ class Carrier:
         if last is not None:
             part.add(every[0], every[1], last.through_linear().flatten(0, 1))
         part.finish()
-        return len(every[0]) * len(every[1])
 
     def _group(
         self, begin: int, env: Env, row: Axis, column: Axis, at: list[int], across: list[int],

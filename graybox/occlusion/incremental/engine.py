@@ -47,17 +47,17 @@ def run(
     """Class scores [R, C, classes] and the map's sums [R, C]; `depth` and `on_windows`: as for `window_scores`."""
     _, groups = job.groups(depth)
     cut = next(node for node in job.network.nodes if node.name == groups.cut)
-    results = Results(job)
+    results = Results(job, on_windows)
     carrier = Carrier(job, groups, cut, results)
 
     @torch.inference_mode()  # each thread has its own mode
-    def computed(part: tuple[Sequence[Axis], Sequence[Axis]]) -> int:
-        return carrier.part(*part)
+    def compute(part: tuple[Sequence[Axis], Sequence[Axis]]) -> None:
+        carrier.part(*part)
 
     parts = list(groups.parts(job.prices))
     few = len(parts) < torch.get_num_threads()  # then the threads share each operation instead
-    for count in map(computed, parts) if few else cores.each(computed, parts, results.scores.device):
-        on_windows(count)
+    for _ in map(compute, parts) if few else cores.each(compute, parts, results.scores.device):
+        pass
     return results.scores, results.sums
 
 
@@ -84,7 +84,7 @@ def window_scores(
         fill: float32, of a shape that broadcasts to [3, H, W]; what the window shows in its place, 0..1.
         feature_map: a map of a `Classifier`'s last maps to sum over, or None.
         depth: convolutions to carry differences through; None = as many as costs the least.
-        on_windows: called with the number of newly finished windows.
+        on_windows: called with the number of newly finished windows; not by two threads at once.
 
     Returns:
         Class scores, float32 [R, C, classes], and the sums over the feature map, float32 [R, C], or None.

@@ -59,8 +59,8 @@ class Convolve(Kind):
     def part(self, patches: Sequence[Patch], rows: Spans, columns: Spans, known: Known, last: bool) -> Patch:
         (patch,), conv = patches, self.conv
         around = [_around(*spans) for spans in zip((patch.rows, patch.columns), (rows, columns), self.slides)]
-        if max(max(pair) for pair in around) > 0:  # the outputs see values that the patch does not hold
-            patch.difference()
+        if max(max(pair) for pair in around) > 0 or any(slide.padding for slide in self.slides):
+            patch.difference()  # zeros are seen: where the patch ends, and beyond the border
         given, padding, cut = patch.values, [0, 0], []
         for axis, (own, out, slide, (before, after)) in enumerate(
             zip((patch.rows, patch.columns), (rows, columns), self.slides, around)

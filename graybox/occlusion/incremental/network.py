@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import operator
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -54,6 +54,8 @@ class Network:
     def __init__(self, traced: Traced, image: Tensor, filled: Tensor) -> None:
         simplify(traced, image.device)
         self.traced, self.modules = traced, traced.modules
+        self._ordering = threading.Lock()
+        self._ordered: Tensor | None = None
         self.nodes = [node for node in traced.graph.nodes if node.op != "output"]
         self._place = {node: number for number, node in enumerate(self.nodes)}
         self.constant: set[fx.Node] = set()
@@ -71,17 +73,20 @@ class Network:
         found = {node: recogniser.kind(node) for node in self.nodes}
         self.filled: dict[fx.Node, Tensor] = {traced.images: filled.clone()}
         for node in self.nodes:
-            if node not in self.constant and self._is_pixelwise(node, found[node]):
+            recorded = node is traced.maps  # its sums are taken from the groups
+            if node not in self.constant and not recorded and self._is_pixelwise(node, found[node]):
                 self.filled[node] = self.call(node, {**self.values, **self.filled}, keep=True)
         self._cut(found)
 
-    @cached_property
     def weight_by_place(self) -> Tensor:
         """The weights of the `linear` layer in the order of the map before it, [H, W * channels, units]."""
-        assert self.linear is not None and self.pooled is not None
-        channels, height, width = self.values[self.pooled].shape[1:]
-        weight = self.linear.weight.view(-1, channels, height, width).permute(2, 3, 1, 0)
-        return weight.reshape(height, width * channels, -1)
+        with self._ordering:  # they are many: threads wait for the one that puts them in order
+            if self._ordered is None:
+                assert self.linear is not None and self.pooled is not None
+                channels, height, width = self.values[self.pooled].shape[1:]
+                weight = self.linear.weight.view(-1, channels, height, width).permute(2, 3, 1, 0)
+                self._ordered = weight.reshape(height, width * channels, -1)
+            return self._ordered
 
     def call(self, node: fx.Node, env: Mapping[fx.Node, Any], count: int = 1, keep: bool = False) -> Any:
         """Run one node. `count`: images in a batch. `keep`: its inputs stay as they are, even if it works in place."""

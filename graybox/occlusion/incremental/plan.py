@@ -34,7 +34,7 @@ class Prices:
         batch: positions in a batch of maps that are computed whole after the groups.
         start: the incremental engine itself, once for an image.
         margin: how many times cheaper than the plain engine this one must be predicted to be, to be chosen.
-        memory: bytes of patches to hold at a time, at most; one row of positions at least.
+        memory: bytes of patches to hold at a time, at most, in each thread; one row of positions at least.
         parts: how many parts of the positions there should be, to be computed side by side.
         share: a patch that covers this share of an axis goes on with all of it.
     """

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -18,11 +19,17 @@ from graybox.occlusion.incremental.receptive import Spans
 class Results:
     """Class scores [R, C, classes], and the sums over a map [R, C] if one was asked for."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, on_windows: Callable[[int], object]) -> None:
+        self._lock, self._on_windows = threading.Lock(), on_windows
         network, size = job.network, (len(job.rows), len(job.columns))
         scores = network.values[network.traced.scores]
         self.scores: Tensor = scores.new_empty(*size, scores.shape[1])
-        self.sums: Tensor | None = None if job.feature_map is None else scores.new_empty(size)
+        self.sums: Tensor | None = None if job.feature_map is None else scores.new_full(size, torch.nan)
+
+    def done(self, count: int) -> None:
+        """Say that so many windows are finished; one thread at a time."""
+        with self._lock:
+            self._on_windows(count)
 
 
 class Part:
@@ -58,6 +65,7 @@ class Part:
             self._results.scores.view(-1, scores.shape[1])[some.to(scores.device)] = scores
             if maps is not None:
                 self._put(some, maps[:, self._job.feature_map or 0].sum((1, 2)))
+        self._results.done(len(places))
 
     def record(self, at: list[int], across: list[int], values: Any) -> None:
         """Sum the feature map up."""
@@ -129,7 +137,7 @@ class LastPatches:
         if self._largest == [known.height, known.width]:  # whole maps: nothing is saved, and the weights need no copy
             maps = patches.permute(0, 1, 4, 2, 3) + known.values[0]
             return linear(maps.flatten(2))  # type: ignore[no-any-return]
-        weight = self._network.weight_by_place
+        weight = self._network.weight_by_place()
         found: Tensor = self._network.values[self._network.cut][0].repeat(*self._size, 1)
         height, width = self._largest
         for r, top in _runs(self._starts[0]):

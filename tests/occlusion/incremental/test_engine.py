@@ -15,6 +15,7 @@ from graybox.errors import UserError
 from graybox.network.cnn import CNN
 from graybox.network.geometry import Slide
 from graybox.network.params import ModelParams
+from graybox.network.wrapped import Wrapped
 from graybox.occlusion import maps
 from graybox.occlusion.incremental import engine as incremental
 from graybox.occlusion.incremental.plan import PRICES
@@ -190,6 +191,31 @@ def test_parts_that_are_computed_side_by_side_give_the_same_answers_for_any_numb
     for scores, sums in found[1:]:
         torch.testing.assert_close(scores, found[0][0], rtol=0, atol=1e-6)
         torch.testing.assert_close(sums, found[0][1], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_padded_convolution_sees_zeros_beyond_the_border_and_not_what_a_patch_holds_there(stride):
+    """With a kernel no larger than the stride, no output sees past the patch, but some see past the border."""
+    torch.manual_seed(0)
+    pool, conv = nn.MaxPool2d(2, 1, dilation=2), nn.Conv2d(3, 6, 1, stride=3, padding=2)
+    net = nn.Sequential(
+        nn.Conv2d(3, 3, 3, padding=1), pool, conv, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4)
+    )
+    net.eval()
+    found = [
+        maps.window_scores(net, image(20), window=5, stride=stride, engine=e).scores for e in ("plain", "incremental")
+    ]
+    torch.testing.assert_close(found[1], found[0], rtol=0, atol=1e-5)
+
+
+def test_the_sums_of_a_map_that_single_pixels_decide_are_recorded_too():
+    torch.manual_seed(0)
+    net = Wrapped(nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(768, 3)).eval(), 16, tuple("abc")).eval()
+    plain, ours = (
+        maps.window_scores(net, image(16), window=5, stride=2, engine=engine, feature_map=1)
+        for engine in ("plain", "incremental")
+    )
+    torch.testing.assert_close(ours.activation, plain.activation, rtol=0, atol=1e-3)
 
 
 def test_what_is_recorded_of_a_feature_map_is_its_sum_in_the_plain_forward():
