@@ -37,6 +37,8 @@ def sentences(variants: Variants, frame: pd.DataFrame, boxes: bool = True) -> li
             row["variant"] + f", which is close: {row['stability']:.0%} of the resamples" * (row["stability"] < CLOSE)
             for _, row in rows.iterrows()
         ]
+        if len(rows) == len(frame) > 1 and (rows["stability"] >= CLOSE).all():
+            names = [f"all {len(rows)} variants"]
         if names:
             kinds.append(f"{verdict} ({', '.join(names)})")
     found = [f"On {images} test images with an object box, the variants rest on: {'; '.join(kinds)}."]

@@ -76,6 +76,11 @@ def test_a_planted_change_is_claimed_and_no_other(recipes, alike):
     assert "rest on: object (baseline, conv-3, " in object_ones and mixed.startswith("mixed (conv-2, which is close: ")
 
 
+def test_one_verdict_for_all_is_said_in_one_phrase(recipes, alike):
+    said = variant_words.sentences(recipes, table_of(recipes, alike))[0]
+    assert said.endswith(f"the variants rest on: object (all {len(alike)} variants).")
+
+
 def test_a_variant_that_bears_hidden_areas_worse_is_said_to(recipes, alike):
     alike["stride-3"] = hidden(0.7, 0.5, 0.05, control=0.6)
     (said,) = (one for one in variant_words.sentences(recipes, table_of(recipes, alike)) if one.startswith("stride"))
