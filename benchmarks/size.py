@@ -166,7 +166,12 @@ def _answers(folder: Path, params: Params, random: np.random.Generator) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         by_network = {"seeds": np.array(list(by_seed)), "diverged": np.array([""] * len(by_seed))}
         by_split = {split: np.stack(found) for split, found in answers.items()}
-        np.savez(file, **by_network, **by_split, train_labels=parts["train"])
+        boxed = images.spread(parts["test"], params.evaluate.boxed_images)
+        as_is = scores.right(by_split["test"][:, boxed], parts["test"][boxed])
+        # In the order of graybox.reliance.interventions.NAMES.
+        kept = np.array([1, 0.2, 0.9, 0.95])[:, None]
+        hidden = as_is[:, None] & (random.random((len(as_is), 4, len(boxed))) < kept)
+        np.savez(file, **by_network, **by_split, train_labels=parts["train"], boxed=boxed, right_when_hidden=hidden)
         curve = folder / f"plots/curves/{name}.csv"
         curve.parent.mkdir(parents=True, exist_ok=True)
         epochs = np.arange(1, 1 + max(2, TrainParams().epochs))

@@ -137,7 +137,7 @@ def shown(drawn: view.View) -> list[list[str]]:
 
 def test_the_view_shows_how_far_each_variant_is():
     lines = io.StringIO()
-    seen = view.View({"baseline": 6, "conv-2": 12}, Console(file=lines, width=80))
+    seen = view.View({"baseline": 6, "conv-2": 12}, 2, Console(file=lines, width=80))
     with seen:
         seen.hear({"name": "baseline", "state": "started"})
         seen.hear({"name": "baseline", "state": "training", "epochs": 2, "accuracy": 0.5})
@@ -147,6 +147,7 @@ def test_the_view_shows_how_far_each_variant_is():
         ]
         seen.hear({"name": "baseline", "state": "started"})
         assert shown(seen)[0][:2] == ["baseline", "starts again"]
+        seen.hear({"name": "baseline", "state": "started"})  # a third time is one too many, and taken back
         seen.hear({"name": "baseline", "state": "scoring", "epochs": 6, "accuracy": 0.625})
         seen.end("baseline", "done")
         seen.hear({"name": "baseline", "state": "training", "epochs": 5})  # told before its end, heard after it
@@ -167,7 +168,7 @@ def test_the_view_shows_how_far_each_variant_is():
 
 def test_on_a_terminal_the_view_is_one_table():
     screen = io.StringIO()
-    with view.View({"baseline": 6}, Console(file=screen, width=80, force_terminal=True, color_system=None)) as seen:
+    with view.View({"baseline": 6}, 3, Console(file=screen, width=80, force_terminal=True, color_system=None)) as seen:
         seen.hear({"name": "baseline", "state": "training", "epochs": 2, "accuracy": 0.5})
     assert "2 of 6" in screen.getvalue() and "baseline: starts" not in screen.getvalue()
 

@@ -95,7 +95,7 @@ class Run:
         totals = {name: recipe.train.total_epochs * recipe.train.seeds for name, recipe in recipes.items()}
         stopped = False
         try:
-            view = View(totals)
+            view = View(totals, 1 + cluster.AGAIN)
             running = self._start(jobs, recipes, view)
             with view:
                 self._wait(running, view)

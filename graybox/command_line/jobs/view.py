@@ -53,9 +53,11 @@ class View(AbstractContextManager["View"]):
 
     Args:
         totals: of each variant the number of epochs, over all seeds.
+        starts: how often a variant may start. One more start is taken back at once, so nothing is said of it.
     """
 
-    def __init__(self, totals: dict[str, int], console: Console | None = None) -> None:
+    def __init__(self, totals: dict[str, int], starts: int, console: Console | None = None) -> None:
+        self._starts = starts
         self.rows = {name: Row(total) for name, total in totals.items()}
         self.console = console or Console()
         self._lock = threading.Lock()
@@ -84,7 +86,7 @@ class View(AbstractContextManager["View"]):
             row.epochs, row.accuracy = told.get("epochs", row.epochs), told.get("accuracy", row.accuracy)
             if row.state == "started":
                 row.starts, row.began = row.starts + 1, row.began or time.monotonic()
-        if row.state == "started":
+        if row.state == "started" and row.starts <= self._starts:
             self._line(told["name"])
 
     def end(self, name: str, state: str) -> None:
