@@ -9,8 +9,9 @@ import sys
 import pandas as pd
 import pytest
 
+from graybox.data.images import BOX_COLUMNS
 from graybox.reliance.rule import VERDICTS
-from tests.support.tiny_study import TINY, command_of, stages_run
+from tests.support.tiny_study import TINY, Study, command_of, stages_run
 
 
 def test_a_first_run_makes_everything(study):
@@ -47,6 +48,24 @@ def test_a_first_run_makes_everything(study):
     assert table["test_accuracy"].max() == best["test_accuracy"]
     data = json.loads((study.folder / "metrics/data.json").read_text())
     assert (data["classes"], data["test_images"], data["unreadable"]) == (3, 15, 0)
+
+
+def test_without_object_boxes_every_stage_works_and_says_so(study, tmp_path):
+    """As on most people's images: from `evaluate` on, on the same pictures without their boxes."""
+    made = Study(shutil.copytree(study.folder, tmp_path / "graybox", symlinks=True))
+    table = made.folder / "data/prepared/table.csv"
+    rows = pd.read_csv(table)
+    rows[list(BOX_COLUMNS)] = float("nan")
+    table.unlink()  # it may be a link into DVC's cache
+    rows.to_csv(table, index=False)
+    for stage in (*(f"evaluate {name}" for name in TINY["variants"]), "evaluate combined", "compare", "reliance",
+                  "mistakes", "occlude", "correspondence", "figures", "report"):  # fmt: skip
+        made.run(sys.executable, "-m", *f"stages.{stage}".split())
+    page = (made.folder / "report/index.html").read_text()
+    assert "cannot be compared without object boxes" in page
+    assert "no test image has an object box" in (made.folder / "report/comparison.md").read_text()
+    found = json.loads((made.folder / "report/verdict.json").read_text())
+    assert found["verdict"] == found["claim"] == "cannot tell" and "swap_verdict" not in found
 
 
 def test_a_second_run_does_nothing(study):
