@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
-from graybox import errors
+from graybox import errors, parallel
 from graybox.data import images
 from graybox.data.images import ImageSet
 from graybox.errors import UserError
+
+Found = TypeVar("Found")
 
 
 def start(main: Callable[[list[str]], None]) -> None:
@@ -28,6 +31,14 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
     return number
+
+
+def side_by_side(function: Callable[..., Found], jobs: Sequence[Sequence[Any]], workers: int) -> list[Found]:
+    """The results of `function` for the arguments in `jobs`, computed in so many new processes at a time."""
+    if (pool := parallel.pool(len(jobs), workers=workers, start_method="spawn")) is None:
+        return [function(*job) for job in jobs]
+    with pool:
+        return list(pool.map(function, *zip(*jobs)))
 
 
 def prepared(folder: Path | str) -> dict[str, ImageSet]:

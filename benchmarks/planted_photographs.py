@@ -20,19 +20,17 @@ On two cores a network takes about two minutes, and all about 20. `--quick` only
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmarks.command import parser_of, positive, prepared, start
+from benchmarks.command import parser_of, positive, prepared, side_by_side, start
 from benchmarks.known_networks import CUE_DROPOUT, ENOUGH, ROOT, UNUSED
 from graybox import settings
 from graybox.data.images import ImageSet
@@ -228,12 +226,7 @@ def main(arguments: list[str] | None = None) -> None:
             (kind, seed, Path(folder), 1 if options.quick else options.epochs)
             for kind in options.kinds for seed in options.seeds
         ]  # fmt: skip
-        if options.jobs == 1:
-            found = [examine(*job) for job in jobs]
-        else:
-            context = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(options.jobs, mp_context=context) as pool:
-                found = list(pool.map(examine, *zip(*jobs)))
+        found = side_by_side(examine, jobs, options.jobs)
     print(*table(found), "", *validation(found), sep="\n")
     print(f"\n{len(found)} networks in {time.perf_counter() - started:.0f} s")
 

@@ -20,17 +20,15 @@ The whole run takes about 25 minutes on two cores. `--quick` only tests that it 
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from benchmarks.command import parser_of, positive, start
+from benchmarks.command import parser_of, positive, side_by_side, start
 from benchmarks.known_networks import QUICK, WORLDS, Size, Truth, network, pictures, truth, world_of
 from graybox.data.images import ImageSet
 from graybox.data.scenes import World
@@ -233,12 +231,7 @@ def main(arguments: list[str] | None = None) -> None:
             raise UserError(f"--worlds: {error}") from error
     started = time.perf_counter()
     jobs = [(kind, seed, options.fills, size) for kind in options.worlds for seed in options.seeds]
-    if options.jobs == 1:
-        found = [examine(*job) for job in jobs]
-    else:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(options.jobs, mp_context=context) as pool:
-            found = list(pool.map(examine, *zip(*jobs)))
+    found = side_by_side(examine, jobs, options.jobs)
     for part in (table, confusion, single_images, marks):
         for fill in options.fills:
             print(*part(found, fill), sep="\n")
