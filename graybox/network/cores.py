@@ -1,4 +1,4 @@
-"""Work on one image per core at the same time; many small operations would otherwise use one core only."""
+"""Work on one item per core at the same time; many small operations would otherwise use one core only."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ def each(function: Callable[[Item], Found], items: Iterable[Item], device: torch
     """Call `function` for each item; yield the results in the order of the items.
 
     On a CPU, as many calls run at once as PyTorch has threads (`torch.set_num_threads`, OMP_NUM_THREADS), one thread
-    each. On other devices they run one after another. PyTorch releases Python's lock (GIL) while it computes.
+    each. On other devices they run one after another, and so do fewer items than threads: these share each operation.
+    PyTorch releases Python's lock (GIL) while it computes.
     """
-    threads = torch.get_num_threads()
-    if torch.device(device).type != "cpu" or threads == 1:
+    items, threads = list(items), torch.get_num_threads()
+    if torch.device(device).type != "cpu" or threads == 1 or len(items) < threads:
         yield from map(function, items)
         return
     try:

@@ -32,6 +32,15 @@ def test_what_comes_back_is_in_order_and_threads_are_as_before(threads):
         torch.set_num_threads(before)
 
 
+def test_fewer_items_than_threads_use_all_threads_one_after_another():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert list(cores.each(lambda number: (number, torch.get_num_threads()), range(2), "cpu")) == [(0, 3), (1, 3)]
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_an_error_comes_through_and_the_threads_are_as_before():
     before = torch.get_num_threads()
     torch.set_num_threads(2)

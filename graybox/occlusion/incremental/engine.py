@@ -54,9 +54,7 @@ def run(
     def compute(part: tuple[Sequence[Axis], Sequence[Axis]]) -> None:
         carrier.part(*part)
 
-    parts = list(groups.parts(job.prices))
-    few = len(parts) < torch.get_num_threads()  # then the threads share each operation instead
-    for _ in map(compute, parts) if few else cores.each(compute, parts, results.scores.device):
+    for _ in cores.each(compute, groups.parts(job.prices), results.scores.device):
         pass
     return results.scores, results.sums
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -17,9 +16,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from graybox.occlusion.incremental.receptive import Spans
-
-# Copying single cells takes as long as this many copies of evenly spaced rectangles, about.
-MOST_COPIES = 12
 
 
 class Known:
@@ -156,21 +152,13 @@ class Piece(NamedTuple):
 def paste(target: Tensor, source: Tensor, rows: Sequence[Piece], columns: Sequence[Piece]) -> None:
     """Copy rectangles of all positions, [r, c, h, w, channels], into larger ones, [R, C, H, W, channels].
 
-    Positions that are evenly spaced, in evenly spaced places, are copied at once, as each copy costs a start. Where
-    that would be many copies, single cells are copied.
+    Positions that are evenly spaced, in evenly spaced places, are copied at once: each copy costs a start.
 
     Args:
         target: written to; its memory is in the order of its axes.
     """
-    runs = _runs(rows), _runs(columns)
-    if len(runs[0]) * len(runs[1]) > MOST_COPIES:
-        y_cells, x_cells = _cells(tuple(rows), True, target.device), _cells(tuple(columns), False, target.device)
-        target[y_cells.target, x_cells.target, y_cells.outer, x_cells.outer] = source[
-            y_cells.source, x_cells.source, y_cells.inner, x_cells.inner
-        ]
-        return
     stride = target.stride()
-    for down, right in itertools.product(*runs):
+    for down, right in itertools.product(_runs(rows), _runs(columns)):
         (y, y_step), (x, x_step) = ((run[0], _step(run)) for run in (down, right))
         given = source[
             y.source : y.source + y_step.source * len(down) : y_step.source,
@@ -189,27 +177,6 @@ def paste(target: Tensor, source: Tensor, rows: Sequence[Piece], columns: Sequen
             target.storage_offset() + first,
         )
         place.copy_(given)
-
-
-@dataclass(frozen=True)
-class _Cells:
-    """The single rows (or columns) of all pieces: of which position, and where in its rectangle, here and there."""
-
-    source: Tensor
-    target: Tensor
-    inner: Tensor
-    outer: Tensor
-
-
-@lru_cache(maxsize=1024)
-def _cells(parts: tuple[Piece, ...], down: bool, device: torch.device) -> _Cells:
-    cells = [
-        (part.source, part.target, part.inner + place, part.outer + place)
-        for part in parts
-        for place in range(part.size)
-    ]
-    table = torch.tensor(cells, device=device).T
-    return _Cells(*(table[:, :, None] if down else table))
 
 
 def _step(run: Sequence[Piece]) -> Piece:
