@@ -45,6 +45,7 @@ from graybox.reliance.rule import BOTH, CANNOT_TELL, CONTEXT, LEAST_SKILL, MIXED
 from graybox.reliance.swaps import swap
 from graybox.reliance.verdict import Reliance, judge
 from graybox.reliance.witness import Witness, testify, weaker
+from graybox.statistics.scores import constant_accuracy
 
 KINDS = (OBJECT, CONTEXT, BOTH)
 SIDE, FRAME = 8, 2
@@ -159,7 +160,7 @@ def examine(kind: str, seed: int, folder: Path, epochs: int) -> Judged:
             (inference.class_scores(model, seen.images, precision=precision).argmax(1).numpy() == seen.labels).mean()
         )
 
-    chance, as_is = float(np.bincount(test.labels).max() / len(test)), accuracy(*own)
+    chance, as_is = constant_accuracy(test.labels), accuracy(*own)
     truth = Truth(
         kind, as_is, chance, *(kept(accuracy(*one), as_is, chance) for one in (("inside",), ("outside",), ()))
     )

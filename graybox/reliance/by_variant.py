@@ -19,6 +19,7 @@ from graybox.reliance.interventions import NAMES
 from graybox.reliance.rule import LEAST_SKILL, skill
 from graybox.reliance.verdict import verdicts_of
 from graybox.statistics import paired
+from graybox.statistics.scores import constant_accuracy
 from graybox.study.variants import Variants
 
 HIDDEN = {"object_alone": "context_hidden", "context_alone": "box_hidden", "control_kept": "control"}
@@ -63,8 +64,7 @@ def read(file: Path | str, labels: NDArray[np.int64]) -> Hidden:
     """A variant's answers from the file of stage evaluate. `labels`: int64 [N], the classes of all test images."""
     with np.load(file) as saved:
         rows, right = saved["boxed"], saved["right_when_hidden"]
-    counts = np.bincount(labels[rows])
-    return Hidden(right, float(counts.max() / len(rows)) if len(rows) else np.nan)
+    return Hidden(right, constant_accuracy(labels[rows]))
 
 
 def extended(

@@ -9,9 +9,9 @@ areas are also new to the network, so an equal area of context is hidden as a co
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from graybox import arguments
 from graybox.data.images import ImageSet, spread
 from graybox.occlusion.fills import FILLS, Fill, fill_picture
+from graybox.statistics.scores import constant_accuracy
 
 if TYPE_CHECKING:  # PyTorch takes a second to load, and who only reads the results needs none
     from torch import nn
@@ -67,7 +68,7 @@ class Interventions:
     @property
     def chance(self) -> float:
         """The accuracy of the best constant answer: the most frequent class's share of the images."""
-        return float(np.bincount(self.labels).max() / len(self)) if len(self) else math.nan
+        return constant_accuracy(self.labels)
 
     def true_probabilities(self) -> dict[str, NDArray[np.float64]]:
         """The true class's probability under each of NAMES, float64 [N]; for the control the mean over its sides."""
@@ -179,25 +180,18 @@ def intervene(
     """
     from torch import nn
 
-    from graybox.network import inference
-
     arguments.instance("model", model, nn.Module, "a torch.nn.Module")
     arguments.instance("images", images, ImageSet)
     arguments.number("gray", gray, 0, 1)
     arguments.choice("fill", fill, FILLS)
     height, width = images.images.shape[1:3]
     rows, inside = _usable(images)
-    none = np.zeros((0, len(images.class_names)), np.float32)
-    found = []
-    for pictures in _pictures(images, rows, fill, gray, [range(len(SIDES))] * len(rows)):
-        found.append(inference.probabilities(model, pictures, preprocess=preprocess, **options))
-        if found[-1].shape[1] != len(images.class_names):
-            raise ValueError(
-                f"images has {len(images.class_names)} class_names; it should have one for each of this model's "
-                f"{found[-1].shape[1]} classes"
-            )
     # Seven pictures for each image: as it is, object hidden, context hidden, and the control's four.
-    answers = np.concatenate([none, *found]).reshape(len(rows), 3 + len(SIDES), none.shape[1])
+    sides = range(len(SIDES))
+    answers = ask(
+        model, images, len(rows), lambda place: _pictures(images, rows[place], fill, gray, sides), 3 + len(SIDES),
+        preprocess=preprocess, **options,
+    )  # fmt: skip
     return Interventions(
         rows=rows,
         labels=np.array(images.labels[rows], np.int64),
@@ -236,13 +230,46 @@ def hidden_answers(
     Args:
         rows: from `some_boxed`. `fill`, `gray`: as for `intervene`. `views`: as for `inference.probabilities`.
     """
+
+    def hidden(place: int) -> NDArray[np.uint8]:
+        return _pictures(images, rows[place], fill, gray, [place % len(SIDES)])[1:]
+
+    return ask(model, images, len(rows), hidden, len(NAMES) - 1, **views).swapaxes(0, 1)
+
+
+def ask(
+    model: nn.Module,
+    images: ImageSet,
+    count: int,
+    pictures_of: Callable[[int], NDArray[np.uint8]],
+    each: int,
+    most: int = 2**28,
+    **options: Any,
+) -> NDArray[np.float32]:
+    """Class probabilities of pictures that are made from images: float32 [count, each, classes].
+
+    Args:
+        images: whose classes they are. `count`: how many images are asked about.
+        pictures_of: gives the pictures of the image at a place, 0 to count - 1: uint8 [each, H, W, 3].
+        most: bytes of pictures to hold at a time, about; they are of 256 images at most.
+        options: as for `graybox.network.inference.probabilities`.
+
+    Raises:
+        ValueError: the model has another number of classes than the images.
+    """
     from graybox.network import inference
 
-    sides = [[number % len(SIDES)] for number in range(len(rows))]
     found = [np.zeros((0, len(images.class_names)), np.float32)]
-    for pictures in _pictures(images, rows, fill, gray, sides, as_is=False):
-        found.append(inference.probabilities(model, pictures, **views))
-    return np.concatenate(found).reshape(len(rows), len(NAMES) - 1, found[0].shape[1]).swapaxes(0, 1)
+    at_once = max(1, min(256, most // (each * images.images[0].nbytes))) if count else 1
+    for start in range(0, count, at_once):
+        pictures = np.concatenate([pictures_of(place) for place in range(start, min(count, start + at_once))])
+        found.append(inference.probabilities(model, pictures, **options))
+        if found[-1].shape[1] != len(images.class_names):
+            raise ValueError(
+                f"images has {len(images.class_names)} class_names; it should have one for each of this model's "
+                f"{found[-1].shape[1]} classes"
+            )
+    return np.concatenate(found).reshape(count, each, len(images.class_names))
 
 
 def _usable(images: ImageSet) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -253,28 +280,12 @@ def _usable(images: ImageSet) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return rows, inside[rows]
 
 
-def _pictures(
-    images: ImageSet,
-    rows: NDArray[np.int64],
-    fill: Fill,
-    gray: float,
-    sides: Sequence[Sequence[int]],
-    as_is: bool = True,
-    most: int = 2**28,
-) -> Iterator[NDArray[np.uint8]]:
-    """Each image as it is, with the object hidden, with the context hidden, and the control on some of SIDES.
+def _pictures(images: ImageSet, row: int, fill: Fill, gray: float, sides: Sequence[int]) -> NDArray[np.uint8]:
+    """An image as it is, with the object hidden, with the context hidden, and the control on some of SIDES.
 
-    uint8 [pictures, H, W, 3] for up to 256 images at a time, but not more than `most` bytes.
-
-    Args:
-        sides: for each row the places in SIDES. `as_is`: False leaves the first out.
+    uint8 [3 + sides, H, W, 3]. `sides`: places in SIDES.
     """
-    at_once = max(1, min(256, most // (7 * images.images[0].nbytes)))
-    for start in range(0, len(rows), at_once):
-        pictures = []
-        for row, its in zip(rows[start : start + at_once], sides[start : start + at_once]):
-            image = np.array(images.images[row])
-            mask = box_mask(images.boxes[row], *image.shape[:2])
-            hidden = np.stack([*[np.zeros_like(mask)] * as_is, mask, ~mask, *context_masks(mask, its)])
-            pictures.append(hide(image, hidden, fill_picture(image, fill, gray)))
-        yield np.concatenate(pictures)
+    image = np.array(images.images[row])
+    mask = box_mask(images.boxes[row], *image.shape[:2])
+    hidden = np.stack([np.zeros_like(mask), mask, ~mask, *context_masks(mask, sides)])
+    return hide(image, hidden, fill_picture(image, fill, gray))

@@ -8,8 +8,7 @@ here a box is all that is known, so a little of the object's own background come
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Unpack
 
@@ -17,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graybox.data.images import ImageSet
-from graybox.reliance.interventions import box_mask, some_boxed
+from graybox.reliance.interventions import ask, box_mask, some_boxed
+from graybox.statistics.scores import constant_accuracy
 
 if TYPE_CHECKING:  # PyTorch takes a second to load, and who only reads the results needs none
     from torch import nn
@@ -60,7 +60,7 @@ class Swaps:
     @property
     def chance(self) -> float:
         """The accuracy of the best constant answer: the most frequent class's share of the images."""
-        return float(np.bincount(self.labels).max() / len(self)) if len(self) else math.nan
+        return constant_accuracy(self.labels)
 
     def correct(self) -> dict[str, NDArray[np.bool_]]:
         """Whether the answer is the object's class, bool [N], for each of KINDS."""
@@ -82,8 +82,6 @@ def swap(model: nn.Module, images: ImageSet, most: int, *, seed: int = 0, **opti
         seed: of the choice of backgrounds, which come from these images too.
         options: batch_size and precision, as for `graybox.network.inference.class_scores`.
     """
-    from graybox.network import inference
-
     rows = some_boxed(images, most)
     counts = np.bincount(images.labels[rows], minlength=len(images.class_names))
     rows = rows[counts[images.labels[rows]] > 1]
@@ -91,10 +89,7 @@ def swap(model: nn.Module, images: ImageSet, most: int, *, seed: int = 0, **opti
     if len(np.unique(labels)) < 2:
         rows, labels = rows[:0], labels[:0]
     partners = Partners.drawn(labels, seed)
-    found = [np.zeros((0, len(images.class_names)), np.float32)]
-    for pictures in _pictures(images, rows, partners):
-        found.append(inference.probabilities(model, pictures, **options))
-    answers = np.concatenate(found).reshape(len(rows), len(KINDS), found[0].shape[1])
+    answers = ask(model, images, len(rows), _pictures(images, rows, partners), len(KINDS), **options)
     by_kind = {name: answers[:, place] for place, name in enumerate(KINDS)}
     return Swaps(rows, labels, labels[partners.other], **by_kind)
 
@@ -160,25 +155,22 @@ def softness(box: NDArray[np.float32], height: int, width: int) -> NDArray[np.fl
     return rising[..., None]
 
 
-def _pictures(
-    images: ImageSet, rows: NDArray[np.int64], partners: Partners, most: int = 2**28
-) -> Iterator[NDArray[np.uint8]]:
-    """The images in the order of KINDS, up to 256 at a time but not more than `most` bytes: uint8 [5 * n, H, W, 3]."""
+def _pictures(images: ImageSet, rows: NDArray[np.int64], partners: Partners) -> Callable[[int], NDArray[np.uint8]]:
+    """What gives the pictures of the image at a place among the rows: uint8 [5, H, W, 3], in the order of KINDS."""
     height, width = images.images.shape[1:3]
     emptied = np.empty((len(rows), height, width, 3), np.uint8)
     for place, row in enumerate(rows):
         emptied[place] = filled(np.array(images.images[row]), box_mask(images.boxes[row], height, width))
-    at_once = max(1, min(256, most // (len(KINDS) * 3 * height * width)))
-    for start in range(0, len(rows), at_once):
-        pictures = []
-        for place in range(start, min(len(rows), start + at_once)):
-            image = np.array(images.images[rows[place]])
-            shows = softness(images.boxes[rows[place]], height, width)
-            backgrounds = (
-                emptied[partners.same[place]],
-                emptied[partners.other[place]],
-                emptied[partners.blend[place]].mean(axis=0),
-            )
-            put = [np.rint(shows * image + (1 - shows) * each).astype(np.uint8) for each in backgrounds]
-            pictures.append(np.stack([image, *put, emptied[place]]))
-        yield np.concatenate(pictures)
+
+    def pictures_of(place: int) -> NDArray[np.uint8]:
+        image = np.array(images.images[rows[place]])
+        shows = softness(images.boxes[rows[place]], height, width)
+        backgrounds = (
+            emptied[partners.same[place]],
+            emptied[partners.other[place]],
+            emptied[partners.blend[place]].mean(axis=0),
+        )
+        put = [np.rint(shows * image + (1 - shows) * each).astype(np.uint8) for each in backgrounds]
+        return np.stack([image, *put, emptied[place]])
+
+    return pictures_of

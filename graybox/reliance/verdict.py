@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -215,12 +215,20 @@ def judge(
 
 def verdicts_of(accuracies: np.ndarray, chance: float, count: int) -> list[str]:
     """The verdict of each row of accuracies on `count` images, float [rows, 4 or more], in the order of NAMES."""
+    return unless_lucky(accuracies, chance, count, lambda skilled, row: rule(skilled, *shares_kept(row, chance)[:2]))
+
+
+def unless_lucky(
+    accuracies: np.ndarray, chance: float, count: int, rule_of: Callable[[float, np.ndarray], str]
+) -> list[str]:
+    """The verdict of each row, of which the first is the accuracy as it is: "cannot tell" if that may be luck.
+
+    Args:
+        accuracies: float [rows, figures], on `count` images. `rule_of`: (skill, row) -> one of VERDICTS.
+    """
     # On few images an accuracy well above chance can be luck. On many, even a tiny lead is certain, but too small.
     lucky = wilson(accuracies[:, 0] * count, count)[0] <= chance
-    return [
-        CANNOT_TELL if luck else rule(skill(row[0], chance), *shares_kept(row, chance)[:2])
-        for row, luck in zip(accuracies, lucky)
-    ]
+    return [CANNOT_TELL if luck else rule_of(skill(row[0], chance), row) for row, luck in zip(accuracies, lucky)]
 
 
 def shares_kept(means: np.ndarray, chance: float) -> tuple[float, float, float]:

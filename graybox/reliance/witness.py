@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from graybox.reliance.rule import BOTH, CANNOT_TELL, CONTEXT, LEAST_SKILL, MIXED, OBJECT, kept, skill
 from graybox.reliance.swaps import KINDS, Swaps
-from graybox.reliance.verdict import CLOSE, STARTS, Reliance, of_skill
+from graybox.reliance.verdict import CLOSE, STARTS, Reliance, of_skill, unless_lucky
 from graybox.statistics import paired
-from graybox.statistics.intervals import Estimate, share, wilson
+from graybox.statistics.intervals import Estimate, resampled_means, share
 
 DECIDES, UNUSED = 0.50, 0.20
 """Object (or context): it decides at least the first where the two disagree, and the other less than the second."""
@@ -113,9 +113,14 @@ def testify(swaps: Swaps, *, resamples: int = 2000, seed: int = 0) -> Witness:
         )  # fmt: skip
     correct, follows = swaps.correct(), swaps.follows()
     measured = np.stack([correct["as_is"], correct["other"], follows, correct["blend"], correct["removed"]])
-    weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), resamples) / count
-    verdict, *others = _verdicts(np.vstack([measured.mean(axis=1), weights @ measured.T]), chance, count)
-    as_is, *rates = measured.astype(float)
+    measured = measured.astype(float)
+    as_is, *rates = measured
+
+    def rule_of(skilled: float, row: NDArray[np.float64]) -> str:
+        return swap_rule(skilled, np.array([kept(rate, row[0], chance) for rate in row[1:]]))
+
+    again = resampled_means(measured.T, resamples, seed)
+    verdict, *others = unless_lucky(np.vstack([measured.mean(axis=1), again]), chance, count, rule_of)
     skilled = skill(float(as_is.mean()), chance) >= LEAST_SKILL
     gap = paired.compare(correct["same"], correct["other"])
     return Witness(
@@ -131,17 +136,6 @@ def testify(swaps: Swaps, *, resamples: int = 2000, seed: int = 0) -> Witness:
             for name, rate in zip(SHARES, rates)
         },
     )
-
-
-def _verdicts(accuracies: NDArray[np.float64], chance: float, count: int) -> list[str]:
-    """Of each row: the accuracy as it is, and the four rates in the order of SHARES."""
-    lucky = wilson(accuracies[:, 0] * count, count)[0] <= chance
-    return [
-        CANNOT_TELL
-        if luck
-        else swap_rule(skill(row[0], chance), np.array([kept(rate, row[0], chance) for rate in row[1:]]))
-        for row, luck in zip(accuracies, lucky)
-    ]
 
 
 def weaker(verdict: str, other: str) -> str:

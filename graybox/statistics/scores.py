@@ -49,6 +49,15 @@ def summarize(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]
     }
 
 
+def constant_accuracy(labels: np.ndarray) -> float:
+    """The accuracy of the best constant answer: the most frequent class's share, 0..1; NaN without images.
+
+    Args:
+        labels: int [N], the true classes.
+    """
+    return float(np.bincount(labels).max() / len(labels)) if len(labels) else float("nan")
+
+
 def balanced_accuracy(correct: np.ndarray, labels: np.ndarray) -> float:
     """The mean, over the classes that have images, of the share of their images that is right, 0..1.
 

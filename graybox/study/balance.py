@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from graybox.data.images import UNEQUAL
-from graybox.statistics.scores import balanced_accuracy
+from graybox.statistics.scores import balanced_accuracy, constant_accuracy
 
 
 def sentences(labels: np.ndarray, class_names: Sequence[str], correct: Mapping[str, np.ndarray]) -> list[str]:
@@ -21,7 +21,7 @@ def sentences(labels: np.ndarray, class_names: Sequence[str], correct: Mapping[s
     counts = np.bincount(labels, minlength=len(class_names))
     if counts.max() <= UNEQUAL * counts.min():
         return []
-    constant = counts.max() / len(labels)
+    constant = constant_accuracy(labels)
     balanced = {
         name: np.mean([balanced_accuracy(one, labels) for one in np.atleast_2d(found)])
         for name, found in correct.items()
