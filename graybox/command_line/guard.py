@@ -40,18 +40,24 @@ def repro(*arguments: str) -> int:
 
 def settle() -> None:
     """Put right what a killed run left, and have the DVC of this process write dvc.lock whole."""
-    try:
-        with Repo() as repo, repo.lock:  # no other dvc is writing now
-            scratch = Path(repo.tmp_dir)
-            kept = scratch / KEPT / os.path.relpath(LOCK, repo.root_dir)
-            for said in (*end_survivors(repo.root_dir, scratch), *mend_lock(kept)):
-                print(said, file=sys.stderr)
-    except DvcException as error:
-        raise errors.UserError(str(error)) from error
+    with errors_for_users(), Repo() as repo, repo.lock:  # no other dvc is writing now
+        scratch = Path(repo.tmp_dir)
+        kept = scratch / KEPT / os.path.relpath(LOCK, repo.root_dir)
+        for said in (*end_survivors(repo.root_dir, scratch), *mend_lock(kept)):
+            print(said, file=sys.stderr)
     dvcfile.modify_yaml = writing_whole(dvcfile.modify_yaml, kept)
     # The stages say `python`, which must be this one; they end with this process (stages/__init__.py).
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     os.environ["GRAYBOX_GUARD"] = str(os.getpid())
+
+
+@contextmanager
+def errors_for_users() -> Iterator[None]:
+    """Turn DVC's errors into the user's."""
+    try:
+        yield
+    except DvcException as error:
+        raise errors.UserError(str(error)) from error
 
 
 def dvc(*arguments: str) -> int:

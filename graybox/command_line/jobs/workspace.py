@@ -12,11 +12,10 @@ from typing import Any
 
 from configobj import ConfigObj
 from dvc import dvcfile
-from dvc.exceptions import DvcException
 from dvc.lock import make_lock
 from dvc.repo import Repo, lock_repo
 
-from graybox import errors, files
+from graybox import files
 from graybox.command_line import guard
 from graybox.command_line.jobs import snapshot
 
@@ -46,7 +45,7 @@ class Workspace:
     """
 
     def __init__(self) -> None:
-        with _said(), Repo() as repo:
+        with guard.errors_for_users(), Repo() as repo:
             self.root = Path(repo.root_dir)
             self.cache = str(repo.cache.local_cache_dir)
             self.scratch = Path(repo.tmp_dir) / "jobs"
@@ -60,7 +59,7 @@ class Workspace:
             UserError: one does.
         """
         lock = make_lock(str(self.scratch.with_suffix(".lock")), tmp_dir=str(self.scratch.parent))
-        with _said(), lock:
+        with guard.errors_for_users(), lock:
             shutil.rmtree(self.scratch, ignore_errors=True)
             self.scratch.mkdir(parents=True)
             try:
@@ -74,7 +73,7 @@ class Workspace:
         Args:
             stages_of: each variant's stages; None = train@VARIANT and evaluate@VARIANT of dvc.yaml.
         """
-        with _said(), Repo() as repo, lock_repo(repo):
+        with guard.errors_for_users(), Repo() as repo, lock_repo(repo):
             names = [stage.name for stage in repo.index.stages]
             if stages_of is None:
                 variants = [name.removeprefix("train@") for name in names if name.startswith("train@")]
@@ -89,7 +88,7 @@ class Workspace:
 
     def pack(self, jobs: Iterable[Job]) -> bytes:
         """What the jobs' clones are made of, as `snapshot.pack` gives it."""
-        with _said(), Repo() as repo:
+        with guard.errors_for_users(), Repo() as repo:
             made = [out.fs_path for stage in repo.index.stages for out in stage.outs if out.use_cache]
             stages = [repo.stage.load_one(name=stage) for job in jobs for stage in job.stages]
             deps = [dep.fs_path for stage in stages for dep in stage.deps]
@@ -104,7 +103,7 @@ class Workspace:
 
     def push(self, jobs: Iterable[Job]) -> None:
         """Push what the jobs need to the DVC remote."""
-        with _said(), Repo() as repo:
+        with guard.errors_for_users(), Repo() as repo:
             repo.push(targets=sorted({path for job in jobs for path in job.inputs}))
 
     def bring(self, results: Iterable[dict[str, Any]]) -> None:
@@ -116,14 +115,14 @@ class Workspace:
         results = list(results)
         if not results:
             return
-        with _said(), Repo() as repo, lock_repo(repo):
+        with guard.errors_for_users(), Repo() as repo, lock_repo(repo):
             with dvcfile.modify_yaml(guard.LOCK) as lock:
                 for result in results:
                     lock["stages"].update(result["lock"])
             for result in results:
                 for name, text in result["files"].items():
                     files.write_text(self.root / name, text)
-        with _said(), Repo() as repo:
+        with guard.errors_for_users(), Repo() as repo:
             if pushed := [stage for result in results if result["pushed"] for stage in result["lock"]]:
                 repo.fetch(targets=pushed)
             repo.checkout(targets=[stage for result in results for stage in result["lock"]], force=True)
@@ -152,12 +151,3 @@ def _config(repo: Repo) -> str:
     for name, options in repo.config["remote"].items():
         settings[f'remote "{name}"'] = {key: str(value) for key, value in options.items()}
     return "\n".join(settings.write()) + "\n"
-
-
-@contextmanager
-def _said() -> Iterator[None]:
-    """Turn DVC's errors into the user's."""
-    try:
-        yield
-    except DvcException as error:
-        raise errors.UserError(str(error)) from error
