@@ -86,7 +86,7 @@ def interval(values: pd.Series) -> tuple[float, float]:
 
 
 def reading(summary: pd.DataFrame) -> str:
-    """What the table from `summarize` shows about all parts together, in one sentence.
+    """What the table from `summarize` shows about all parts together: what is measured, and a sentence on it.
 
     It uses the changed features and the 95% intervals. Hiding the same part counts as more consistent only if the
     difference exceeds that with the boxes exchanged: there the places in the image are the same, but not the parts.
@@ -102,7 +102,7 @@ def reading(summary: pd.DataFrame) -> str:
         else:
             verdict, figures = "less" if high < 0 else "no", f"difference {_figure(row, 'difference')}"
         said.setdefault(verdict, []).append(
-            f"in the {row['layer']} ({row['distance']:.3f} against {row['random']:.3f}, {figures})"
+            f"in the {row['layer']} (same part {row['distance']:.3f}, random parts {row['random']:.3f}; {figures})"
         )
     openings = {
         "more": "hiding the same part of the object changes features more consistently than hiding random parts of it, "
@@ -114,8 +114,12 @@ def reading(summary: pd.DataFrame) -> str:
     }
     clauses = [f"{text} {' and '.join(said[verdict])}" for verdict, text in openings.items() if verdict in said]
     sentence, classes = "; ".join(clauses), int(together["classes"].max())
-    scale = f"sign distance of the features that change, 0 to 1, over {classes} class{'es' * (classes != 1)}"
-    return f"{sentence[0].upper()}{sentence[1:]} [{scale}]."
+    measure = (
+        "Measured is the sign distance of two images of a class: of the features that change in either image, the "
+        "share that does not change in the same direction in both (0 = the same effect, 1 = nothing in common). "
+        f"Figures are means over {classes} class{'es' * (classes != 1)}."
+    )
+    return f"{measure} {sentence[0].upper()}{sentence[1:]}."
 
 
 def _figure(row: pd.Series, name: str, of_what: str = "") -> str:

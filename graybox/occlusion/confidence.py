@@ -10,6 +10,23 @@ from numpy.typing import NDArray
 
 from graybox import arguments
 
+LEADING = 5
+"""Classes whose probabilities a map keeps for every window centre; of all classes they would fill the memory."""
+
+
+def leading_classes(probabilities: NDArray[np.float32], label: int) -> NDArray[np.int64]:
+    """The LEADING classes with the highest probability at any window centre, the class `label` among them.
+
+    Args:
+        probabilities: float [h, w, classes], 0..1.
+
+    Returns:
+        int64 [k], by class number; all classes where there are no more.
+    """
+    highest = probabilities.max(axis=(0, 1)).astype(np.float64)
+    highest[label] = np.inf
+    return np.sort(np.argsort(-highest, kind="stable")[:LEADING])
+
 
 @dataclass(frozen=True)
 class OcclusionMap:
@@ -31,6 +48,9 @@ class OcclusionMap:
         image: uint8 [H, W, 3], what the network sees: the image after the resizing and cropping of `preprocess`. None
             in maps that were made by hand.
         engine: "plain" or "incremental", what computed it; "" in maps that were made by hand.
+        leading: int64 [k], the at most LEADING classes that are most probable at any of the centres, the class `label`
+            among them, by class number; None in maps that were made by hand.
+        leading_probabilities: float32 [h, w, k], their probabilities (0..1) with the window centred there, or None.
         remark: what keeps the incremental engine from computing only what the window changes in this network, and from
             which operation on: a sentence; "" if nothing does, or if it was not asked to.
     """
@@ -48,6 +68,8 @@ class OcclusionMap:
     image: NDArray[np.uint8] | None = None
     engine: str = ""
     remark: str = ""
+    leading: NDArray[np.int64] | None = None
+    leading_probabilities: NDArray[np.float32] | None = None
 
     @property
     def drop(self) -> NDArray[np.float32]:

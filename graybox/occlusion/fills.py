@@ -41,15 +41,12 @@ def fill_picture(image: NDArray[np.uint8] | Image.Image, fill: Fill = "gray", gr
     if fill == "mean":
         return np.full_like(pixels, pixels.mean((0, 1)))
     if fill == "blur":
-        # They take seconds to load, and only this needs them.
-        import torch
-        from torch import Tensor
-        from torchvision.transforms.v2.functional import gaussian_blur
+        from scipy.ndimage import gaussian_filter  # only this needs it
 
         sigma = max(height, width) / 16
         # The kernel must not reach beyond the picture's reflection.
         reach = min(round(3 * sigma), min(height, width) - 1)
-        blurred: Tensor = gaussian_blur(torch.from_numpy(pixels).permute(2, 0, 1), [2 * reach + 1] * 2, [sigma] * 2)
-        return blurred.permute(1, 2, 0).numpy()
+        blurred: NDArray[np.float32] = gaussian_filter(pixels, sigma, mode="mirror", radius=reach, axes=(0, 1))
+        return blurred
     order = np.random.default_rng(0).permutation(height * width)
     return pixels.reshape(-1, 3)[order].reshape(height, width, 3)

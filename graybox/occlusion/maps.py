@@ -21,7 +21,7 @@ from graybox.network.classifier import Classifier
 from graybox.network.cnn import CNN
 from graybox.network.inference import LARGEST_BATCH, autocast, check_size, checked_scores, device_of, evaluating
 from graybox.network.preprocess import preprocessed
-from graybox.occlusion.confidence import OcclusionMap
+from graybox.occlusion.confidence import OcclusionMap, leading_classes
 from graybox.occlusion.incremental import engine as incremental
 from graybox.occlusion.params import never_hidden
 from graybox.occlusion.pixels import fill_tensor, rgb_array, seen
@@ -344,10 +344,11 @@ def occlusion_map(
         model, pixels, window=window, stride=stride, fill=fill, feature_map=feature_map, engine=engine,
         batch_size=batch_size, on_windows=on_windows, label=label,
     )  # fmt: skip
-    probabilities = found.probabilities.cpu()
+    probabilities = found.probabilities.cpu().numpy()
+    leading = leading_classes(probabilities, label)
     return OcclusionMap(
-        confidence=probabilities[..., label].numpy(),
-        predicted=probabilities.argmax(-1).numpy(),
+        confidence=probabilities[..., label].copy(),
+        predicted=probabilities.argmax(-1),
         rows=np.array(found.rows),
         columns=np.array(found.columns),
         unoccluded=found.unoccluded.softmax(0).cpu().numpy(),
@@ -359,4 +360,6 @@ def occlusion_map(
         image=pixels,
         engine=found.engine,
         remark=found.remark,
+        leading=leading,
+        leading_probabilities=probabilities[..., leading],
     )

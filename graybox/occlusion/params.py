@@ -53,15 +53,30 @@ class OcclusionParams(Section):
     fill: Literal["gray", "mean", "blur", "noise"] = Field(
         "gray", description="what the window shows: gray | mean (the image's colour) | blur | noise (its own pixels)"
     )
+    second_fill: Literal["gray", "mean", "blur", "noise"] | None = Field(
+        "mean", description="a second map of each image, beside the first, with this in the window; null = none"
+    )
     gray: Fraction = Field(0.5, description="0 = black, 1 = white")
     images: int | list[str] = Field(
         10, description="a number of test images (over different classes), or a list of their files"
     )
 
+    @property
+    def beside(self) -> Literal["gray", "mean", "blur", "noise"] | None:
+        """The second map's fill; None if it is the first one's too."""
+        return None if self.second_fill == self.fill else self.second_fill
+
+    @property
+    def beside_stride(self) -> int:
+        """Pixels between the second map's window centres: other_stride, or less where that would leave pixels out."""
+        return max(self.stride, min(self.other_stride, (self.window + 1) // 2))
+
     def positions(self, size: int) -> int:
-        """How many windows slide over a size x size image, all N together."""
-        main, other = (len(range(0, size, stride)) ** 2 for stride in (self.stride, self.other_stride))
-        return main + len({*self.other_windows} - {self.window}) * other
+        """How many windows slide over a size x size image, all N and fills together."""
+        main, other, beside = (
+            len(range(0, size, stride)) ** 2 for stride in (self.stride, self.other_stride, self.beside_stride)
+        )
+        return main + len({*self.other_windows} - {self.window}) * other + (beside if self.beside else 0)
 
     def check_fits(self, size: int, said: str = "the image size") -> None:
         """Raise a ParameterError if a window or a stride does not go with size x size images.

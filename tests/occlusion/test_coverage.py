@@ -100,7 +100,7 @@ def test_the_strip_shows_a_single_value_and_a_coarse_map_at_their_places():
         confidence = found.main.confidence
         confidence[...] = np.linspace(0, 1, confidence.size).reshape(confidence.shape)
         animation = Image.open(io.BytesIO(strip.sliding_strip([found], frames=1)))
-        picture = np.asarray(animation.convert("RGB"), int)
+        picture = np.asarray(animation.convert("RGB"), int)[strip.HEADER : -strip.FOOTER]
         zoom = 4
         lower = picture[12 * zoom + strip.GAP :][: 12 * zoom, : 12 * zoom][::zoom, ::zoom]
         blocks = np.arange(12) // stride

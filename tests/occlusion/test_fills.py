@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import torch
+from torchvision.transforms.v2.functional import gaussian_blur
 
 from graybox.occlusion.fills import FILLS, fill_picture
 
@@ -35,6 +37,16 @@ def test_blur_keeps_the_mean_and_loses_the_detail():
     assert blurred.std() < pixels.std() / 3
     flat = np.full((16, 16, 3), 70, np.uint8)
     np.testing.assert_allclose(fill_picture(flat, "blur"), 70 / 255, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(24, 20), (1, 9), (8, 30)])
+def test_blur_is_torchvisions_gaussian_blur(shape):
+    image = np.random.default_rng(1).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    sigma = max(shape) / 16
+    kernel = 2 * min(round(3 * sigma), min(shape) - 1) + 1
+    pixels = torch.from_numpy(image).permute(2, 0, 1) / 255
+    theirs = gaussian_blur(pixels, [kernel] * 2, [sigma] * 2).permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(fill_picture(image, "blur"), theirs, atol=1e-5)
 
 
 def test_an_unknown_fill_is_refused():

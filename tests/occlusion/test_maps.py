@@ -1,5 +1,7 @@
 """Confidence maps against one window at a time, against Captum, and on a network whose answer is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -109,6 +111,41 @@ def test_the_images_are_spread_over_the_classes_and_correct_where_possible():
     assert sorted(images.labels[choose_images(images, predicted, 8)]) == [0, 0, 1, 1, 2, 2, 3, 3]
     assert len(set(images.labels[choose_images(images, predicted, 3)])) == 3
     assert sorted(choose_images(images, predicted, 99)) == list(range(40))
+
+
+def test_of_enough_images_at_least_two_are_misclassified_if_so_many_are():
+    images = image_set(40)
+    predicted = images.labels.copy()
+    assert (
+        predicted[choose_images(images, predicted, 10)] == images.labels[choose_images(images, predicted, 10)]
+    ).all()
+    for wrong in ([21], [21, 38], [20, 24, 28], [12, 13, 14, 15]):
+        answers = predicted.copy()
+        answers[wrong] = (answers[wrong] + 1) % 4
+        rows = choose_images(images, answers, 6)
+        assert len(set(rows.tolist())) == 6
+        assert np.isin(rows, wrong).sum() == min(2, len(wrong))
+        # Mistakes take the places of their own class where there are any.
+        if len({images.labels[row] for row in wrong}) > 1:
+            assert np.bincount(images.labels[rows]).tolist() == [2, 2, 1, 1]
+    assert not np.isin(choose_images(images, answers, 4), wrong).any()
+
+
+def test_images_with_a_box_come_first():
+    images = image_set(40)
+    boxes, boxed = images.boxes.copy(), [5, 9, 22, 27, 31]  # classes 1, 1, 2, 3, 3
+    boxes[~np.isin(np.arange(40), boxed)] = np.nan
+    images, predicted = replace(images, boxes=boxes), images.labels.copy()
+    assert choose_images(images, predicted, 3).tolist() == [5, 22, 27]
+    assert sorted(choose_images(images, predicted, 4).tolist()) == [5, 9, 22, 27]
+    rows = choose_images(images, predicted, 8)
+    assert sorted(rows[:5].tolist()) == boxed and rows[5:].tolist() == [0, 2, 3]
+    predicted[[9, 0, 1, 31]] = 2  # two mistakes with a box, two without
+    rows = choose_images(images, predicted, 5)
+    assert sorted(rows.tolist()) == boxed
+    predicted[[9, 31]], predicted[[0, 1, 3, 7]] = images.labels[[9, 31]], 2  # now only without
+    rows = choose_images(images, predicted, 5)
+    assert np.isin(rows, [0, 1, 3, 7]).sum() == 2 and np.isin(rows, boxed).sum() == 3
 
 
 def test_listed_images_are_taken_and_an_unknown_one_is_named():

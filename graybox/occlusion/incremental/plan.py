@@ -57,7 +57,7 @@ class Prices:
 # CPU: with AVX-512 a core does 60 to 100 multiply-accumulates in a nanosecond.
 # CUDA: an H100 does about 13 multiply-accumulates in a picosecond and computes far more in the time that operations
 # take to start. Predictions are too good there, by 1.4 to 4.8 times; with this margin the faster engine is chosen in
-# each of the eleven jobs that were measured (docs/gpu.md).
+# each of the eleven jobs that were measured (docs/scale.md).
 PRICES = {
     "cpu": Prices(
         value=120,

@@ -312,7 +312,7 @@ def test_the_first_fully_connected_layer_needs_the_changed_features_only():
 
 def test_the_published_ratio():
     """84 pixels, N = 11, a 32-64-128-256 network: full work 6 to 8 times the recomputed, 16 times the changed."""
-    work = window_work(ModelParams(**BASE), 84, 10, 11)
+    work = window_work(ModelParams(**{**BASE, "filters": 32}), 84, 10, 11)
     full, recomputed, changed = (
         sum(getattr(layer, kind) for layer in work) for kind in ("full", "recomputed", "changed")
     )
