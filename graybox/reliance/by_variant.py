@@ -15,8 +15,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from graybox.data.images import ImageSet
+from graybox.reliance import validated
 from graybox.reliance.interventions import NAMES
-from graybox.reliance.rule import LEAST_SKILL, skill
+from graybox.reliance.rule import LEAST_SKILL, NO_VERDICT, skill
 from graybox.reliance.verdict import verdicts_of
 from graybox.statistics import paired
 from graybox.statistics.scores import constant_accuracy
@@ -35,10 +37,12 @@ class Hidden:
     Attributes:
         right: bool [seeds, 4, N], in the order of `graybox.reliance.interventions.NAMES`.
         chance: the accuracy of the best constant answer on these images; NaN without images.
+        has_verdict: whether enough objects have a size on which the rule was checked.
     """
 
     right: NDArray[np.bool_]
     chance: float
+    has_verdict: bool = True
 
     def __len__(self) -> int:
         return int(self.right.shape[2])
@@ -60,11 +64,13 @@ class Hidden:
         return paired.kept_values(as_is, hidden, self.chance)
 
 
-def read(file: Path | str, labels: NDArray[np.int64]) -> Hidden:
-    """A variant's answers from the file of stage evaluate. `labels`: int64 [N], the classes of all test images."""
+def read(file: Path | str, test: ImageSet) -> Hidden:
+    """A variant's answers from the file of stage evaluate, which chose the images by the size of their objects."""
     with np.load(file) as saved:
         rows, right = saved["boxed"], saved["right_when_hidden"]
-    return Hidden(right, constant_accuracy(labels[rows]))
+    sizes = validated.object_sizes(test.boxes[rows], *test.images.shape[1:3])
+    has_verdict = validated.judged(sizes, validated.VALIDATED_SIZES)[1]
+    return Hidden(right, constant_accuracy(test.labels[rows]), has_verdict)
 
 
 def extended(
@@ -73,9 +79,10 @@ def extended(
     """The study's table with what each variant rests on; the same table if no test image has an object box.
 
     The new columns: `verdict`, and `stability`, the share of the bootstrap resamples of the images (and of the seeds)
-    with the same verdict; object_alone, context_alone and control_kept with their intervals, and their differences from
-    the baseline with paired intervals; for the first two the p-values too, which Holm corrects over both shares and all
-    variants; `boxed_images`, how many images these are. With several seeds the intervals cover other training runs too.
+    with the same verdict (NaN where there is none); object_alone, context_alone and control_kept with their intervals,
+    and their differences from the baseline with paired intervals; for the first two the p-values too, which Holm
+    corrects over both shares and all variants; `boxed_images`, how many images these are. With several seeds the
+    intervals cover other training runs too.
     A variant that diverged or is near chance has no shares.
 
     Args:
@@ -117,6 +124,8 @@ def _change(one: Hidden, baseline: Hidden, share: str) -> paired.Paired:
 
 def _verdict(found: Hidden, resamples: int) -> tuple[str, float]:
     """The verdict on all networks of a variant together, and the share of resamples of images and seeds with it."""
+    if not found.has_verdict:
+        return NO_VERDICT, np.nan
     seeds, _, images = found.right.shape
     random = np.random.default_rng(0)
     of_images = random.multinomial(images, np.full(images, 1 / images), resamples) / images

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from graybox.occlusion.evidence import FLAT, MapEvidence
-from graybox.reliance.rule import BOTH, CONTEXT, MIXED, OBJECT
+from graybox.reliance import validated
+from graybox.reliance.rule import BOTH, CONTEXT, MIXED, NO_VERDICT, OBJECT
 from graybox.statistics.intervals import percent
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ VERDICT = {
     CONTEXT: "This answer rests on the context.",
     BOTH: "This answer rests on both: either is enough.",
     MIXED: "This answer mixes object and context.",
+    NO_VERDICT: f"No verdict: the rule was checked on objects of {validated.words()}, and this one is not.",
 }
 CANNOT = "It is unclear what this answer rests on."
 
@@ -48,6 +50,31 @@ def commentary(
     if interventions is not None:
         said.append(_interventions(interventions, class_names[found.label]))
     return " ".join(said)
+
+
+def of_second(
+    second: OcclusionMap,
+    evidence: MapEvidence,
+    shown: tuple[str, str],
+    faithfulness: tuple[float, float] | None,
+) -> str:
+    """What the map with a second fill shows, and which of the two maps is more faithful.
+
+    Args:
+        shown: what the first and the second window show. `faithfulness`: of both maps; None = not measured.
+    """
+    if evidence.flat:
+        said = f"With {shown[1]} in the window the map is flat"
+    else:
+        row, column = second.lowest
+        where = place(row, column, int(second.rows[-1]) + 1, int(second.columns[-1]) + 1)
+        on = {True: ", on the object", False: ", beside the object", None: ""}[evidence.peak_in_box]
+        said = f"With {shown[1]} in the window it falls most with the window at the {where}{on}"
+    if faithfulness is None:
+        return f"{said}."
+    first, other = (round(value, 2) + 0 for value in faithfulness)
+    better = "as faithful" if first == other else "more faithful" if other > first else "less faithful"
+    return f"{said}; by deletion and insertion this map is {better} ({other:.2f}; with {shown[0]} {first:.2f})."
 
 
 def place(row: int, column: int, height: int, width: int) -> str:

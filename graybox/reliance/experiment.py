@@ -11,9 +11,13 @@ from typing import Any
 import numpy as np
 
 from graybox.occlusion.confidence import OcclusionMap
-from graybox.occlusion.evidence import MapEvidence
-from graybox.reliance.commentary import commentary
+from graybox.occlusion.evidence import MapEvidence, map_evidence
+from graybox.occlusion.faithfulness import Curves
+from graybox.occlusion.window_words import SHOWN
+from graybox.occlusion.windows import Look
+from graybox.reliance.commentary import commentary, of_second
 
+SECOND = "second"
 ARRAYS = ("image", "box", "shown", "features", "projection")
 
 
@@ -36,6 +40,9 @@ class Experiment:
             if it can't be projected.
         patches: uint8 [h, w, 3] each, the patches of other images that excite that map most, the strongest first.
         labelled: whether the maps' `label` is known to be the true class; if not, it is the model's answer.
+        look: how faithful the maps are, by deletion and insertion; None if it was not measured.
+        second: a map with the main window's N and another fill, `second_fill`; None if there is none. `fill`: what the
+            windows of the other maps show.
     """
 
     image: np.ndarray
@@ -52,6 +59,10 @@ class Experiment:
     projection: np.ndarray | None
     patches: list[np.ndarray]
     labelled: bool = True
+    look: Look | None = None
+    second: OcclusionMap | None = None
+    second_fill: str | None = None
+    fill: str = "gray"
 
     @property
     def main(self) -> OcclusionMap:
@@ -61,7 +72,15 @@ class Experiment:
     @property
     def commentary(self) -> str:
         """The results in a few plain sentences."""
-        return commentary(self.main, self.evidence, self.interventions, self.class_names, labelled=self.labelled)
+        said = commentary(self.main, self.evidence, self.interventions, self.class_names, labelled=self.labelled)
+        if self.second is None:
+            return said
+        figures = None
+        if self.look:
+            first, other = (self.window, self.fill), (self.window, str(self.second_fill))
+            figures = self.look.faithfulness(first, other), self.look.faithfulness(other, first)
+        shown = SHOWN[self.fill], SHOWN[str(self.second_fill)]
+        return f"{said} {of_second(self.second, map_evidence(self.second, self.box), shown, figures)}"
 
     @property
     def lacks(self) -> str:
@@ -98,14 +117,22 @@ def arrays(experiments: Sequence[Experiment]) -> dict[str, np.ndarray]:
             "name": one.name, "class_names": list(one.class_names), "window": one.window,
             "feature_map": one.feature_map, "evidence": asdict(one.evidence), "labelled": one.labelled,
             "interventions": one.interventions and dict(one.interventions),
+            "fill": one.fill, "second_fill": one.second_fill,
         }  # fmt: skip
+        if one.look:
+            facts["look"] = {"methods": one.look.methods, "replaced_by": list(one.look.curves), "flat": one.look.flat,
+                             "largest_drop": one.look.largest_drop}  # fmt: skip
+            for name in ("deletion", "insertion"):
+                curves = np.stack([getattr(each, name) for each in one.look.curves.values()])
+                kept |= {f"{number:02d}_{name}": curves}
         kept |= {f"{number:02d}_facts": np.array(json.dumps(facts, default=_plain))}
         own = {name: getattr(one, name) for name in ARRAYS}
         kept |= {f"{number:02d}_{name}": array for name, array in own.items() if array is not None}
         kept |= {f"{number:02d}_patch_{place}": patch for place, patch in enumerate(one.patches)}
-        for window, found in one.maps.items():
+        maps = {f"{window:02d}": found for window, found in one.maps.items()}
+        for key, found in (maps | ({SECOND: one.second} if one.second else {})).items():
             measured = replace(found, image=None).arrays()  # all maps are of the one image above
-            kept |= {f"{number:02d}_{window:02d}_{name}": array for name, array in measured.items()}
+            kept |= {f"{number:02d}_{key}_{name}": array for name, array in measured.items()}
     return kept
 
 
@@ -123,13 +150,22 @@ def _restored(group: dict[str, np.ndarray]) -> Experiment:
     facts = json.loads(str(group.pop("facts")))
     facts["evidence"] = MapEvidence(**facts["evidence"])
     own: dict[str, Any] = {name: group.pop(name, None) for name in ARRAYS}
+    look = _look(facts.pop("look"), group.pop("deletion"), group.pop("insertion")) if "look" in facts else None
     patches = [group.pop(name) for name in [name for name in group if name.startswith("patch_")]]
-    maps: dict[int, dict[str, Any]] = {}
+    maps: dict[str, dict[str, Any]] = {}
     for key, array in group.items():
         window, _, name = key.partition("_")
-        maps.setdefault(int(window), {})[name] = array if array.ndim else array.item()
-    restored = {N: OcclusionMap(**found, image=own["image"]) for N, found in maps.items()}
-    return Experiment(**own, **facts, patches=patches, maps=restored)
+        maps.setdefault(window, {})[name] = array if array.ndim else array.item()
+    restored = {key: OcclusionMap(**found, image=own["image"]) for key, found in maps.items()}
+    second = restored.pop(SECOND, None)
+    by_size = {int(window): found for window, found in restored.items()}
+    return Experiment(**own, **facts, patches=patches, maps=by_size, look=look, second=second)
+
+
+def _look(facts: dict[str, Any], deletion: np.ndarray, insertion: np.ndarray) -> Look:
+    curves = {name: Curves(*both) for name, *both in zip(facts["replaced_by"], deletion, insertion)}
+    methods = tuple((window, fill) for window, fill in facts["methods"])
+    return Look(methods, curves, tuple(facts["flat"]), tuple(facts["largest_drop"]))
 
 
 def _plain(value: object) -> object:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from graybox import arguments
 from graybox.data.images import ImageSet, spread
 from graybox.occlusion.fills import FILLS, Fill, fill_picture
+from graybox.reliance.validated import VALIDATED_SIZES, Sizes, judged, object_sizes
 from graybox.statistics.scores import constant_accuracy
 
 if TYPE_CHECKING:  # PyTorch takes a second to load, and who only reads the results needs none
@@ -45,6 +46,7 @@ class Interventions:
         box_share: float64 [N], the box's share of the image's pixels.
         equal_area: bool [N], False where the context has fewer pixels than the box: the control then hides all of it,
             as `context_hidden` does.
+        object_size: float64 [N], the longer side of the object's box as a share of the picture's side.
         left_out: how many images have no box, or a box that covers no pixel or all of them.
     """
 
@@ -56,10 +58,17 @@ class Interventions:
     control: NDArray[np.float32]
     box_share: NDArray[np.float64]
     equal_area: NDArray[np.bool_]
+    object_size: NDArray[np.float64]
     left_out: int
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def only(self, some: NDArray[np.bool_]) -> Interventions:
+        """The same of some of the images, bool [N]."""
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        chosen: dict[str, Any] = {name: of[some] for name, of in own.items() if isinstance(of, np.ndarray)}
+        return replace(self, **chosen)
 
     @property
     def classes(self) -> int:
@@ -201,16 +210,21 @@ def intervene(
         control=answers[:, 3:],
         box_share=inside / (height * width),
         equal_area=2 * inside <= height * width,
+        object_size=object_sizes(images.boxes[rows], height, width),
         left_out=len(images) - len(rows),
     )
 
 
-def some_boxed(images: ImageSet, most: int) -> NDArray[np.int64]:
+def some_boxed(images: ImageSet, most: int, sizes: Sizes | None = VALIDATED_SIZES) -> NDArray[np.int64]:
     """The rows of some images with a box that leaves some context, int64 [at most `most`], ascending.
 
     They are evenly spread, and each class has its share (`graybox.data.images.spread`).
+
+    Args:
+        sizes: of the objects (`graybox.reliance.validated.judged`): if too few have an allowed size, any will do.
     """
     rows = _usable(images)[0]
+    rows = rows[judged(object_sizes(images.boxes[rows], *images.images.shape[1:3]), sizes)[0]]
     return rows[spread(images.labels[rows], most)] if most and len(rows) else rows[:0]
 
 

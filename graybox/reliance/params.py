@@ -15,7 +15,7 @@ class RelianceParams(Section):
     key: ClassVar[str] = "reliance"
 
     maps: Annotated[int, Field(ge=1, le=MANY)] = Field(
-        100, description="test images whose confidence maps are evaluated too, evenly spread"
+        100, description="test images with a box whose confidence maps are evaluated too, evenly spread"
     )
     map_stride: Annotated[int, Field(ge=1, le=1024)] = Field(
         4, description="pixels between window centres of those maps"

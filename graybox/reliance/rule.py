@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from graybox.occlusion.evidence import MapEvidence
+from graybox.reliance.validated import VALIDATED_SIZES, Sizes, within
 
 if TYPE_CHECKING:
     from graybox.reliance.interventions import Interventions
 
 OBJECT, CONTEXT, BOTH, MIXED, CANNOT_TELL = "object", "context", "both", "mixed", "cannot tell"
 VERDICTS = (OBJECT, CONTEXT, BOTH, MIXED, CANNOT_TELL)
+NO_VERDICT = "no verdict"
+"""In a verdict's place, where the objects have no size on which the rule was checked (`validated`)."""
 
 # The rule uses two shares of the accuracy above chance: what the object alone keeps (context hidden) and what the
 # context alone keeps (object hidden).
@@ -98,15 +101,21 @@ def judge_image(
     return CANNOT_TELL if verdict == BOTH and evidence is not None and evidence.flat else verdict
 
 
-def per_image(interventions: Interventions, evidence: Mapping[int, MapEvidence] | None = None) -> pd.DataFrame:
+def per_image(
+    interventions: Interventions,
+    evidence: Mapping[int, MapEvidence] | None = None,
+    sizes: Sizes | None = VALIDATED_SIZES,
+) -> pd.DataFrame:
     """The verdict on each image with a usable box.
 
     Args:
         evidence: the maps, if any, by row of the ImageSet.
+        sizes: of the objects on which there is a verdict; None = all.
 
     Returns:
         Columns row (in the ImageSet), p, p_box_hidden, p_context_hidden (the true class's probabilities, 0..1), correct
-        (bool, as it is), verdict (with the baselines of these images). A row per image.
+        (bool, as it is), verdict (with the baselines of these images; NO_VERDICT for an object of another size). A row
+        per image.
     """
     probabilities = interventions.true_probabilities()
     frame = pd.DataFrame(
@@ -119,13 +128,16 @@ def per_image(interventions: Interventions, evidence: Mapping[int, MapEvidence] 
         }
     )
     baselines = zip(*(interventions.baselines()[name] for name in ("as_is", "box_hidden", "context_hidden")))
+    allowed = within(interventions.object_size, sizes)
     frame["verdict"] = [
-        judge_image(
+        NO_VERDICT
+        if not has_size
+        else judge_image(
             one["p"], one["p_box_hidden"], one["p_context_hidden"],
             classes=interventions.classes, correct=one["correct"], baselines=nothing,
             evidence=(evidence or {}).get(one["row"]),
         )
-        for one, nothing in zip(frame.to_dict("records"), baselines)
+        for one, nothing, has_size in zip(frame.to_dict("records"), baselines, allowed)
     ]  # fmt: skip
     return frame
 

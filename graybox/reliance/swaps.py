@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from graybox.data.images import ImageSet
 from graybox.reliance.interventions import ask, box_mask, some_boxed
+from graybox.reliance.validated import VALIDATED_SIZES, Sizes, object_sizes
 from graybox.statistics.scores import constant_accuracy
 
 if TYPE_CHECKING:  # PyTorch takes a second to load, and who only reads the results needs none
@@ -42,12 +43,14 @@ class Swaps:
     Attributes:
         rows: int64 [N], the rows of these images in the ImageSet. `labels`: int64 [N], their true classes.
         others: int64 [N], the class of the background in `other`; never the image's own.
+        object_size: float64 [N], the longer side of the object's box as a share of the picture's side.
         as_is, same, other, blend, removed: float32 [N, classes], 0..1; see KINDS.
     """
 
     rows: NDArray[np.int64]
     labels: NDArray[np.int64]
     others: NDArray[np.int64]
+    object_size: NDArray[np.float64]
     as_is: NDArray[np.float32]
     same: NDArray[np.float32]
     other: NDArray[np.float32]
@@ -72,17 +75,26 @@ class Swaps:
         return found
 
 
-def swap(model: nn.Module, images: ImageSet, most: int, *, seed: int = 0, **options: Unpack[Options]) -> Swaps:
+def swap(
+    model: nn.Module,
+    images: ImageSet,
+    most: int,
+    *,
+    sizes: Sizes | None = VALIDATED_SIZES,
+    seed: int = 0,
+    **options: Unpack[Options],
+) -> Swaps:
     """Ask about at most `most` images, evenly spread, of those with a box that leaves some context.
 
     Images are left out whose class has no other such image. If there are fewer than two classes, none is left.
 
     Args:
         model: takes float [B, 3, H, W] in 0..1 and gives class scores; computed on its own device.
+        sizes: of the objects, as for `graybox.reliance.interventions.some_boxed`.
         seed: of the choice of backgrounds, which come from these images too.
         options: batch_size and precision, as for `graybox.network.inference.class_scores`.
     """
-    rows = some_boxed(images, most)
+    rows = some_boxed(images, most, sizes)
     counts = np.bincount(images.labels[rows], minlength=len(images.class_names))
     rows = rows[counts[images.labels[rows]] > 1]
     labels = np.array(images.labels[rows], np.int64)
@@ -91,7 +103,8 @@ def swap(model: nn.Module, images: ImageSet, most: int, *, seed: int = 0, **opti
     partners = Partners.drawn(labels, seed)
     answers = ask(model, images, len(rows), _pictures(images, rows, partners), len(KINDS), **options)
     by_kind = {name: answers[:, place] for place, name in enumerate(KINDS)}
-    return Swaps(rows, labels, labels[partners.other], **by_kind)
+    sizes_asked = object_sizes(images.boxes[rows], *images.images.shape[1:3])
+    return Swaps(rows, labels, labels[partners.other], sizes_asked, **by_kind)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from graybox.reliance.rule import VERDICTS
+from graybox.reliance import validated
+from graybox.reliance.rule import NO_VERDICT, VERDICTS
 from graybox.reliance.verdict import CLOSE
 from graybox.statistics import paired
 from graybox.study import comparison
@@ -33,15 +34,18 @@ def sentences(variants: Variants, frame: pd.DataFrame, boxes: bool = True) -> li
     kinds = []
     for verdict in VERDICTS:
         rows = frame[frame["verdict"] == verdict]
-        names = [
-            row["variant"] + f", which is close: {row['stability']:.0%} of the resamples" * (row["stability"] < CLOSE)
-            for _, row in rows.iterrows()
-        ]
+        names = [row["variant"] + "*" * (row["stability"] < CLOSE) for _, row in rows.iterrows()]
         if len(rows) == len(frame) > 1 and (rows["stability"] >= CLOSE).all():
             names = [f"all {len(rows)} variants"]
         if names:
             kinds.append(f"{verdict} ({', '.join(names)})")
-    found = [f"On {images} test images with an object box, the variants rest on: {'; '.join(kinds)}."]
+    close = f" (*: close, as under {CLOSE:.0%} of the resamples give this verdict)" * any("*" in kind for kind in kinds)
+    found = [f"On {images} test images with an object box, the variants rest on: {'; '.join(kinds)}{close}."]
+    if (frame["verdict"] == NO_VERDICT).all():
+        found = [
+            f"There is no verdict on the variants, only the figures: of the {images} test images with an object box, "
+            f"fewer than {validated.LEAST_IMAGES} show an object of {validated.words()}, on which the rule was checked."
+        ]
     if np.isnan(frame.loc[frame["variant"] == variants.baseline, "object_alone"].iloc[0]):
         return [*found, "No variant is compared with the baseline in this, as the baseline is too near to chance."]
     found += comparison.by_parameter(variants, frame, _words)

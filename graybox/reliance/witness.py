@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from graybox.reliance.rule import BOTH, CANNOT_TELL, CONTEXT, LEAST_SKILL, MIXED, OBJECT, kept, skill
+from graybox.reliance.rule import BOTH, CANNOT_TELL, CONTEXT, LEAST_SKILL, MIXED, NO_VERDICT, OBJECT, kept, skill
 from graybox.reliance.swaps import KINDS, Swaps
-from graybox.reliance.verdict import CLOSE, STARTS, Reliance, of_skill, unless_lucky
+from graybox.reliance.validated import LEAST_IMAGES, VALIDATED_SIZES, Sizes, judged
+from graybox.reliance.verdict import CLOSE, STARTS, Reliance, unless_lucky
 from graybox.statistics import paired
 from graybox.statistics.intervals import Estimate, resampled_means, share
 
@@ -24,8 +25,6 @@ UNUSED_ALONE = {OBJECT: 0.40, CONTEXT: 0.30}
 ENOUGH_ALONE, EITHER = 0.50, 1.50
 """Both: each alone keeps at least the first, and the two add up to at least the second (as in `rule`)."""
 
-SHOWN = ("swap_verdict", "swap_object_decides", "swap_context_decides", "swap_gap")
-"""The figures of `Witness.metrics` that come beside the scores."""
 SHARES = ("object_decides", "context_decides", "object_suffices", "context_suffices")
 
 
@@ -34,7 +33,7 @@ class Witness:
     """What a network's answers rest on by its answers to other backgrounds, and the figures behind it.
 
     Attributes:
-        verdict: one of graybox.reliance.rule.VERDICTS.
+        verdict: one of graybox.reliance.rule.VERDICTS, or NO_VERDICT with too few images.
         images: how many were asked about. `chance`: the accuracy of the best constant answer.
         accuracy: by the names in graybox.reliance.swaps.KINDS, 0..1, with Wilson's intervals.
         follows: how often the answer is the background's class, before another class's background, likewise.
@@ -75,7 +74,7 @@ class Witness:
         """What it found, in words."""
         gap = f"{100 * self.gap.value:+.0f} points (95% CI {100 * self.gap.low:.0f} to {100 * self.gap.high:.0f})"
         return (
-            f"before backgrounds of other classes it keeps {of_skill(self.object_decides)} of its accuracy above "
+            f"before backgrounds of other classes it keeps {self.object_decides.percent()} of its accuracy above "
             f"chance and answers the background's class in {self.follows.percent()} of the pictures; a background of "
             f"the object's own class instead changes the accuracy by {gap}"
         )
@@ -98,11 +97,12 @@ def swap_rule(skilled: float, shares: NDArray[np.float64]) -> str:
     return BOTH if min(alone) >= ENOUGH_ALONE and sum(alone) >= EITHER else MIXED
 
 
-def testify(swaps: Swaps, *, resamples: int = 2000, seed: int = 0) -> Witness:
+def testify(swaps: Swaps, *, sizes: Sizes | None = VALIDATED_SIZES, resamples: int = 2000, seed: int = 0) -> Witness:
     """Judge what a network rests on from its answers to objects before other backgrounds.
 
     Args:
         swaps: from `graybox.reliance.swaps.swap`; without images the verdict is "cannot tell".
+        sizes: the same as for `swap`. With too few objects of such a size there is no verdict; None = there always is.
         resamples: how often the bootstrap resamples the images. `seed`: of its random numbers.
     """
     count, chance, missing = len(swaps), swaps.chance, Estimate(math.nan, math.nan, math.nan)
@@ -111,6 +111,7 @@ def testify(swaps: Swaps, *, resamples: int = 2000, seed: int = 0) -> Witness:
             CANNOT_TELL, 0, chance, dict.fromkeys(KINDS, missing), missing, missing, missing, missing, missing, missing,
             math.nan,
         )  # fmt: skip
+    has_verdict = judged(swaps.object_size, sizes)[1]
     correct, follows = swaps.correct(), swaps.follows()
     measured = np.stack([correct["as_is"], correct["other"], follows, correct["blend"], correct["removed"]])
     measured = measured.astype(float)
@@ -124,13 +125,13 @@ def testify(swaps: Swaps, *, resamples: int = 2000, seed: int = 0) -> Witness:
     skilled = skill(float(as_is.mean()), chance) >= LEAST_SKILL
     gap = paired.compare(correct["same"], correct["other"])
     return Witness(
-        verdict=verdict,
+        verdict=verdict if has_verdict else NO_VERDICT,
         images=count,
         chance=chance,
         accuracy={name: share(right.sum(), count) for name, right in correct.items()},
         follows=share(follows.sum(), count),
         gap=Estimate(gap.difference, gap.low, gap.high),
-        stability=float(np.mean([other == verdict for other in others])),
+        stability=float(np.mean([other == verdict for other in others])) if has_verdict else math.nan,
         **{
             name: paired.mean_of(*paired.kept_values(as_is, rate, chance)) if skilled else missing
             for name, rate in zip(SHARES, rates)
@@ -152,21 +153,28 @@ def weaker(verdict: str, other: str) -> str:
 
 
 def claim(gray: Reliance, witness: Witness) -> str:
-    """The verdict that is claimed: the weaker of the two, or gray's where the second witness was not asked."""
-    return weaker(gray.verdict, witness.verdict) if witness.images else gray.verdict
+    """The verdict that is claimed: the weaker of the two, or gray's where the second witness has none."""
+    return weaker(gray.verdict, witness.verdict) if _both(gray, witness) else gray.verdict
+
+
+def _both(gray: Reliance, witness: Witness) -> bool:
+    """Whether both have a verdict."""
+    return bool(gray.images and witness.images) and NO_VERDICT not in (gray.verdict, witness.verdict)
 
 
 def sentence(gray: Reliance, witness: Witness) -> str:
     """What both witnesses say together; where they disagree, it says so and claims the weaker."""
-    if not gray.images or not witness.images:
-        return gray.sentence()
+    if not _both(gray, witness):
+        asked = gray.images and witness.images and gray.verdict != NO_VERDICT
+        few = f" A second test has {witness.images} images, too few for a verdict: {LEAST_IMAGES} are needed."
+        return gray.sentence() + few * bool(asked)
     if gray.verdict == witness.verdict:
         if gray.verdict == CANNOT_TELL:
             return gray.sentence()
         close = "" if witness.stability >= CLOSE else f" (in {witness.stability:.0%} of the resamples)"
-        return f"{gray.sentence()} A second witness, without anything hidden, agrees{close}: {witness.figures()}."
+        return f"{gray.sentence()} A second test, in which nothing is hidden, agrees{close}: {witness.figures()}."
     start = STARTS.get(claim(gray, witness), "It is unclear what the model rests on")
     return (
-        f"{start}, as two witnesses disagree and the weaker is claimed. With parts hidden the verdict is "
-        f"{gray.verdict}: {gray.figures()}. With nothing hidden it is {witness.verdict}: {witness.figures()}."
+        f"{start}: two tests disagree, and the more cautious verdict counts. With parts hidden the verdict is "
+        f"“{gray.verdict}”: {gray.figures()}. With nothing hidden it is “{witness.verdict}”: {witness.figures()}."
     )

@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
+from graybox.data.images import ImageSet
 from graybox.reliance import by_variant, variant_words
 from graybox.reliance.by_variant import Hidden
-from graybox.reliance.interventions import NAMES, intervene
+from graybox.reliance.interventions import NAMES, intervene, some_boxed
+from graybox.reliance.validated import LEAST_IMAGES
 from graybox.reliance.verdict import judge
 from graybox.statistics import paired
 from tests.reliance.test_interventions import Patch, coded
@@ -43,7 +45,7 @@ def alike(recipes) -> dict[str, Hidden]:
 
 
 def test_shares_and_verdict_are_those_of_judge():
-    images = coded([[6, 6, 11, 11]] * 40)
+    images = coded([[5, 5, 11, 11]] * 80)
     judged = intervene(Patch(8, 8), images, gray=1.0)
     right = np.stack([judged.correct()[name] for name in NAMES]).astype(bool)  # of this network all sides are the same
     found = Hidden(right[None], judged.chance)
@@ -73,7 +75,7 @@ def test_a_planted_change_is_claimed_and_no_other(recipes, alike):
     assert "2: the context alone keeps 3" in conv and "points more" in conv.split("; 3:")[0]
     assert sum(" points less" in one or " points more" in one for one in said) == 2
     object_ones, _, mixed = said[0].partition("; ")
-    assert "rest on: object (baseline, conv-3, " in object_ones and mixed.startswith("mixed (conv-2, which is close: ")
+    assert "rest on: object (baseline, conv-3, " in object_ones and mixed.startswith("mixed (conv-2*) (*: close")
 
 
 def test_one_verdict_for_all_is_said_in_one_phrase(recipes, alike):
@@ -169,3 +171,25 @@ def test_intervals_over_images_alone_claim_too_much_of_networks_that_vary():
         both = paired.compare_values(mine[0].mean(axis=0), theirs[0].mean(axis=0), mine[1])
         claimed += both.p_value < 0.05
     assert claimed / studies > 0.2
+
+
+def test_variants_asked_about_too_few_objects_of_an_allowed_size_have_figures_and_no_verdict(recipes, alike, tmp_path):
+    sizes = {"enough": np.full(80, 0.6), "few": np.where(np.arange(80) < LEAST_IMAGES - 1, 0.6, 0.1)}
+    found = {}
+    for name, size in sizes.items():
+        side = np.round(size * 100)
+        boxes = np.stack([np.zeros(80), np.zeros(80), side, side], 1).astype(np.float32)
+        images = np.zeros((80, 100, 100, 3), np.uint8)
+        test = ImageSet(images, np.arange(80) % 10, tuple("abcdefghij"), tuple(map(str, range(80))), boxes)
+        rows = some_boxed(test, 60)
+        assert (size[rows] == 0.6).all() == (name == "enough") and len(rows) == 60
+        right = hidden(0.7, 0.8, 0.05, images=60).right
+        np.savez(tmp_path / f"{name}.npz", boxed=rows, right_when_hidden=right)
+        found[name] = by_variant.read(tmp_path / f"{name}.npz", test)
+    assert found["enough"].has_verdict and not found["few"].has_verdict
+    frame = table_of(recipes, dict.fromkeys(alike, found["few"]))
+    assert (frame["verdict"] == "no verdict").all() and frame["stability"].isna().all()
+    assert frame["object_alone"].notna().all()
+    said = variant_words.sentences(recipes, frame)
+    assert said[0].startswith("There is no verdict on the variants, only the figures: of the 60 test images")
+    assert any(one.startswith("stride, against 1") for one in said)

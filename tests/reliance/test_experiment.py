@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import os
+import re
 import subprocess
 import sys
 
@@ -22,12 +23,14 @@ from graybox.network import cnn
 from graybox.network.classifier import Classifier
 from graybox.network.cnn import CNN
 from graybox.network.params import ModelParams
-from graybox.occlusion.params import OcclusionParams
+from graybox.occlusion.maps import occlusion_map
+from graybox.occlusion.params import OcclusionParams, never_hidden
 from graybox.reliance import examine, experiment, rule
 from graybox.reliance.interventions import intervene
 from tests.support.basics import ROOT, image_set
 
-SETTINGS = OcclusionParams(window=5, stride=2, other_windows=[3, 9], other_stride=4)
+SETTINGS = OcclusionParams(window=5, stride=2, other_windows=[3, 9], other_stride=4, second_fill=None)
+BESIDE = SETTINGS.model_copy(update={"second_fill": "mean"})
 
 
 @pytest.fixture
@@ -62,7 +65,9 @@ def test_there_is_a_map_for_each_window_and_the_main_one_follows_the_strongest_m
 
 def test_the_fill_is_what_the_window_shows(network):
     gray = examined(network)
-    mean = examined(network, settings=OcclusionParams(window=5, stride=2, fill="mean", other_windows=[]))
+    mean = examined(
+        network, settings=OcclusionParams(window=5, stride=2, fill="mean", other_windows=[], second_fill=None)
+    )
     assert np.allclose(mean.shown, mean.image.mean((0, 1)) / 255, atol=1e-5)
     assert (gray.main.confidence != mean.main.confidence).any()
 
@@ -86,20 +91,32 @@ def test_an_image_without_a_box_has_no_interventions_and_says_nothing_of_an_obje
 
 
 def test_the_arrays_of_every_map_are_named_apart(network):
-    found = [examined(network, row) for row in (0, 1)]
+    found = [examined(network, row, BESIDE) for row in (0, 1)]
     arrays = experiment.arrays(found)
     assert {"00_03_confidence", "00_05_activation", "01_09_predicted"} <= set(arrays)
+    page = (ROOT / "docs/api.md").read_text("utf-8")  # which describes each
+    named = {re.sub(r"^\d\d_", "NN_", re.sub(r"^\d\d_(\d\d|second)_", "NN_WW_", key)) for key in arrays}
+    assert [key for key in named if f"`{re.sub('[0-9]+$', 'K', key)}`" not in page] == []
     np.testing.assert_array_equal(arrays["01_09_confidence"], found[1].maps[9].confidence)
 
 
 def test_what_was_found_is_drawn_from_its_file_as_it_was_at_first(network, tmp_path):
-    found = [examined(network, row) for row in (0, 1)]
+    found = [examined(network, row, BESIDE) for row in (0, 1)]
     np.savez(tmp_path / "occlusion.npz", **experiment.arrays(found))
     again = experiment.load(tmp_path / "occlusion.npz")
     for one, other in zip(found, again):
         assert repr(one.summary()) == repr(other.summary())  # as text, in which NaN equals NaN
         assert list(one.maps) == list(other.maps)
         assert len(one.patches) == len(other.patches)
+        assert (
+            one.look.methods
+            == other.look.methods
+            == ((5, "gray"), (3, "gray"), (9, "gray"), (5, "mean"), (0, "random"), (0, "centre"))
+        )
+        assert (one.look.flat, one.look.largest_drop) == (other.look.flat, other.look.largest_drop)
+        for name, curves in one.look.curves.items():
+            np.testing.assert_array_equal(other.look.curves[name].deletion, curves.deletion)
+            np.testing.assert_array_equal(other.look.curves[name].insertion, curves.insertion)
         first, second = (panels.occlusion_panel(each) for each in (one, other))
         first.savefig(before := io.BytesIO(), format="png", dpi=40)
         second.savefig(after := io.BytesIO(), format="png", dpi=40)
@@ -109,15 +126,55 @@ def test_what_was_found_is_drawn_from_its_file_as_it_was_at_first(network, tmp_p
 def test_the_panel_and_the_chart_draw_what_was_found(network):
     found = [examined(network, row) for row in (0, 1)]
     panel = panels.occlusion_panel(found[0])
-    confidence = panel.axes[1].images[0]
-    np.testing.assert_array_equal(confidence.get_array(), found[0].main.confidence)
+    main = found[0].main
+    confidence, own = (axes.images[0] for axes in panel.axes[1:3])
+    for drawn in (confidence, own):
+        np.testing.assert_array_equal(drawn.get_array(), panels.on_pixels(main.confidence, main, found[0].image))
     assert confidence.get_clim() == (0, 1)
-    assert found[0].commentary.split()[0] in panel.get_supxlabel()
+    assert own.get_clim() == (main.confidence.min(), main.confidence.max())
+    row = panels.map_row(found[0])
+    np.testing.assert_array_equal(row.axes[1].images[0].get_array(), confidence.get_array())
+    row.savefig(io.BytesIO(), format="png")
+    said = " ".join(text.get_text() for text in panel.texts).replace("\n", " ")
+    assert found[0].commentary in said
     panel.savefig(io.BytesIO(), format="png")
     panels.windows_chart(found).savefig(io.BytesIO(), format="png")
     panels.windows_chart([examined(network, settings=OcclusionParams(window=5, other_windows=[]))]).savefig(
         io.BytesIO(), format="png"
     )
+
+
+def test_a_second_fills_map_comes_beside_the_first(network):
+    found, alone = examined(network, settings=BESIDE), examined(network)
+    assert found.second.window == 5 and list(found.second.rows) == [0, 3, 6, 9, 12, 15]
+    mean = np.full((16, 16, 3), found.image.mean((0, 1)) / 255, np.float32)
+    again = occlusion_map(network, found.image, found.main.label, window=5, stride=3, fill=mean)
+    np.testing.assert_allclose(found.second.confidence, again.confidence, atol=1e-5)
+    np.testing.assert_array_equal(found.main.confidence, alone.main.confidence)
+    # In the panel it stands where the first map has a scale of its own otherwise.
+    beside, before = (panels.occlusion_panel(one).axes[2] for one in (found, alone))
+    np.testing.assert_array_equal(
+        beside.images[0].get_array(), panels.on_pixels(found.second.confidence, found.second, found.image)
+    )
+    assert beside.get_title(loc="left").startswith("mean colour in the\nwindow")
+    assert before.get_title(loc="left") == "the same, on its\nown scale"
+    first, second = (
+        found.look.faithfulness((5, one), (5, other)) for one, other in (("gray", "mean"), ("mean", "gray"))
+    )
+    assert f"faithful ({second:.2f}; with gray {first:.2f})." in found.commentary.replace("-0.00", "0.00")
+    assert found.commentary.startswith(alone.commentary + " With the image's mean colour in the window ")
+    # The fill that the first window shows already gives no second map.
+    same = SETTINGS.model_copy(update={"fill": "mean", "second_fill": "mean"})
+    assert examined(network, settings=same).second is None and same.positions(16) == SETTINGS.positions(16)
+    assert BESIDE.positions(16) == SETTINGS.positions(16) + 6 * 6
+
+
+def test_the_second_map_leaves_no_pixel_out_that_the_first_does_not():
+    for window, stride, other, expected in ((5, 1, 3, 3), (5, 1, 16, 3), (3, 1, 9, 2), (1, 1, 4, 1), (3, 4, 9, 4)):
+        params = OcclusionParams(window=window, stride=stride, other_windows=[], other_stride=other)
+        assert params.beside_stride == expected
+        centres = range(0, 16, expected)
+        assert stride > 1 or never_hidden((16, 16), (centres, centres), window) == 0
 
 
 def test_a_mosaic_shows_every_patch_unscaled():
@@ -127,10 +184,14 @@ def test_a_mosaic_shows_every_patch_unscaled():
 
 
 def test_the_strip_slides_the_window_to_the_end_while_the_map_grows(network):
-    found = [examined(network, row, OcclusionParams(window=5, stride=1, other_windows=[])) for row in (0, 1)]
+    found = [
+        examined(network, row, OcclusionParams(window=5, stride=1, other_windows=[], second_fill=None))
+        for row in (0, 1)
+    ]
     animation = Image.open(io.BytesIO(strip.sliding_strip(found, frames=12)))
     frames = [np.asarray(frame.convert("RGB"), int) for frame in ImageSequence.Iterator(animation)]
     assert len(frames) == 12
+    frames = [frame[strip.HEADER : -strip.FOOTER] for frame in frames]
     height = frames[0].shape[0] // 2
     empty = [(np.abs(frame[height:] - 235).sum(2) < 12).mean() for frame in frames]
     assert empty == sorted(empty, reverse=True) and empty[0] > 0.5 and empty[-1] < 0.05
@@ -169,8 +230,10 @@ def test_without_a_class_neither_the_panel_nor_the_figures_claim_to_know_the_tru
         for labelled in (False, True)
     )
     name = network.class_names[answer]
-    assert panels.occlusion_panel(known).get_suptitle().startswith(f"photo.png: {name}, recognised, probability")
-    title = panels.occlusion_panel(unknown).get_suptitle()
+    known_title, title = (
+        panels.occlusion_panel(one).texts[0].get_text().replace("\n", " ") for one in (known, unknown)
+    )
+    assert known_title.startswith(f"photo.png: {name}, recognised, probability")
     assert title.startswith(f"photo.png: the model's answer is {name} (true class not known), probability")
     assert unknown.commentary.startswith(f"The model's answer is {name}, ")
     assert "recognised" not in title + unknown.commentary
@@ -181,10 +244,12 @@ def test_without_a_class_neither_the_panel_nor_the_figures_claim_to_know_the_tru
 
 
 def test_the_panel_says_what_share_of_the_pixels_no_window_hides(network):
-    found = examined(network, settings=OcclusionParams(window=1, stride=2, other_windows=[3], other_stride=8))
-    assert "75% of the pixels never hidden" in panels.occlusion_panel(found).get_suptitle()
+    found = examined(
+        network, settings=OcclusionParams(window=1, stride=2, other_windows=[3], other_stride=8, second_fill=None)
+    )
+    assert "75% of the pixels never hidden" in panels.occlusion_panel(found).texts[0].get_text().replace("\n", " ")
     assert found.summary()["never_hidden"] == 0.75 and "No window hides 75% of the pixels" in found.commentary
-    labels = [axes.get_xlabel() for axes in panels.windows_chart([found]).axes]
+    labels = [axes.get_xlabel().replace("\n", " ") for axes in panels.windows_chart([found]).axes]
     assert sum("never hidden" in label for label in labels) == 2
 
 
@@ -262,7 +327,8 @@ def test_a_network_without_maps_has_the_rest_of_the_panel(tmp_path):
     again = experiment.load(tmp_path / "found.npz")[0]
     assert again.feature_map is again.features is again.projection is None
     np.testing.assert_equal(again.summary(), found.summary())  # in which NaN is NaN
-    titles = [axes.get_title() for axes in panels.occlusion_panel(again).axes if axes.get_title()]
+    drawn = panels.occlusion_panel(again).axes
+    titles = [axes.get_title(loc="left") for axes in drawn if axes.get_title(loc="left")]
     assert len(titles) == 4 and not any("map" in title for title in titles)
 
 
@@ -270,5 +336,5 @@ def test_without_captum_the_panel_says_that_the_map_is_not_projected(network, mo
     monkeypatch.setitem(sys.modules, "captum.attr", None)  # importing it fails
     found = examined(network)
     assert found.projection is None and found.features is not None
-    panel = panels.occlusion_panel(found)
-    assert any("captum is not installed" in text.get_text() for axes in panel.axes for text in axes.texts)
+    said = [text.get_text().replace("\n", " ") for axes in panels.occlusion_panel(found).axes for text in axes.texts]
+    assert any("captum is not installed" in text for text in said)

@@ -1,7 +1,9 @@
 """The verdict: the rule's regions, and networks whose habits are known, by construction or by training."""
 
+import io
 import json
 import math
+from dataclasses import fields, replace
 
 import numpy as np
 import pandas as pd
@@ -9,6 +11,7 @@ import pytest
 import torch
 
 from graybox.data.images import ImageSet
+from graybox.figures.reliance import reliance_chart
 from graybox.network import training
 from graybox.network.params import ModelParams
 from graybox.occlusion.evidence import MapEvidence
@@ -20,6 +23,7 @@ from graybox.reliance.rule import (
     EITHER,
     LEAST_SKILL,
     MIXED,
+    NO_VERDICT,
     OBJECT,
     SUFFICIENT_CONTEXT,
     SUFFICIENT_OBJECT,
@@ -31,10 +35,12 @@ from graybox.reliance.rule import (
     per_image,
     rule,
 )
+from graybox.reliance.validated import LEAST_IMAGES, VALIDATED_SIZES, object_sizes
 from graybox.reliance.verdict import judge
 from tests.reliance.test_interventions import Patch, coded
 
 TINY = 1e-6
+ARRAYS = [field.name for field in fields(Interventions) if field.name not in ("left_out", "object_size")]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +89,7 @@ def answers(counts: dict[tuple[int, int, int], int], classes: int = 10) -> Inter
     count = len(patterns)
     return Interventions(
         np.arange(count), labels, as_is, box_hidden, context_hidden, control, np.full(count, 0.3),
-        np.ones(count, bool), 0,
+        np.ones(count, bool), np.full(count, 0.6), 0,
     )  # fmt: skip
 
 
@@ -145,12 +151,48 @@ def test_what_cannot_be_told_says_why(counts, reason):
     assert found.verdict == CANNOT_TELL and reason in found.sentence()
 
 
+@pytest.mark.parametrize(
+    ("images", "few", "start"),
+    [
+        (1, 1, "No verdict: the only object has a size on which the rule was checked, 50% to 75% of "),
+        (1, 0, "No verdict: the only object has no size on which the rule was checked, "),
+        (24, 24, "No verdict: there are only 24 objects, all of a size on which the rule was checked, "),
+        (24, 1, "No verdict: only 1 of the 24 objects has a size on which the rule was checked, "),
+        (24, 0, "No verdict: none of the 24 objects has a size on which the rule was checked, "),
+    ],
+)
+@pytest.mark.parametrize("classes", [1, 2])
+def test_of_few_images_or_one_class_the_sentence_is_right_too(images, few, start, classes):
+    found = answers({(1, 1, 1): images}, classes=max(2, classes))
+    found = replace(
+        found, labels=np.arange(images) % classes, object_size=np.where(np.arange(images) < few, 0.6, 0.01)
+    )  # fmt: skip
+    said = judge(found).sentence()
+    assert said.startswith(start) and f"and {LEAST_IMAGES} are needed. " in said
+    one_class = "a verdict needs images of several classes." in said
+    assert one_class == (min(images, classes) == 1) and (f"All {images} images are of one class" in said) == (
+        one_class and images > 1
+    )
+
+
+def test_an_accuracy_below_chance_is_not_called_near_it():
+    said = judge(answers({(0, 0, 0): 80}, classes=2)).sentence()
+    assert said == (
+        "It is unclear what the model rests on: its accuracy, 0% (95% CI 0 to 5), is not above chance (50%, the share "
+        "of the most frequent class)."
+    )
+    # One class: no accuracy is above chance, and that is not the network's fault.
+    perfect = answers({(1, 0, 1): 80})
+    said = judge(replace(perfect, labels=np.zeros(80, np.int64))).sentence()
+    assert said.startswith("It is unclear what the model rests on: all 80 images are of one class, so a constant")
+
+
 def test_too_few_images_to_tell_an_accuracy_from_chance_say_so():
-    found = judge(answers({(1, 0, 1): 2, (0, 0, 0): 4}, classes=6))
+    found = judge(answers({(1, 0, 1): 2, (0, 0, 0): 4}, classes=6), sizes=None)
     assert found.verdict == CANNOT_TELL
     assert "its accuracy on 6 images, 33% (95% CI 10 to 70), may be chance (17%)" in found.sentence()
     enough = answers({(1, 0, 1): 3, (0, 0, 0): 7})
-    assert judge(enough).accuracy["as_is"].low > enough.chance
+    assert judge(enough, sizes=None).accuracy["as_is"].low > enough.chance
 
 
 def evidence(**changed) -> MapEvidence:
@@ -193,6 +235,65 @@ def test_pixels_that_no_window_hides_are_counted_and_said():
     assert found.metrics()["maps_never_hidden"] == 0.375
 
 
+def test_objects_of_other_sizes_are_left_out_of_the_verdict():
+    """The network rests on the object where that has an allowed size, and on the context where it is smaller."""
+    low, high = VALIDATED_SIZES
+    inside, small = answers({(1, 0, 1): 60, (0, 0, 0): 20}), answers({(1, 1, 0): 200})
+    both = replace(
+        inside,
+        **{name: np.concatenate([getattr(inside, name), getattr(small, name)]) for name in ARRAYS},
+    )
+    sizes = np.concatenate([np.tile([low, high], 40), np.tile([low - 0.01, high + 0.01], 100)])
+    mixed, alone = judge(replace(both, object_size=sizes)), judge(inside)
+    assert (mixed.verdict, mixed.images, mixed.outside) == (OBJECT, 80, 200)
+    assert mixed.object_alone == alone.object_alone and mixed.stability == alone.stability == 1
+    assert mixed.metrics()["outside"] == 200
+    assert mixed.sentence().startswith(alone.sentence())
+    assert mixed.sentence().endswith(
+        f" 200 images are left out, as the objects are smaller or larger than {low:.0%} to {high:.0%} of the picture's "
+        "side, the sizes on which the rule was checked."
+    )
+    assert judge(replace(both, object_size=sizes), sizes=None).verdict == MIXED
+    rows = per_image(replace(both, object_size=sizes))["verdict"]
+    assert (rows[80:] == NO_VERDICT).all() and not (rows[:80] == NO_VERDICT).any()
+    assert sum(share.value for share in mixed.image_verdicts.values()) == pytest.approx(1)
+
+
+def test_with_few_objects_of_an_allowed_size_there_are_only_figures():
+    found = answers({(1, 0, 1): 60, (0, 0, 0): 20})
+    few = replace(found, object_size=np.where(np.arange(80) < LEAST_IMAGES - 1, 0.6, 0.01))
+    none = judge(few)
+    assert (none.verdict, none.images, none.outside) == (NO_VERDICT, 80, 80 - LEAST_IMAGES + 1)
+    assert none.object_alone == judge(found).object_alone and math.isnan(none.stability)
+    assert none.sentence().startswith(
+        f"No verdict: only {LEAST_IMAGES - 1} of the 80 objects have a size on which the rule was checked, "
+    )
+    assert "The figures alone: with everything else hidden it keeps 100%" in none.sentence()
+    metrics = none.metrics()
+    assert metrics["verdict"] == NO_VERDICT and "stability" not in metrics
+    assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
+    assert judge(replace(few, object_size=np.where(np.arange(80) < LEAST_IMAGES, 0.6, 0.01))).verdict == OBJECT
+    # No object at all: single images have no verdict either.
+    tiny = judge(replace(found, object_size=np.full(80, 0.01)))
+    assert "none of the 80 objects has a size" in tiny.sentence() and "images_object" not in tiny.metrics()
+    chart = reliance_chart({"sentence": tiny.sentence(), **tiny.metrics()})
+    chart.savefig(io.BytesIO(), format="png")
+    assert not [axes for axes in chart.axes if axes.get_title(loc="left").startswith("single images") and axes.axison]
+
+
+def test_the_size_of_an_object_is_the_longer_side_of_its_box_in_the_picture():
+    boxes = np.array([[0, 0, 12, 6], [3, 3, 6, 12], [np.nan] * 4, [-5, 0, 6, 3]], np.float32)
+    assert object_sizes(boxes, 12, 24) == pytest.approx([0.5, 0.75, np.nan, 0.25], nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "error"), [((0.5, 0.2), ValueError), ((0, 1.5), ValueError), (0.5, TypeError), (("a", 1), TypeError)]
+)
+def test_sizes_that_are_no_range_are_refused(sizes, error):
+    with pytest.raises(error, match="sizes"):
+        judge(answers({(1, 0, 1): 60}), sizes=sizes)
+
+
 def test_metrics_are_flat_rounded_and_json():
     metrics = judge(answers({(1, 0, 1): 55, (1, 1, 0): 12, (0, 0, 0): 33}), [evidence()] * 3 + [FLAT_MAP]).metrics()
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
@@ -232,7 +333,7 @@ def test_of_an_answer_that_nothing_changes_nothing_can_be_told():
 
 
 def test_a_row_for_each_image_with_a_box():
-    images = coded([[np.nan] * 4, *[[6, 6, 11, 11]] * 8])
+    images = coded([[np.nan] * 4, *[[5, 5, 11, 11]] * 8])
     frame = per_image(intervene(Patch(8, 8), images, gray=1.0), evidence={1: FLAT_MAP})
     assert frame["row"].tolist() == list(range(1, 9))
     assert list(frame.columns) == ["row", "p", "p_box_hidden", "p_context_hidden", "correct", "verdict"]
@@ -244,7 +345,7 @@ def test_a_row_for_each_image_with_a_box():
 
 @pytest.mark.parametrize(("pixel", "verdict"), [((8, 8), OBJECT), ((1, 1), CONTEXT)])
 def test_a_network_that_reads_one_pixel_rests_on_what_it_lies_in(pixel, verdict):
-    found = judge(intervene(Patch(*pixel), coded([[6, 6, 11, 11]] * 400), gray=0.0))
+    found = judge(intervene(Patch(*pixel), coded([[5, 5, 11, 11]] * 400), gray=0.0))
     assert found.verdict == verdict and found.stability > 0.99
     # Although black reads as class 0, so that its images stay right whatever is hidden.
     assert found.image_verdicts[verdict].value == 1
@@ -257,8 +358,9 @@ def test_an_untrained_network_cannot_be_told():
             torch.manual_seed(int(images.sum() * 1000) % 2**31)
             return torch.randn(len(images), 4) + 0 * self.levels
 
-    found = judge(intervene(Random(0, 0), coded([[6, 6, 11, 11]] * 200)))
-    assert found.verdict == CANNOT_TELL and "too near to chance" in found.sentence()
+    found = judge(intervene(Random(0, 0), coded([[5, 5, 11, 11]] * 200)))
+    # Its random answers may lie above or below chance: the sentence says which, and names it.
+    assert found.verdict == CANNOT_TELL and "chance (25%" in found.sentence()
 
 
 def striped(count: int, cue: str) -> ImageSet:

@@ -11,14 +11,15 @@ from graybox.data.images import ImageSet
 from graybox.network import inference
 from graybox.reliance import witness
 from graybox.reliance.interventions import box_mask, intervene
-from graybox.reliance.rule import BOTH, CANNOT_TELL, CONTEXT, LEAST_SKILL, MIXED, OBJECT, VERDICTS
+from graybox.reliance.rule import BOTH, CANNOT_TELL, CONTEXT, LEAST_SKILL, MIXED, NO_VERDICT, OBJECT, VERDICTS
 from graybox.reliance.swaps import KINDS, Partners, Swaps, filled, softness, swap
+from graybox.reliance.validated import LEAST_IMAGES
 from graybox.reliance.verdict import STARTS, judge
 from graybox.reliance.witness import DECIDES, EITHER, ENOUGH_ALONE, UNUSED, UNUSED_ALONE, swap_rule
 from tests.reliance.test_interventions import Patch, coded
 from tests.support.basics import image_set
 
-BOX, TINY = [6, 6, 11, 11], 1e-6
+BOX, TINY = [5, 5, 11, 11], 1e-6
 
 
 class Prefers(nn.Module):
@@ -159,7 +160,7 @@ def outcomes(random: np.random.Generator, skills: dict[str, float], count: int =
     for name in KINDS:
         wrong = (labels + random.integers(1, classes, count)) % classes
         answers[name] = np.eye(classes, dtype=np.float32)[np.where(random.random(count) < skills[name], labels, wrong)]
-    return Swaps(np.arange(count), labels, others, **answers)
+    return Swaps(np.arange(count), labels, others, np.full(count, 0.6), **answers)
 
 
 def test_a_network_that_ignores_the_background_is_seldom_said_to_use_it():
@@ -187,13 +188,21 @@ def test_the_sentence_says_whether_the_witnesses_agree():
     images = coded([BOX] * 80)
     gray = judge(intervene(Patch(8, 8), images, gray=1.0))
     agreed = witness.sentence(gray, witness.testify(asked(Patch(8, 8))))
-    assert agreed.startswith(gray.sentence()) and "second witness, without anything hidden, agrees: before" in agreed
+    assert agreed.startswith(gray.sentence()) and "second test, in which nothing is hidden, agrees: before" in agreed
     other = witness.testify(asked(Prefers()))
     said = witness.sentence(gray, other)
-    assert witness.claim(gray, other) == MIXED and said.startswith(STARTS[MIXED] + ", as two witnesses disagree")
-    assert "verdict is object: with everything else hidden" in said and "it is both: before backgrounds" in said
+    assert witness.claim(gray, other) == MIXED and said.startswith(STARTS[MIXED] + ": two tests disagree")
+    assert "verdict is “object”: with everything else hidden" in said and "it is “both”: before backgrounds" in said
     against = witness.sentence(gray, witness.testify(asked(Patch(1, 1))))
-    assert against.startswith("It is unclear what the model rests on, as two witnesses disagree")
+    assert against.startswith("It is unclear what the model rests on: two tests disagree")
+    few = witness.testify(asked(Patch(8, 8), most=LEAST_IMAGES - 10))
+    assert few.verdict == NO_VERDICT == few.metrics()["swap_verdict"] and witness.claim(gray, few) == gray.verdict
+    assert f" A second test has {LEAST_IMAGES - 10} images, too few for a verdict" in witness.sentence(gray, few)
+    assert witness.testify(asked(Patch(8, 8), most=LEAST_IMAGES - 10), sizes=None).verdict == OBJECT
+    small = coded([[8, 8, 10, 10]] * 80)
+    none, also = judge(intervene(Patch(8, 8), small)), witness.testify(swap(Patch(8, 8), small, 80))
+    assert none.verdict == also.verdict == witness.claim(none, also) == NO_VERDICT
+    assert witness.sentence(none, also) == none.sentence() and none.sentence().startswith("No verdict: none of the 80")
     nothing = witness.testify(swap(Patch(8, 8), coded([[np.nan] * 4] * 8), 100))
     assert witness.sentence(gray, nothing) == gray.sentence() and witness.claim(gray, nothing) == gray.verdict
 
