@@ -1,4 +1,5 @@
-"""The report: tables, sentences and figures of the other rooms in one HTML file.
+"""The report: the results of the other rooms in one HTML page and one PDF.
 
-`page` fills the template page.html. Nothing is computed here.
+`results` reads what the stages wrote, `content` makes one `document` of it, and `html` and `pdf` render that document.
+Nothing is computed here that the figures and tables do not say.
 """
