@@ -17,17 +17,19 @@ from matplotlib.figure import Figure
 from graybox import files, parallel, schema
 from graybox.data import images
 from graybox.errors import UserError
-from graybox.figures import correspondence, data, mistakes, panels, reliance, study, style
+from graybox.figures import correspondence, data, faithfulness, mistakes, panels, reliance, study, style
+from graybox.figures.network import network_drawing
 from graybox.figures.strip import sliding_strip
 from graybox.figures.text import UndrawableWarning, sentence
 from graybox.mistakes.params import MistakesParams
 from graybox.mistakes.reasons_table import COVERED
+from graybox.network import sizes
 from graybox.reliance import experiment
 from graybox.statistics import scores, tables
 from graybox.study import comparison, variants
 
-# A file's name, its figure or its bytes, and the dots per inch.
-Drawn = Iterator[tuple[str, Figure | bytes, int]]
+# A file's name, and its figure or its bytes. Charts without photographs are .svg, and get a .png beside them.
+Drawn = Iterator[tuple[str, Figure | bytes]]
 
 
 def draw(root: Path | str = ".") -> str:
@@ -59,12 +61,12 @@ def _draw(subject: Callable[[Path], Drawn], root: Path, folder: Path) -> str:
     """Draw a subject's figures; the characters that no installed font has."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UndrawableWarning)
-        for name, drawn, dpi in subject(root):
+        for name, drawn in subject(root):
             if isinstance(drawn, bytes):
                 with files.replacing(folder / name) as part:
                     part.write_bytes(drawn)
             else:
-                style.save(drawn, folder / name, dpi)
+                style.save(drawn, folder / name)
     said = [one.message for one in caught]
     for one in caught:
         if not isinstance(one.message, UndrawableWarning):
@@ -84,9 +86,14 @@ def _undrawable(root: Path, characters: set[str]) -> str:
 
 def _data(root: Path) -> Drawn:
     summary = files.read_json(root / "data/prepared/summary.json")
-    yield "contact_sheet.png", data.contact_sheet(images.load(root / "data/prepared", "train")), 75
-    pairs = tables.read(root / "data/prepared/near_duplicates.csv")
-    yield "data.png", data.counts_chart(summary, pairs, np.load(root / "data/prepared/near_duplicates.npy")), 110
+    yield "contact_sheet.png", data.contact_sheet(images.load(root / "data/prepared", "train"))
+    yield "data.svg", data.counts_chart(summary)
+    pairs, pictures = (
+        tables.read(root / "data/prepared/near_duplicates.csv"),
+        np.load(root / "data/prepared/near_duplicates.npy"),
+    )
+    if len(pictures):
+        yield "near_duplicates.png", data.near_duplicates_chart(pairs, pictures)
 
 
 def _study(root: Path) -> Drawn:
@@ -95,10 +102,24 @@ def _study(root: Path) -> Drawn:
     seeds = tables.read(root / "report/seeds.csv").groupby("variant")["test_accuracy"]
     by_seed = {str(variant): accuracies.to_numpy() for variant, accuracies in seeds}
     levels = comparison.factor_levels(recipes, table)
-    fronts = {cost: comparison.pareto_front(table[cost], table["test_accuracy"]) for cost in ("macs", "train_seconds")}
-    yield "accuracy_by_parameter.png", study.accuracy_by_parameter(levels, by_seed), 110
-    yield "costs.png", study.costs(table, fronts), 110
-    yield "learning_curves.png", study.learning_curves(curves), 110
+    costs = table.assign(training_work=comparison.training_work(table, recipes.baseline))
+    fronts = {cost: comparison.on_front(costs, cost) for cost in study.COSTS}
+    changed = {name: rows for name, rows in levels.items() if len(rows) > 1}
+    if changed:
+        yield "accuracy_by_parameter.svg", study.accuracy_by_parameter(changed, by_seed)
+    else:  # all variants are other networks, or none
+        yield "accuracy_by_parameter.svg", study.accuracy_by_variant(table, recipes.baseline)
+    yield "costs.svg", study.costs(costs, fronts)
+    yield "gaps.svg", study.gaps(table)
+    best = recipes[files.read_json(root / "report/best.json")["variant"]].model
+    if best.parametric:
+        summary = files.read_json(root / "data/prepared/summary.json")
+        layers = sizes.layer_sizes(best, summary["image_size"], len(summary["images_per_class"]))
+        yield "network.svg", network_drawing(layers, summary["image_size"], best.kernel_size)
+    groups = {name: dict(zip(rows["variant"], rows["level"].astype(str))) for name, rows in changed.items()}
+    placed = {variant for group in groups.values() for variant in group}
+    groups["others"] = {name: name for name in table["variant"] if name not in placed and name != recipes.baseline}
+    yield "learning_curves.svg", study.learning_curves(curves, groups, recipes.baseline)
 
 
 def _mistakes(root: Path) -> Drawn:
@@ -112,13 +133,13 @@ def _mistakes(root: Path) -> Drawn:
     uncovered = images.load_uncovered(root / "data/prepared")
     matrix = scores.confusion(test.labels, predicted, len(test.class_names))
 
-    yield "confusion.png", mistakes.confusion_matrix(matrix, test.class_names), 110
-    yield "mistakes.png", mistakes.mistakes_gallery(test, wrong.head(wanted.gallery)), 110
+    yield "confusion.svg", mistakes.confusion_matrix(matrix, test.class_names)
+    yield "mistakes.png", mistakes.mistakes_gallery(test, wrong.head(wanted.gallery))
     bins = pd.read_csv(root / "report/calibration.csv")
-    yield "calibration.png", mistakes.reliability_diagram(bins, calibration_error), 110
-    yield "reasons.png", mistakes.reasons_chart(reasons), 110
+    yield "calibration.svg", mistakes.reliability_diagram(bins, calibration_error)
+    yield "reasons.svg", mistakes.reasons_chart(reasons)
     pairs = mistakes.confused_pairs_chart(test, predicted, sure, report["confused_pairs"])
-    yield "confused_pairs.png", pairs, 110
+    yield "confused_pairs.png", pairs
     for _, finding in reasons.iterrows():
         # Always draw the last reason's page, even empty: DVC can't show a folder of plots without a picture.
         if finding["named"] or finding["reason"] == reasons["reason"].iloc[-1]:
@@ -126,25 +147,27 @@ def _mistakes(root: Path) -> Drawn:
             said = mistakes.headline(finding, len(wrong))
             beside = uncovered if finding["reason"] == COVERED else None
             page = mistakes.reason_page(test, train, rows, neighbours, said, wanted.per_reason, beside)
-            yield f"reasons/{finding['reason']}.png", page, 110
+            yield f"reasons/{finding['reason']}.png", page
 
 
 def _reliance(root: Path) -> Drawn:
     found = files.read_json(root / "report/reliance.json")
-    yield "reliance.png", reliance.reliance_chart(found), 110
+    yield "reliance.svg", reliance.reliance_chart(found)
     table, said = comparison.read(root / "report/comparison.csv"), files.read_json(root / "report/findings.json")
-    yield "reliance_by_variant.png", reliance.variants_chart(table, said["rests"][0]), 110
+    yield "reliance_by_variant.svg", reliance.variants_chart(table, said["rests"][0])
     summary = tables.read(root / "report/correspondence.csv")
-    yield "correspondence.png", correspondence.correspondence_chart(summary), 110
+    yield "correspondence.svg", correspondence.correspondence_chart(summary)
 
 
 def _occlusion(root: Path) -> Drawn:
     found = experiment.load(root / "data/occlusion.npz")
     digits = max(2, len(str(len(found) - 1)))  # names sort in the order of report/occlusion.csv
     for number, one in enumerate(found):
-        yield f"occlusion/{number:0{digits}d}.png", panels.occlusion_panel(one), 90
-    yield "occlusion_windows.png", panels.windows_chart(found), 90
-    yield "occlusion.gif", sliding_strip(found), 0
+        yield f"occlusion/{number:0{digits}d}.png", panels.occlusion_panel(one)
+        yield f"maps/{number:0{digits}d}.png", panels.map_row(one)
+    yield "occlusion_windows.png", panels.windows_chart(found)
+    yield "faithfulness.svg", faithfulness.faithfulness_chart([one.look for one in found if one.look])
+    yield "occlusion.gif", sliding_strip(found)
 
 
 SUBJECTS: tuple[Callable[[Path], Drawn], ...] = (_occlusion, _mistakes, _study, _data, _reliance)

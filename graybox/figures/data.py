@@ -7,97 +7,127 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from graybox.data.images import ImageSet
-from graybox.figures.style import colours, draw_box, short
+from graybox.figures import style
+from graybox.figures.style import BLUE, ORANGE, SKY
 from graybox.figures.text import plain
+from graybox.study.names import short
 
-MOST_CLASSES_SHOWN = 25
+MOST_IN_ROWS = 10  # classes with a row each; of more, three blocks beside each other show MOST_CLASSES_SHOWN
+MOST_CLASSES_SHOWN = 24
+MOST_NAMES = 45  # of classes below their bars
 MOST_PAIRS_SHOWN = 5
+SPLITS = {"train": SKY, "validation": ORANGE, "test": BLUE}
 
 
 @plain
 def contact_sheet(images: ImageSet, each: int = 8) -> Figure:
-    """A row of images for each class with their object boxes; if there are many classes, evenly spread ones.
+    """Images of each class with their object boxes; if there are many classes, of evenly spread ones.
 
     Args:
         images: the training split. `each`: how many images of a class at most, the first ones.
     """
     count = len(images.class_names)
+    rows = count <= MOST_IN_ROWS
     labels = np.unique(np.linspace(0, count - 1, min(count, MOST_CLASSES_SHOWN)).round().astype(int))
-    figure = Figure(figsize=(each + 1.6, 1.04 * len(labels) + 0.6), layout="constrained")
-    grid = figure.subplots(len(labels), each, squeeze=False)
-    for axes in grid.flat:
-        axes.set(xticks=[], yticks=[])
-        axes.spines[:].set_visible(False)
-    for row, label in zip(grid, labels):
-        row[0].set_ylabel(short(images.class_names[label]), rotation=0, ha="right", va="center", fontsize=9)
-        for axes, place in zip(row, np.flatnonzero(images.labels == label)):
-            axes.imshow(images.images[place])
-            draw_box(axes, images.boxes[place])
-    some = "" if len(labels) == count else f" ({len(labels)} of {count} classes)"
-    figure.suptitle(f"Training images{some}", fontsize=12)
+    blocks, each = (1, each) if rows else (3, min(each, 3))
+    left, wide = (1.05, style.WIDTH - 1.1) if rows else (0.08, (style.WIDTH - 0.36) / blocks)
+    side = min(0.95, wide / each - 0.04)
+    step = side + (0.05 if rows else 0.24)
+    deep = -(-len(labels) // blocks)
+    figure, axes = style.page(style.WIDTH, 0.5 + deep * step)
+    some = "" if len(labels) == count else f", {len(labels)} of {count} classes"
+    missing = np.isnan(images.boxes).any(axis=1)
+    boxes = "" if missing.all() else ", with their object boxes" if not missing.any() else ", some with an object box"
+    style.title(figure, f"Training images{boxes}{some}")
+    for number, label in enumerate(labels):
+        across, down = divmod(number, deep)
+        x, y = left + across * (wide + 0.1), 0.45 + down * step
+        name = images.class_names[label]
+        if rows:
+            axes.text(x - 0.08, y + side / 2, short(name, 15), ha="right", va="center")
+        else:
+            axes.text(x, y + 0.13, short(name, 34), fontsize=8.5, va="bottom")
+            y += 0.16
+        for place, row in enumerate(np.flatnonzero(images.labels == label)[:each]):
+            style.picture(axes, images.images[row], x + place * (side + 0.04), y, side, images.boxes[row])
     return figure
 
 
 @plain
-def counts_chart(
-    summary: Mapping[str, Any], near_duplicates: pd.DataFrame | None = None, pictures: np.ndarray | None = None
-) -> Figure:
-    """Images of each class by split, other facts beside them, and below some near-duplicates, if there are any.
+def counts_chart(summary: Mapping[str, Any]) -> Figure:
+    """Images of each class by split, and other facts below.
 
     Args:
         summary: from `graybox.data.summary.write`.
-        near_duplicates, pictures: the tables from `graybox.data.near_duplicates.write`.
     """
     counts = pd.DataFrame.from_dict(summary["images_per_class"], orient="index")
-    if near_duplicates is None or pictures is None or not len(pictures):
-        figure = Figure(figsize=(11, 3.8), layout="constrained")
-        axes, text = figure.subplots(1, 2, gridspec_kw={"width_ratios": [2, 1]})
-    else:
-        figure = Figure(figsize=(11, 3.8 + 2.1), layout="constrained")
-        upper, lower = figure.subfigures(2, 1, height_ratios=[3.8, 2.1], squeeze=False)[:, 0]
-        axes, text = upper.subplots(1, 2, gridspec_kw={"width_ratios": [2, 1]})
-        _draw_near_duplicates(lower, near_duplicates, pictures)
-    bottom = np.zeros(len(counts))
-    for colour, split in zip(colours(len(counts.columns), "Set2"), counts.columns):
-        axes.bar(range(len(counts)), counts[split], bottom=bottom, color=colour, label=split, width=0.8)
-        bottom += counts[split].to_numpy()
-    if len(counts) <= 30:
-        names = [short(name, 18) for name in counts.index]
-        axes.set_xticks(range(len(counts)), names, rotation=60, ha="right", rotation_mode="anchor")
-    else:
-        axes.set_xlabel(f"{len(counts)} classes")
-    axes.set(title="images of each class", ylim=(0, bottom.max() * 1.18))
-    axes.legend(ncols=len(counts.columns), frameon=False, loc="upper center", fontsize=9)
-    axes.spines[["top", "right"]].set_visible(False)
-    text.set_axis_off()
     said = facts(summary)
-    for place, (name, value) in enumerate(said.items()):
-        y = 1 - place / len(said)
-        text.text(0, y, name, color="0.45", fontsize=9, va="top")
-        text.text(0, y - 0.055, value, fontsize=9.5, va="top")
-    colour = tuple(summary["mean_colour"].values())
-    text.add_patch(Rectangle((0.72, 0.0), 0.2, 0.12, color=colour, transform=text.transAxes))
+    named = len(counts) <= MOST_NAMES
+    figure = style.figure(2.5 + (0.8 if named else 0.2) + 0.2 * len(said))
+    axes, text = figure.subplots(2, 1, height_ratios=[2.3 + (0.6 if named else 0), 0.2 * len(said)])
+    if not named:
+        counts = counts.loc[counts.sum(axis=1).sort_values(ascending=False, kind="stable").index]
+    bottom = np.zeros(len(counts))
+    for split in counts.columns:
+        axes.bar(range(len(counts)), counts[split], bottom=bottom, color=SPLITS[split], label=split,
+                 width=0.8 if named else 1.0)  # fmt: skip
+        bottom += counts[split].to_numpy()
+    if named:
+        names = [short(name, 18) for name in counts.index]
+        upright = {"rotation": 90} if len(counts) > 14 else {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+        axes.set_xticks(range(len(counts)), names, fontsize=style.SMALLEST, **upright)
+    else:
+        axes.set_xticks([])
+        axes.set_xlabel(f"{len(counts)} classes, by their number of images: from {short(str(counts.index[0]), 30)} to "
+                        f"{short(str(counts.index[-1]), 30)}")  # fmt: skip
+    axes.set(ylim=(0, bottom.max() * 1.2), ylabel="images", xlim=(-0.7, len(counts) - 0.3))
+    axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.yaxis.set_major_formatter(lambda number, _: f"{number:,.0f}")
+    axes.legend(ncols=len(counts.columns), loc="upper right")
+    _facts(text, said, tuple(summary["mean_colour"].values()))
+    fewest, most = int(bottom.min()), int(bottom.max())
+    style.title(figure, f"{len(counts)} classes, " + (
+        f"each of {most:,} images" if fewest == most else f"of {fewest:,} to {most:,} images each"))  # fmt: skip
     return figure
 
 
-def _draw_near_duplicates(figure: SubFigure, table: pd.DataFrame, pictures: np.ndarray) -> None:
-    """The two images of each pair side by side, with their splits and classes above them."""
+def _facts(axes: Axes, said: Mapping[str, str], colour: tuple[float, ...]) -> None:
+    axes.set_axis_off()
+    axes.set(xlim=(0, style.WIDTH), ylim=(len(said), 0))
+    for place, (name, value) in enumerate(said.items()):
+        axes.text(0, place + 0.5, name, color=style.MUTED, va="center", fontsize=8.5)
+        axes.text(2.35, place + 0.5, short(value, 66), va="center", fontsize=8.5)
+    axes.add_patch(Rectangle((2.08, len(said) - 0.85), 0.17, 0.7, color=colour))  # beside the mean colour's name
+
+
+@plain
+def near_duplicates_chart(table: pd.DataFrame, pictures: np.ndarray) -> Figure:
+    """The two images of each pair side by side, with their splits and classes above them.
+
+    Args:
+        table, pictures: from `graybox.data.near_duplicates.write`; at least one pair.
+    """
+    shown = min(MOST_PAIRS_SHOWN, len(pictures))
+    figure = style.figure(1.75)
     for axes, pair, (first, second) in zip(figure.subplots(1, MOST_PAIRS_SHOWN), table.to_dict("records"), pictures):
         gap = np.full((len(first), max(1, len(first) // 16), 3), 255, np.uint8)
         axes.imshow(np.hstack([first, gap, second]))
-        names = [f"{pair[f'{which}split']}: {short(str(pair[f'{which}class']), 16)}" for which in ("", "other_")]
+        names = [f"{pair[f'{which}split']}: {short(str(pair[f'{which}class']), 11)}" for which in ("", "other_")]
         notes = ", ".join(["mirrored"] * bool(pair["mirrored"]) + ["first dropped"] * bool(pair["dropped"]))
-        axes.set_title("\n".join(names), fontsize=8)
-        axes.set_xlabel(notes, fontsize=8)
+        axes.set_title("\n".join(names), fontsize=style.SMALLEST)
+        axes.set_xlabel(notes, fontsize=style.SMALLEST)
     for axes in figure.axes:
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
-    some = f" ({min(MOST_PAIRS_SHOWN, len(pictures))} of {len(table):,} pairs)"
-    figure.suptitle(f"near-duplicates{some * (len(table) > MOST_PAIRS_SHOWN)}", fontsize=10)
+    some = f" ({shown} of {len(table):,} pairs)"
+    style.title(figure, f"Images that are nearly the same{some * (len(table) > shown)}")
+    return figure
 
 
 def facts(summary: Mapping[str, Any]) -> dict[str, str]:

@@ -2,61 +2,113 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from matplotlib.ticker import PercentFormatter
 
 from graybox.data.images import ImageSet
-from graybox.figures.style import BASELINE, BOX, VARIANT, draw_box, short, taken_for
-from graybox.figures.text import plain
+from graybox.figures import style
+from graybox.figures.style import RIGHT, VARIANT, WRONG, picture
+from graybox.figures.text import choose_fonts, plain
 from graybox.mistakes.confusions import shown_matrix
-from graybox.mistakes.reasons_table import CORRECT, COVERED
+from graybox.mistakes.reasons import MOST, SIGNIFICANT
+from graybox.mistakes.reasons_table import BY_NATURE, CORRECT, COVERED, SUPPORTED
+from graybox.statistics.intervals import wilson
 from graybox.statistics.paired import p_words
+from graybox.study.names import short, taken_for
 
-CARD_WIDTH, CARD_HEIGHT, PICTURE, THUMB = 5.4, 1.86, 1.36, 0.7  # inches
+PICTURE, THUMB = 1.15, 0.52  # inches
 NEIGHBOURS_SHOWN, BESIDE_UNCOVERED = 5, 3
-RIGHT = "#1b7837"
+MOST_NUMBERS = 20  # classes; in a larger matrix the numbers would be too small
 
 
 @plain
 def reasons_chart(reasons: pd.DataFrame) -> Figure:
-    """How often each reason's evidence occurs among the mistakes and among the correctly classified images.
+    """How often each reason's evidence occurs among the mistakes, and what that is compared with.
+
+    Only what is tested has a second mark: the share among the correctly classified images, or the share to expect
+    without wrong labels. What the networks' answers say is rare among the correctly classified images by its nature, so
+    a mark for these would look like a finding.
 
     Args:
         reasons: the table from `graybox.mistakes.reasons.explain`.
     """
-    known = reasons[reasons["share"].notna()]
-    figure = Figure(figsize=(11, 0.42 * max(len(known), 2) + 1.5), layout="constrained")
-    axes = figure.subplots()
-    for place, (_, row) in enumerate(known.iterrows()):
-        sides = (("correct_share", "correct_low", "correct_high", VARIANT), ("share", "low", "high", BASELINE))
-        for up, (value, low, high, colour) in zip((0.16, -0.16), sides):
-            if not np.isnan(row[value]):
-                around = [[row[value] - row[low]], [row[high] - row[value]]]
-                axes.errorbar(row[value], place + up, xerr=around, fmt="o", color=colour, capsize=3, markersize=5)
-        p_value = "" if np.isnan(row["p_value"]) else f", p {p_words(row['p_value'], '= ')}"
-        against = f" (against {row['compared_with']})" if row["compared_with"] not in ("", CORRECT) else ""
-        said = f"{row['finding']}{against}{p_value}" + (f"; the reason of {row['named']}" if row["named"] else "")
-        axes.annotate(said, (1.02, place), xycoords=("axes fraction", "data"), va="center", fontsize=8.5)
-    axes.set_yticks(range(len(known)), known["title"])
-    axes.invert_yaxis()
-    axes.set_xlim(left=0)
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.set_title("What the mistakes have in common (95% intervals)", fontsize=12, loc="left")
-    # A label of the figure, not of the axes: long findings make the axes narrow and would cut it off.
-    figure.supxlabel(
-        "share of the misclassified images (orange) and of the correctly classified ones (blue) with it", size=10
+    known = reasons[reasons["share"].notna()].reset_index(drop=True)
+    if known.empty:
+        return style.nothing("No test image is misclassified.")
+    figure = style.figure(0.3 * len(known) + 1.9)
+    grid = figure.add_gridspec(2, 2, height_ratios=(0.5, len(known)), width_ratios=(1.5, 1))
+    axes = figure.add_subplot(grid[1, 0])
+    beside, top = figure.add_subplot(grid[1, 1], sharey=axes), figure.add_subplot(grid[0, :])
+    rows = known.rename(columns={"low": "share_low", "high": "share_high"})
+    compared = rows[rows["compared_with"] == CORRECT]
+    style.intervals(
+        axes, [place - 0.15 for place in rows.index], rows, "share", "share", color=WRONG, label="misclassified"
     )
-    axes.grid(axis="x", color="0.92")
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    if len(compared):
+        style.intervals(axes, [place + 0.15 for place in compared.index], compared, "correct_share", "correct",
+                        color=VARIANT, marker="s", label="correctly classified")  # fmt: skip
+    if (wanted := rows["expected"].notna()).any():
+        share = rows["expected"][wanted] / rows["known"][wanted]
+        axes.plot(
+            share, share.index + 0.15, "D", color=style.MUTED, markersize=5, label="expected without wrong labels"
+        )
+    described = rows.index[rows["finding"] == BY_NATURE]
+    if len(described):
+        axes.axhspan(described[0] - 0.5, len(rows) - 0.4, color="0.95", zorder=-1)
+    _columns(beside, known)
+    axes.set_yticks(range(len(known)), known["title"])
+    for label, finding in zip(axes.get_yticklabels(), known["finding"]):
+        label.set_fontweight("bold" if finding == SUPPORTED else "normal")
+    axes.set(ylim=(len(known) - 0.4, -0.6), xlabel="share of the images that have it")
+    axes.set_xlim(left=-0.015 * axes.get_xlim()[1])  # a mark at 0 is seen whole
+    axes.tick_params(axis="y", length=0)
+    axes.xaxis.set_major_formatter(style.whole_percent())
+    axes.grid(axis="x")
+    top.set_axis_off()
+    legend = top.legend(
+        *axes.get_legend_handles_labels(), loc="center right", borderaxespad=0, ncols=3, columnspacing=1.2
+    )
+    legend.set_in_layout(False)  # its row is room enough; it must not push the columns
+    style.title(figure, "What the mistakes have in common")
+    style.note(figure, _key(known))
     return figure
+
+
+def _columns(axes: Axes, known: pd.DataFrame) -> None:
+    """The figures of the tests beside the rows of `reasons_chart`, in axes of their own so that none is cut off."""
+    axes.set(xlim=(0, 1))
+    axes.set_axis_off()
+    for across, said in ((0.34, "p"), (0.66, "due to it"), (1.0, "reason of")):
+        axes.text(across, -0.7, said, color=style.MUTED, ha="right", va="bottom", fontsize=8.5)
+    for place, row in enumerate(known.to_dict("records")):
+        how: dict[str, Any] = {"va": "center", "ha": "right", "fontsize": 8.5}
+        how["fontweight"] = "bold" if row["finding"] == SUPPORTED else "normal"
+        axes.text(0.34, place, "not tested" if np.isnan(row["p_value"]) else p_words(row["p_value"]), **how)
+        axes.text(0.66, place, "–" if np.isnan(row["strength"]) else f"{max(0.0, row['strength']):.0%}", **how)
+        axes.text(1.0, place, f"{row['named']:,}" if row["named"] else "–", **how)
+
+
+def _key(known: pd.DataFrame) -> str:
+    """How to read `reasons_chart`."""
+    said = (
+        "p: is it more frequent among the mistakes than it should be? (one-sided exact test, Holm-corrected). Due to "
+        "it: the estimated share of the mistakes with it that would not exist without it. Bold: a reason, as p is "
+        f"below {SIGNIFICANT:g} and at least {MOST:.0%} are due to it. Reason of: so many mistakes have it as their "
+        "first reason. Lines: 95% intervals."
+    )
+    for row in known[known["expected"].notna()].to_dict("records"):
+        said += (
+            f" {row['title'][:1].upper()}{row['title'][1:]}: no correct answer can have it, so it is compared with the "
+            f"number to expect without wrong labels ({row['mistakes']:,} found, {row['expected']:,.1f} expected)."
+        )
+    if (known["finding"] == BY_NATURE).any():
+        said += " Gray: what the networks' answers say only describes a mistake; it is not tested."
+    return said
 
 
 @plain
@@ -74,48 +126,51 @@ def reason_page(
     Args:
         mistakes: rows from `graybox.mistakes.reasons.explain`. `most`: how many to show at most, from the first on.
         neighbours: int [N, k], for every test image the rows of its nearest training images.
-        headline: the text above them.
+        headline: the text above them; its first sentence becomes the title.
         uncovered: row in the test split -> the picture without the thing in front of its object, uint8 [H, W, 3]. It
-            is shown beside the mistake, with the network's answer under it.
+            is shown beside the mistake, whose text says the network's answer to it.
     """
     shown = mistakes.head(most)
-    rows = max(1, -(-len(shown) // 2))
-    figure, axes = _page(2 * CARD_WIDTH + 0.2, rows * CARD_HEIGHT + 0.75)
-    axes.text(0.15, 0.12, textwrap.fill(headline, 135), fontsize=10.5, va="top")
+    first, _, rest = headline.partition(". ")
+    key = style.lines(rest, style.WIDTH, 8.5)
+    top = 0.5 + 0.16 * (key.count("\n") + 1)
+    height = PICTURE + 0.12
+    figure, axes = style.page(style.WIDTH, top + 0.1 + max(1, len(shown)) * height)
+    style.title(figure, f"{first}.", size=10.5)
+    axes.text(0.08, 0.38, key, fontsize=8.5, va="top", color=style.MUTED)
     for place, (_, mistake) in enumerate(shown.iterrows()):
-        down, across = divmod(place, 2)
-        left, top, row = 0.15 + across * CARD_WIDTH, 0.66 + down * CARD_HEIGHT, mistake["row"]
-        _picture(axes, test.images[row], left, top, PICTURE, test.boxes[row])
-        left += PICTURE + 0.12
+        y, row = top + 0.1 + place * height, mistake["row"]
         without = (uncovered or {}).get(row)
-        thumbs, letters, lines = (NEIGHBOURS_SHOWN, 45, 66) if without is None else (BESIDE_UNCOVERED, 28, 42)
+        picture(axes, test.images[row], 0.08, y, PICTURE, test.boxes[row])
+        left, thumbs = 0.08 + PICTURE + 0.12, NEIGHBOURS_SHOWN
         if without is not None:
-            _uncovered(axes, without, left - 0.06, top, mistake)
-            left += PICTURE + 0.06
-        title = taken_for(mistake["true_class"], mistake["predicted_class"], letters)
-        axes.text(left, top + 0.02, title, fontsize=9, fontweight="bold", va="top")
-        figures_behind = mistake["because"].removeprefix(f"{mistake['reason_title']}: ")
-        axes.text(left, top + 0.2, textwrap.fill(figures_behind, lines), fontsize=7.5, va="top", linespacing=1.15)
-        for number, other in enumerate(neighbours[row][:thumbs]):
-            at = left + number * (THUMB + 0.04)
-            _picture(axes, train.images[other], at, top + 0.72, THUMB)
-            name = train.class_names[train.labels[other]]
-            colour = RIGHT if name == mistake["true_class"] else BASELINE
-            axes.text(
-                at + THUMB / 2, top + 0.73 + THUMB, short(name, 11), fontsize=6.3, color=colour, ha="center", va="top"
-            )
+            picture(axes, without, left - 0.06, y, PICTURE)
+            left, thumbs = left + PICTURE + 0.06, BESIDE_UNCOVERED
+        _card(axes, mistake, left, y, style.WIDTH - 0.08 - thumbs * (THUMB + 0.05) - 0.1 - left)
+        names = [train.class_names[train.labels[other]] for other in neighbours[row][:thumbs]]
+        first_at = style.WIDTH - 0.08 - thumbs * (THUMB + 0.05)
+        for number, (other, name) in enumerate(zip(neighbours[row], names)):
+            frame = RIGHT if name == mistake["true_class"] else WRONG
+            picture(axes, train.images[other], first_at + number * (THUMB + 0.05), y + 0.02, THUMB, frame=frame)
+        counts = pd.Series(names).value_counts()
+        said = [f"{count} {short(str(name), 26)}" for name, count in counts.items()][:3]
+        axes.text(first_at, y + THUMB + 0.07, "\n".join(said), fontsize=style.SMALLEST, va="top", linespacing=1.1)
     if not len(shown):
-        axes.text(0.15, 0.9, "No test image.", fontsize=9, va="top")
+        axes.text(0.08, top + 0.15, "No test image.", va="top")
     return figure
 
 
-def _uncovered(axes: Axes, image: np.ndarray, left: float, top: float, mistake: pd.Series) -> None:
-    """The picture without the thing in front, and the network's answer to it."""
-    _picture(axes, image, left, top, PICTURE)
-    answer = mistake["uncovered_class"]
-    said = f"without it: {short(answer, 11)}, {mistake['uncovered_probability']:.0%}"
-    colour = RIGHT if answer == mistake["true_class"] else BASELINE
-    axes.text(left + PICTURE / 2, top + PICTURE + 0.03, said, fontsize=7.5, color=colour, ha="center", va="top")
+def _card(axes: Axes, mistake: pd.Series, left: float, top: float, width: float) -> None:
+    """What is known of a mistake, in `width` inches."""
+    title = taken_for(mistake["true_class"], mistake["predicted_class"], 60)
+    said = mistake["because"].removeprefix(f"{mistake['reason_title']}: ")
+    heading = style.lines(title, width, 9, bold=True)
+    text = style.lines(said, width, style.SMALLEST).split("\n")
+    room = int((PICTURE - 0.15 * (heading.count("\n") + 1)) / 0.135)
+    text = [*text[: room - 1], short(" ".join(text[room - 1 :]), len(max(text, key=len)))] if len(text) > room else text
+    axes.text(left, top, heading, fontsize=9, fontweight="bold", va="top")
+    axes.text(left, top + 0.15 * (heading.count("\n") + 1) + 0.03, "\n".join(text), fontsize=style.SMALLEST, va="top",
+              linespacing=1.15)  # fmt: skip
 
 
 def headline(finding: pd.Series, total: int) -> str:
@@ -128,66 +183,112 @@ def headline(finding: pd.Series, total: int) -> str:
         )
     if finding["reason"] == COVERED:
         said += " Beside each, the picture without the thing in front."
-    return f"{said} Below each, the nearest training images: green = the true class."
+    return f"{said} On the right, the nearest training images, in green frames those of the true class."
 
 
 @plain
 def confused_pairs_chart(
-    test: ImageSet, predicted: np.ndarray, sure: np.ndarray, pairs: pd.DataFrame, most: int = 5, each: int = 4
+    test: ImageSet, predicted: np.ndarray, sure: np.ndarray, pairs: pd.DataFrame, most: int = 5, each: int = 7
 ) -> Figure:
-    """The most confused pairs: a as a, a taken for b, b taken for a, b as b; the most confident answers first.
+    """The most confused pairs: an example of either class, and the mistakes between them; the most confident first.
 
     Args:
         predicted: int [N]. `sure`: float [N], the predicted class's probability.
-        pairs: from `confusions.confused_pairs`. `most`: how many of them at most. `each`: images of each kind.
+        pairs: from `confusions.confused_pairs`. `most`: how many of them at most. `each`: mistakes of each pair.
     """
-    pairs, side, gap = pairs.head(most), 0.68, 0.26
-    group = each * (side + 0.04)
-    figure, axes = _page(4 * group + 3 * gap + 0.3, max(1, len(pairs)) * (side + 0.42) + 0.5)
-    title = "Most confused pairs: the mistakes between examples of both classes" if len(pairs) else "No confused pairs"
-    axes.text(0.15, 0.1, title, fontsize=11, va="top")
-    names, order = list(test.class_names), np.argsort(-sure, kind="stable")
-    for place, (_, pair) in enumerate(pairs.iterrows()):
-        top = 0.72 + place * (side + 0.42)
-        kinds = [(pair[f"class_{x}"], pair[f"class_{y}"]) for x, y in ("aa", "ab", "ba", "bb")]
-        for number, (true, answer) in enumerate(kinds):
-            left = 0.15 + number * (group + gap)
-            rows = order[(test.labels[order] == names.index(true)) & (predicted[order] == names.index(answer))]
-            said = f"{short(true, 34)}, right" if true == answer else taken_for(true, answer, 42)
-            colour = RIGHT if true == answer else BASELINE
-            axes.text(left, top - 0.05, f"{said} ({len(rows)})", fontsize=8, color=colour, va="bottom")
-            for at, row in enumerate(rows[:each]):
-                _picture(axes, test.images[row], left + at * (side + 0.04), top, side, test.boxes[row])
+    pairs = pairs.head(most)
+    if pairs.empty:
+        return style.nothing("No classes are confused: no test image is misclassified.")
+    side, names = 0.7, list(test.class_names)
+    step = side + 0.66
+    figure, axes = style.page(style.WIDTH, len(pairs) * step + 0.5)
+    style.title(figure, "The pairs of classes that are confused most")
+    order, used = np.argsort(-sure, kind="stable"), set[int]()
+
+    def rows_of(true: str, answer: str) -> list[int]:
+        wanted = (test.labels[order] == names.index(true)) & (predicted[order] == names.index(answer))
+        return [int(row) for row in order[wanted]]
+
+    for place, (a, b) in enumerate(zip(pairs["class_a"], pairs["class_b"])):
+        top = 0.66 + place * step
+        wrong = sorted((row, true, answer) for true, answer in ((a, b), (b, a)) for row in rows_of(true, answer))
+        wrong.sort(key=lambda mistake: -sure[mistake[0]])
+        counts = [(taken_for(true, answer, 40), len(rows_of(true, answer))) for true, answer in ((a, b), (b, a))]
+        said = "; ".join(f"{pair}: {count:,}" for pair, count in counts if count)
+        axes.text(0.08, top - 0.06, said, fontsize=9, fontweight="bold", va="bottom")
+        for number, name in enumerate((a, b)):
+            right = [row for row in rows_of(name, name) if row not in used] or rows_of(name, name)
+            if right:  # another example than in the rows above, if there is one
+                used.add(right[0])
+                _example(
+                    axes, test, right[0], 0.08 + number * (side + 0.05), top, side, [short(name, 10), "right"], RIGHT
+                )
+        for number, (row, true, answer) in enumerate(wrong[:each]):
+            left = 0.2 + (number + 2) * (side + 0.05)
+            _example(axes, test, row, left, top, side, [short(true, 10), f"as {short(answer, 7)}"], WRONG)
     return figure
+
+
+def _example(
+    axes: Axes, images: ImageSet, row: int, left: float, top: float, side: float, said: Sequence[str], colour: str
+) -> None:
+    picture(axes, images.images[row], left, top, side, images.boxes[row])
+    axes.text(
+        left, top + side + 0.03, "\n".join(said), fontsize=style.SMALLEST, color=colour, va="top", linespacing=1.1
+    )
 
 
 @plain
 def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
-    """How often each class (row) is predicted as each class (column), as a share of the row.
+    """The mistakes by true class (row) and predicted class (column), as shares of the row.
 
-    Of many classes it shows those of `confusions.shown_matrix`.
+    The diagonal, the right answers, is gray, so that the colours show the mistakes. Of many classes it shows those of
+    `confusions.shown_matrix`, in its order.
 
     Args:
         matrix: int [classes, classes], numbers of images.
     """
     shown = shown_matrix(matrix, class_names)
+    others = list(shown.columns[len(shown) :])
     numbers = shown.to_numpy()
     shares = numbers / np.maximum(numbers.sum(axis=1, keepdims=True), 1)
-    side = max(5.0, 1.8 + 0.42 * len(shown))
-    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+    diagonal = np.eye(*numbers.shape, dtype=bool)
+    cell = min(0.42, 4.9 / len(shown.columns))
+    side = cell * len(shown)
+    figure = style.figure(side + 1.9)
     axes = figure.subplots()
-    drawn = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    columns, rows = map(short, shown.columns), map(short, shown.index)
-    axes.set_xticks(range(len(shown.columns)), list(columns), rotation=60, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(shown)), list(rows))
-    axes.set(xlabel="predicted class", ylabel="true class", title="Confusion matrix of the best model (test images)")
-    if len(shown) < len(class_names):
-        axes.set_title(f"{axes.get_title()}:\nthe {len(shown)} of {len(class_names)} classes that are confused most")
-    for (row, column), number in np.ndenumerate(numbers):
-        if number:
-            colour = "white" if shares[row, column] > 0.6 else "black"
-            axes.text(column, row, number, ha="center", va="center", fontsize=8, color=colour)
-    figure.colorbar(drawn, ax=axes, format=PercentFormatter(1, decimals=0), shrink=0.7, label="share of the true class")
+    most = max(float(shares[~diagonal].max(initial=0)), 0.01)
+    drawn = axes.pcolormesh(np.ma.masked_where(diagonal, shares), cmap="Blues", vmin=0, vmax=most, edgecolors="white",
+                            linewidth=0.3)  # fmt: skip
+    axes.pcolormesh(np.ma.masked_where(~diagonal, np.ones_like(shares)), cmap="Greys", vmin=0, vmax=5)
+    letters = 14 if len(others) or len(shown) > MOST_NUMBERS else 18
+    slanted: dict[str, Any] = {"rotation": 50, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(np.arange(len(shown.columns)) + 0.5, [*(short(name, letters) for name in shown.index), *others],
+                    **({"rotation": 90} if len(shown) > MOST_NUMBERS else slanted))  # fmt: skip
+    axes.set_yticks(np.arange(len(shown)) + 0.5, [short(name, letters) for name in shown.index])
+    axes.tick_params(length=0, labelsize=style.SMALLEST, pad=2)
+    axes.set(xlabel="predicted class", ylabel="true class", ylim=(len(shown), 0), aspect="equal")
+    axes.spines[:].set_visible(False)
+    if len(shown) <= MOST_NUMBERS:
+        for (row, column), number in np.ndenumerate(numbers):
+            if number:
+                colour = "white" if not diagonal[row, column] and shares[row, column] > 0.6 * most else "black"
+                axes.text(column + 0.5, row + 0.5, f"{number:,}", ha="center", va="center", color=colour,
+                          fontsize=style.SMALLEST)  # fmt: skip
+    bar = figure.colorbar(drawn, ax=axes, shrink=0.6, aspect=25, label="share of the true class's images")
+    bar.ax.yaxis.set_major_formatter(style.percent_tick)
+    bar.outline.set_visible(False)
+    wrong, total = int(matrix.sum() - np.trace(matrix)), int(matrix.sum())
+    some = f" (here: the {len(shown)} of {len(class_names)} classes that are confused most)" * bool(others)
+    style.title(figure, f"{wrong:,} of {total:,} test images are misclassified{some}")
+    style.note(figure, "Gray: right answers.")
+    # Names of classes are of any length: what they leave free would be a gap below the title.
+    if engine := figure.get_layout_engine():
+        choose_fonts(figure)  # it measures them
+        engine.execute(figure)
+    axes.apply_aspect()
+    spare = axes.get_position(original=True).height - axes.get_position().height
+    figure.set_figheight(figure.get_figheight() * (1 - spare))
     return figure
 
 
@@ -199,23 +300,33 @@ def reliability_diagram(bins: pd.DataFrame, error: float) -> Figure:
         bins: columns low, high, count, confidence, accuracy (0..1; NaN where a bin is empty), from
             `confusions.calibration`. `error`: the expected calibration error, 0..1.
     """
-    figure = Figure(figsize=(5.6, 5.2), layout="constrained")
-    axes, counts = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3.2, 1]})
-    width, middle = bins["high"] - bins["low"], (bins["low"] + bins["high"]) / 2
-    axes.bar(middle, bins["accuracy"], width=0.94 * width, color=VARIANT, alpha=0.85, label="accuracy")
-    axes.plot(bins["confidence"], bins["confidence"], "o--", color=BASELINE, markersize=4, label="confidence")
-    axes.set(
-        ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02), title=f"Calibration: expected error {100 * error:.1f} points"
-    )
-    axes.legend(frameon=False, loc="upper left", fontsize=9)
+    figure = style.figure(4.2, width=4.6)
+    axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=[3.4, 1])
+    full = bins[bins["count"] > 0]
+    low, high = np.transpose([wilson(row["accuracy"] * row["count"], row["count"]) for row in full.to_dict("records")])
+    axes.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1, zorder=0)
+    axes.vlines(full["confidence"], low, high, color=VARIANT)
+    axes.plot(full["confidence"], full["accuracy"], "o-", color=VARIANT, markersize=5, linewidth=0.8)
+    axes.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02))
+    middle, width = (bins["low"] + bins["high"]) / 2, bins["high"] - bins["low"]
     counts.bar(middle, bins["count"], width=0.94 * width, color="0.7")
-    counts.set(xlabel="probability of the predicted class", ylabel="test images")
+    counts.set(xlabel="confidence: probability of the predicted class", ylabel="test\nimages")
     for one in (axes, counts):
-        one.grid(axis="y", color="0.93")
-        one.set_axisbelow(True)
-        one.spines[["top", "right"]].set_visible(False)
-    counts.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        one.grid(axis="y")
+    counts.yaxis.set_major_formatter(lambda number, _: f"{number:,.0f}")
+    for axis in (counts.xaxis, axes.yaxis):
+        axis.set_major_formatter(style.whole_percent())
+    share = full["count"] / full["count"].sum()
+    gap = float(((full["confidence"] - full["accuracy"]) * share).sum())
+    said = f"{abs(100 * gap):.1f} points {'more' if gap > 0 else 'less'} confident than accurate"
+    if abs(gap) < 0.005:
+        said = "As confident as accurate, on average"
+    style.title(figure, f"Calibration: {said[0].lower()}{said[1:]}", size=10)
+    style.note(
+        figure,
+        f"Expected calibration error: {100 * error:.1f} points. Dashed: as accurate as confident. Lines: 95% "
+        "intervals.",
+    )
     return figure
 
 
@@ -226,40 +337,22 @@ def mistakes_gallery(images: ImageSet, wrong: pd.DataFrame, columns: int = 6) ->
     Args:
         wrong: columns row (in `images`), true_class, predicted_class, true_probability, predicted_probability.
     """
-    rows = max(1, -(-len(wrong) // columns))
-    figure = Figure(figsize=(columns * 2.0, rows * 2.45 + 0.5), layout="constrained")
-    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axes in grid:
-        axes.set_axis_off()
-    for axes, (_, mistake) in zip(grid, wrong.iterrows()):
-        axes.imshow(images.images[mistake["row"]])
-        draw_box(axes, images.boxes[mistake["row"]])
-        axes.set_title(
-            f"{short(mistake['true_class'], 26)} {mistake['true_probability']:.0%}\n"
-            f"taken for {short(mistake['predicted_class'], 17)} {mistake['predicted_probability']:.0%}",
-            fontsize=7.5,
-        )
-    title = "Most confident mistakes of the best model" if len(wrong) else "No test image is misclassified"
-    figure.suptitle(title, fontsize=12)
+    if not len(wrong):
+        return style.nothing("No test image is misclassified.")
+    wide = (style.WIDTH - 0.16 + 0.08) / columns
+    side, step = wide - 0.08, wide + 0.33
+    rows = -(-len(wrong) // columns)
+    figure, axes = style.page(style.WIDTH, 0.4 + rows * step)
+    style.title(figure, "Most confident mistakes: true class above, answer below")
+    letters = int(side * 72 / (0.54 * style.SMALLEST))
+    for place, mistake in enumerate(wrong.to_dict("records")):
+        down, across = divmod(place, columns)
+        left, top = 0.08 + across * wide, 0.38 + down * step
+        picture(axes, images.images[mistake["row"]], left, top, side, images.boxes[mistake["row"]])
+        for line, (name, chance, colour) in enumerate((
+            (mistake["true_class"], mistake["true_probability"], RIGHT),
+            (mistake["predicted_class"], mistake["predicted_probability"], WRONG),
+        )):  # fmt: skip
+            said = f"{short(name, letters - 5)} {chance:.0%}"
+            axes.text(left, top + side + 0.03 + 0.14 * line, said, fontsize=style.SMALLEST, color=colour, va="top")
     return figure
-
-
-def _page(width: float, height: float) -> tuple[Figure, Axes]:
-    """A figure with one pair of axes, in inches from the upper left corner: hundreds of axes would take seconds."""
-    figure = Figure(figsize=(width, height))
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_axis_off()
-    axes.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
-    return figure, axes
-
-
-def _picture(
-    axes: Axes, image: np.ndarray, left: float, top: float, side: float, box: np.ndarray | None = None
-) -> None:
-    limits = axes.get_xlim(), axes.get_ylim()
-    axes.imshow(image, extent=(left, left + side, top + side, top), aspect="auto")
-    axes.set(xlim=limits[0], ylim=limits[1])
-    if box is not None and not np.isnan(box).any():
-        height, width = image.shape[:2]
-        x0, y0, x1, y1 = box * np.array([side / width, side / height] * 2)
-        axes.add_patch(Rectangle((left + x0, top + y0), x1 - x0, y1 - y0, fill=False, color=BOX, linewidth=1.2))

@@ -1,30 +1,39 @@
-"""Figures of the occlusion experiment: a panel for each image, and the effect of N."""
+"""Figures of the occlusion experiment: a panel for each image, its three main pictures in a row, the effect of N."""
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.image import AxesImage
+from matplotlib.patches import Patch
 from PIL import Image
 
 from graybox import arguments
-from graybox.figures.style import colours, draw_box, short
+from graybox.figures import style
+from graybox.figures.style import draw_box
 from graybox.figures.text import plain
+from graybox.occlusion.window_words import SHOWN
+from graybox.statistics.intervals import percent
+from graybox.study.names import short
 
 if TYPE_CHECKING:  # a figure needs no network, only results
-    from matplotlib.typing import ColorType
-
     from graybox.occlusion.confidence import OcclusionMap
     from graybox.reliance.experiment import Experiment
 
-MOST_CLASSES_NAMED = 7
+MOST_CLASSES_NAMED = 6
 MOST_COLUMNS = 10
+SMALL_RANGE = 0.3
+"""A map with a smaller range than this has one colour on a scale from 0 to 1, so it gets a scale of its own."""
+FOLLOWED, OTHERS = "#dddddd", "#000000"
+MARGIN, SIDE = 0.08, 1.5  # inches
+LEGEND: dict[str, Any] = {"fontsize": style.SMALLEST, "handlelength": 0.9, "handletextpad": 0.5, "labelspacing": 0.2}
+COLOURS = "viridis"  # as light to a colour-blind reader as to any other
 
 
 @plain
@@ -32,80 +41,170 @@ def occlusion_panel(experiment: Experiment) -> Figure:
     """All results of the experiment on one image, with the commentary underneath.
 
     First row: the image with its box; the probability of the true class (of the model's answer, where the true class is
-    not known) by window centre; the drop of that probability, laid over the image; and the most probable class. Second
-    row, if the network has maps: the strongest feature map's total activation by window centre; that map in the
-    unoccluded image; its projection to the pixels, if it could be made; and patches that excite it most, if there were
+    not known) by window centre, on a scale from 0 to 1, and on one of its own or, if there is a second map, with the
+    second fill in the window; and the most probable class. Second row,
+    if the network has maps: what the window changes, over the image; the strongest feature map's total activation by
+    window centre; its projection to the pixels, if it could be made; and patches that excite it most, if there were
     images to search.
     """
-    found, image, box = experiment.main, experiment.image, experiment.box
+    found, image = experiment.main, experiment.image
+    entries = _class_colours(found, experiment.class_names)
     has_maps = experiment.features is not None
-    figure = Figure(figsize=(15, 8.3 if has_maps else 4.6), layout="constrained")
-    grid = figure.subplots(2 if has_maps else 1, 4, squeeze=False)
-    original, confidence, drop, classes = grid[0]
-    followed = short(experiment.class_names[found.label])
-
-    original.imshow(image)
-    original.set_title("image" if np.isnan(box).any() else "image and object box")
-
-    drawn = confidence.imshow(found.confidence, vmin=0, vmax=1, cmap="viridis", extent=map_extent(found))
-    figure.colorbar(drawn, ax=confidence, shrink=0.75)
-    confidence.set_title(f"probability of {followed}\nwith the window centred here")
-
-    _drop_over_image(figure, drop, found, image)
-    _class_map(classes, found, experiment.class_names)
-    classes.set_title("most probable class\nwith the window centred here")
-
-    size = (-0.5, image.shape[1] - 0.5, image.shape[0] - 0.5, -0.5)
-    below = _draw_maps(figure, grid[1], experiment, size) if has_maps else []
-    for axes in (*grid[0], *below):
-        axes.set(xticks=[], yticks=[], xlim=size[:2], ylim=size[2:])
-        draw_box(axes, box)
-    answer = int(found.unoccluded.argmax())
-    if experiment.labelled:
-        verb = "recognised" if answer == found.label else f"taken for {short(experiment.class_names[answer], 36)}"
-        said = f"{short(experiment.class_names[found.label], 36)}, {verb}"
-    else:
-        said = f"the model's answer is {short(experiment.class_names[found.label], 36)} (true class not known)"
-    unseen = f", {found.never_hidden:.0%} of the pixels never hidden" if found.never_hidden else ""
-    figure.suptitle(
-        f"{short(experiment.name, 60)}: {said}, probability {found.unoccluded[found.label]:.1%}; "
-        f"{found.window} x {found.window} window{unseen}",
-        fontsize=13,
+    heading = style.lines(_heading(experiment), style.WIDTH, 10, bold=True)
+    said = style.lines(experiment.commentary, style.WIDTH, 9)
+    first = 0.75 + 0.17 * heading.count("\n")
+    second = first + SIDE + max(0.45, 0.16 * len(entries) + 0.12) + 0.45  # of the pictures' tops
+    below = second + SIDE + 0.42 if has_maps else second - 0.45
+    figure = Figure(figsize=(style.WIDTH, below + 0.17 * (said.count("\n") + 1) + 0.1))
+    original, confidence, own, classes = _row(figure, first, SIDE, 4)
+    figure.text(
+        MARGIN / style.WIDTH, 1 - 0.07 / figure.get_figheight(), heading, fontsize=10, fontweight="bold", va="top"
     )
-    figure.supxlabel(textwrap.fill(experiment.commentary, 170), fontsize=11.5, x=0.01, ha="left")
+    figure.text(MARGIN / style.WIDTH, 1 - below / figure.get_figheight(), said, va="top")
+    original.imshow(image)
+    original.set_title("image" if np.isnan(experiment.box).any() else "image and object box")
+    drawn = _confidence(confidence, found, image, whole=True)
+    style.bar(_under(figure, confidence), drawn, [0, 0.5, 1], percent)
+    confidence.set_title(f"probability of\n{short(experiment.class_names[found.label], 24)}")
+    beside = experiment.second
+    small = beside is None or np.ptp(beside.confidence) < SMALL_RANGE
+    drawn = _confidence(own, beside or found, image, whole=not small)
+    style.bar(_under(figure, own), drawn, drawn.get_clim(), percent)
+    title = f"{_in_window(experiment)} in the\nwindow" if beside else "the same, on its\nown scale"
+    own.set_title(title + ", own scale" * bool(beside is not None and small))
+    _lowest(own, beside or found)
+    _class_map(classes, found, image)
+    classes.legend(handles=entries, loc="upper left", bbox_to_anchor=(-0.04, 0), **LEGEND)
+    classes.set_title("most probable class")
+    over = _draw_maps(figure, _row(figure, second, SIDE, 4), experiment) if has_maps else []
+    for axes in (original, confidence, own, classes, *over):
+        _frame(axes, image)
+        draw_box(axes, experiment.box)
     return figure
 
 
-def _draw_maps(
-    figure: Figure, row: Sequence[Axes], experiment: Experiment, size: tuple[float, float, float, float]
-) -> list[Axes]:
+@plain
+def map_row(experiment: Experiment) -> Figure:
+    """The three main pictures of one image: the image with its box, the confidence map, the most probable class.
+
+    A map of small range has its own scale; its title says so.
+    """
+    found, image, side = experiment.main, experiment.image, 1.72
+    figure = Figure(figsize=(style.WIDTH, side + 0.5))
+    original, confidence, classes = (style.place(figure, left, 0.42, side, side) for left in (MARGIN, 1.96, 4.33))
+    original.imshow(image)
+    original.set_title(_heading(experiment, lines=True))
+    small = np.ptp(found.confidence) < SMALL_RANGE
+    drawn = _confidence(confidence, found, image, whole=not small)
+    low, high = drawn.get_clim()
+    style.bar(
+        style.place(figure, 2.01 + side, 0.42, 0.09, side), drawn, [low, (low + high) / 2, high], percent, upright=True
+    )
+    _lowest(confidence, found)
+    scale = ", own scale" if small else ""
+    confidence.set_title(f"probability of {short(experiment.class_names[found.label], 19)}\n"
+                         f"lowest {percent(float(found.confidence.min()))} (dashed){scale}")  # fmt: skip
+    _class_map(classes, found, image)
+    handles = _class_colours(found, experiment.class_names, 11)
+    classes.legend(handles=handles, loc="center left", bbox_to_anchor=(0.99, 0.5), **LEGEND)
+    classes.set_title("most probable class with the\nwindow centred here")
+    for axes in (original, confidence, classes):
+        _frame(axes, image)
+        draw_box(axes, experiment.box)
+    return figure
+
+
+def _in_window(experiment: Experiment) -> str:
+    """What the second map's window shows; the image is beside it."""
+    return SHOWN[str(experiment.second_fill)].removeprefix("the image's ")
+
+
+def _row(figure: Figure, top: float, side: float, count: int) -> list[Axes]:
+    """Places for so many pictures, from the left margin to the right one."""
+    step = (style.WIDTH - 2 * MARGIN - side) / (count - 1)
+    return [style.place(figure, MARGIN + number * step, top, side, side) for number in range(count)]
+
+
+def _under(figure: Figure, axes: Axes) -> Axes:
+    """A place for a colour bar under a picture."""
+    box, up = axes.get_position(original=True), figure.get_figheight()
+    return figure.add_axes((box.x0, box.y0 - 0.14 / up, box.width, 0.08 / up))
+
+
+def _heading(experiment: Experiment, lines: bool = False) -> str:
+    """What the network answers, as a title; or in two lines over a picture."""
+    found, names = experiment.main, experiment.class_names
+    name, chance = short(names[found.label], 30), percent(float(found.unoccluded[found.label]))
+    answer = int(found.unoccluded.argmax())
+    window = f"{found.window} x {found.window} window"
+    if found.never_hidden:
+        window += f", {found.never_hidden:.0%} of the pixels never hidden"
+    if not experiment.labelled:
+        said = f"the model's answer is {name} (true class not known)"
+        return (
+            f"answer: {name},\n{chance}"
+            if lines
+            else f"{short(experiment.name, 40)}: {said}, probability {chance}; {window}"
+        )
+    if lines:
+        said = "recognised" if answer == found.label else f"taken for {short(names[answer], 22)}"
+        return f"{name}, {chance}\n{said}"
+    said = f"{name}, " + ("recognised" if answer == found.label else f"taken for {short(names[answer], 30)}")
+    return f"{short(experiment.name, 40)}: {said}, probability {chance}; {window}"
+
+
+def _frame(axes: Axes, image: np.ndarray) -> None:
+    height, width = image.shape[:2]
+    axes.set(xticks=[], yticks=[], xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+    axes.title.set_linespacing(1.15)
+    axes.spines[:].set_visible(False)
+
+
+def _confidence(axes: Axes, found: OcclusionMap, image: np.ndarray, *, whole: bool) -> AxesImage:
+    """The confidence map, on a scale from 0 to 1 (`whole`) or from its lowest to its highest value."""
+    low, high = (0.0, 1.0) if whole else _span(found.confidence)
+    return axes.imshow(on_pixels(found.confidence, found, image), vmin=low, vmax=high, cmap=COLOURS)
+
+
+def _span(values: np.ndarray) -> tuple[float, float]:
+    """The values' range; not empty, as a scale has to have two ends."""
+    low, high = float(values.min()), float(values.max())
+    return (low, high) if high - low > 1e-6 else (max(0.0, low - 0.005), low + 0.005)
+
+
+def _lowest(axes: Axes, found: OcclusionMap) -> None:
+    """The window where the probability is lowest."""
+    row, column = found.lowest
+    half = found.window / 2
+    style.outline(axes, (column - half, row - half), found.window, found.window, color="black", linestyle="--",
+                  linewidth=1.0)  # fmt: skip
+
+
+def _draw_maps(figure: Figure, row: Sequence[Axes], experiment: Experiment) -> list[Axes]:
     """The panel's second row, about the strongest feature map; gives the axes that show the image's own pixels."""
     found, image = experiment.main, experiment.image
-    activation, features, projection, patches = row
-    assert found.activation is not None and found.unoccluded_activation is not None and experiment.features is not None
-    drawn = activation.imshow(
-        found.activation, cmap="magma", extent=map_extent(found), vmin=min(0, found.activation.min())
-    )
-    figure.colorbar(drawn, ax=activation, shrink=0.75)
+    drop, activation, projection, patches = row
+    assert found.activation is not None and found.unoccluded_activation is not None
+    _drop_over_image(figure, drop, found, image)
+    low, high = min(0.0, float(found.activation.min())), float(found.activation.max())
+    drawn = activation.imshow(on_pixels(found.activation, found, image), cmap="magma", vmin=low, vmax=high)
     whole = found.unoccluded_activation
+    style.bar(_under(figure, activation), drawn, [low, high], lambda value: f"{value:.3g}")
     shown = f"{whole:,.0f}" if abs(whole) >= 100 else f"{whole:.3g}"
-    activation.set_title(f"sum of the strongest map ({experiment.feature_map})\nby window; {shown} unoccluded")
-    features.imshow(image.mean(axis=2), cmap="gray", vmin=0, vmax=255)
-    features.imshow(experiment.features, cmap="magma", vmin=0, alpha=0.6, extent=size, interpolation="bilinear")
-    features.set_title("that map, unoccluded,\nover the image")
-    own = [activation, features]
+    activation.set_title(f"sum of feature map\n{experiment.feature_map}; {shown} unoccluded")
+    own = [drop, activation]
     if experiment.projection is None:
         projection.set_axis_off()
-        why = "not projected to the pixels:\nan activation is no ReLU,\nor captum is not installed"
+        why = "not projected to\nthe pixels: an\nactivation is no\nReLU, or captum\nis not installed"
         projection.text(0.5, 0.5, why, ha="center", va="center", transform=projection.transAxes)
     else:
         projection.imshow(contrast(experiment.projection))
-        projection.set_title("what it answers to here\n(guided backpropagation)")
+        projection.set_title("what it answers to\n(guided backprop.)")
         own.append(projection)
     patches.set_axis_off()
     if experiment.patches:
         patches.imshow(mosaic(experiment.patches, image.shape[0]))
-        patches.set_title("what excites it most in other images")
+        patches.set_title("what excites it most\nin other images")
     return own
 
 
@@ -145,58 +244,83 @@ def map_figure(
         )
     if class_names is not None:
         class_names = arguments.names("class_names", class_names, len(found.unoccluded))
-    figure = Figure(figsize=(11, 3.7), layout="constrained")
-    original, confidence, drop = figure.subplots(1, 3)
+    side = 2.1
+    figure = Figure(figsize=(style.WIDTH, side + 0.85))
+    original, confidence, drop = _row(figure, 0.45, side, 3)
     original.imshow(pixels)
-    original.set_title(f"probability {found.unoccluded[label]:.1%} as it is")
-    drawn = confidence.imshow(found.confidence, vmin=0, vmax=1, cmap="viridis", extent=map_extent(found))
-    figure.colorbar(drawn, ax=confidence, shrink=0.75)
-    name = short(class_names[label]) if class_names else f"class {label}"
-    confidence.set_title(f"probability of {name}\nwith the window centred here")
+    name = short(class_names[label], 22) if class_names else f"class {label}"
+    original.set_title(f"image: probability of\n{name} is {found.unoccluded[label]:.1%}")
+    small = np.ptp(found.confidence) < SMALL_RANGE
+    drawn = _confidence(confidence, found, pixels, whole=not small)
+    style.bar(_under(figure, confidence), drawn, drawn.get_clim(), percent)
+    confidence.set_title(f"probability of {name}\n" + ("on its own scale" if small else "with the window centred here"))
     _drop_over_image(figure, drop, found, pixels)
-    height, width = pixels.shape[:2]
     for axes in (original, confidence, drop):
-        axes.set(xticks=[], yticks=[], xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+        _frame(axes, pixels)
     return figure
 
 
 @plain
 def windows_chart(experiments: Sequence[Experiment]) -> Figure:
-    """The effect of N: a column per image (the first MOST_COLUMNS) with its probability map for each window size."""
+    """The effect of N: a column per image (the first MOST_COLUMNS) with its confidence map for each window size.
+
+    Images whose maps all have a small range have a scale of their own.
+    """
     total, experiments = len(experiments), experiments[:MOST_COLUMNS]
     sizes = list(experiments[0].maps)
-    figure = Figure(figsize=(1.6 * len(experiments) + 1.2, 1.85 * (len(sizes) + 1) + 0.6), layout="constrained")
-    grid = figure.subplots(len(sizes) + 1, len(experiments), squeeze=False)
-    for column, experiment in zip(grid.T, experiments):
-        height, width = experiment.image.shape[:2]
+    side = min(1.3, (style.WIDTH - 0.5) / len(experiments) - 0.06)
+    unseen = any(one.never_hidden for experiment in experiments for one in experiment.maps.values())
+    step, top = side + (0.5 if unseen else 0.24), 0.8
+    spans = [np.ptp(np.concatenate([one.confidence.ravel() for one in each.maps.values()])) for each in experiments]
+    room = 0.5 if min(spans) < SMALL_RANGE else 0.0
+    figure = Figure(figsize=(style.WIDTH, top + step * (len(sizes) + 1) + 0.65 + room))
+    letters = max(7, int(side * 14))
+    whole = Normalize(0, 1)
+    for number, experiment in enumerate(experiments):
+        left = 0.42 + number * (side + 0.06)
+        column = [style.place(figure, left, top + place * step, side, side) for place in range(len(sizes) + 1)]
+        found = experiment.main
+        low, high = _span(np.concatenate([one.confidence.ravel() for one in experiment.maps.values()]))
+        small = high - low < SMALL_RANGE
         column[0].imshow(experiment.image)
-        column[0].set_title(
-            f"{short(experiment.class_names[experiment.main.label], 14)}\n"
-            f"{experiment.main.unoccluded[experiment.main.label]:.0%}",
-            fontsize=10,
+        name, chance = (
+            short(experiment.class_names[found.label], letters),
+            percent(float(found.unoccluded[found.label])),
         )
-        for axes, (window, found) in zip(column[1:], experiment.maps.items()):
-            drawn = axes.imshow(found.confidence, vmin=0, vmax=1, cmap="viridis", extent=map_extent(found))
-            unseen = f"\n{found.never_hidden:.0%} never hidden" if found.never_hidden else ""
-            axes.set_xlabel(f"at least {found.confidence.min():.0%}{unseen}", fontsize=8, labelpad=2)
-            axes.add_patch(
-                Rectangle((-0.5, -0.5), window, window, fill=False, color="white", linestyle=":", linewidth=0.8)
-            )
+        column[0].set_title(f"{name}\n{chance}", fontsize=style.SMALLEST, loc="center", pad=3)
+        for axes, one in zip(column[1:], experiment.maps.values()):
+            axes.imshow(on_pixels(one.confidence, one, experiment.image), cmap=COLOURS,
+                        norm=Normalize(low, high) if small else whole)  # fmt: skip
+            hidden = f"\n{one.never_hidden:.0%} never\nhidden" if one.never_hidden else ""
+            axes.set_xlabel(f"{100 * one.confidence.min():.0f}%{hidden}", fontsize=style.SMALLEST, labelpad=2)
+            style.outline(axes, (-0.5, -0.5), one.window, one.window, color="black", linestyle=":", linewidth=0.9)
+        if small:
+            ends = f"own scale:\n{100 * low:.0f} to\n{100 * high:.0f}%"
+            column[-1].set_xlabel(f"{column[-1].get_xlabel()}\n{ends}", fontsize=style.SMALLEST, labelpad=2)
         for axes in column:
-            axes.set(xticks=[], yticks=[], xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+            _frame(axes, experiment.image)
             draw_box(axes, experiment.box)
-    for axes, window in zip(grid[1:, 0], sizes):
-        axes.set_ylabel(f"N = {window}", fontweight="bold" if window == experiments[0].window else None)
-    some = "" if len(experiments) == total else f"; {len(experiments)} of {total} images"
-    figure.suptitle(f"The true class's probability for several window sizes (dotted: the window){some}", fontsize=12)
-    figure.colorbar(drawn, ax=grid, shrink=0.4, aspect=30)
+        for axes, window in zip(column[1:], sizes if not number else ()):
+            axes.set_ylabel(f"N = {window}", fontweight="bold" if window == experiment.window else "normal")
+    bar = style.place(figure, 0.42, figure.get_figheight() - 0.55, 2.0, 0.09)
+    style.bar(bar, ScalarMappable(whole, COLOURS), [0, 0.5, 1], lambda value: f"{value:.0%}")
+    some = "" if len(experiments) == total else f" ({len(experiments)} of {total} images)"
+    style.title(figure, f"What the size N of the window changes: the probability of the true class{some}")
+    said = "below each map: its lowest value; dotted: the window;\nbold: the N of the other figures"
+    figure.text(
+        2.7 / style.WIDTH, 0.6 / figure.get_figheight(), said, fontsize=style.SMALLEST, color=style.MUTED, va="top"
+    )
     return figure
 
 
-def map_extent(found: OcclusionMap) -> tuple[float, float, float, float]:
-    """The map's extent on the image: each value at its window centre."""
-    half = (found.rows[1] - found.rows[0]) / 2 if len(found.rows) > 1 else 0.5
-    return found.columns[0] - half, found.columns[-1] + half, found.rows[-1] + half, found.rows[0] - half
+def on_pixels(values: np.ndarray, found: OcclusionMap, image: np.ndarray) -> np.ndarray:
+    """A map of `found` at the image's size, [H, W]: each pixel has the value of the nearest window centre.
+
+    So the outermost centres' values reach the image's edge, whatever the stride.
+    """
+    places = [np.abs(np.arange(length)[:, None] - centres).argmin(axis=1)
+              for length, centres in zip(image.shape, (found.rows, found.columns))]  # fmt: skip
+    return np.asarray(values[np.ix_(*places)])
 
 
 def contrast(projection: np.ndarray) -> np.ndarray:
@@ -222,32 +346,39 @@ def mosaic(patches: Sequence[np.ndarray], size: int) -> np.ndarray:
 
 
 def _drop_over_image(figure: Figure, axes: Axes, found: OcclusionMap, image: np.ndarray) -> None:
-    axes.imshow(image.mean(axis=2), cmap="gray", vmin=0, vmax=255)
-    drawn = axes.imshow(-found.drop, vmin=-1, vmax=1, cmap="RdBu", extent=map_extent(found), alpha=0.7)
-    figure.colorbar(drawn, ax=axes, shrink=0.75)
-    row, column = found.lowest
-    corner = (column - found.window / 2, row - found.window / 2)
-    axes.add_patch(Rectangle(corner, found.window, found.window, fill=False, color="black", linestyle="--"))
-    axes.set_title(f"what the window changes; dashed:\nwhere it leaves the least ({found.confidence.min():.1%})")
+    """What the window changes, over the image in gray: the larger the change, the less of the image shows through."""
+    change = on_pixels(-found.drop, found, image)
+    most = max(float(np.abs(change).max()), 0.005)
+    axes.imshow(image.mean(axis=2) * 0.5 + 127, cmap="gray", vmin=0, vmax=255)
+    drawn = axes.imshow(change, vmin=-most, vmax=most, cmap="RdBu", alpha=np.clip(np.abs(change) / most * 1.5, 0, 0.9))
+    bar = ScalarMappable(drawn.norm, drawn.cmap)  # without the picture's transparency
+    style.bar(_under(figure, axes), bar, [-most, 0, most], lambda value: f"{100 * value:+.3g}" if value else "0")
+    axes.set_title("change in points,\non its own scale")
+    _lowest(axes, found)
 
 
-def _class_map(axes: Axes, found: OcclusionMap, class_names: Sequence[str]) -> None:
-    """Colour each place by the most probable class there; the rarest classes share one colour."""
+def _named(found: OcclusionMap) -> list[int]:
+    """The classes that have a colour of their own: the followed one, then by the area where each is most probable."""
     labels, counts = np.unique(found.predicted, return_counts=True)
     by_area = labels[np.argsort(-counts, kind="stable")]
-    named = [found.label, *(label for label in by_area if label != found.label)][:MOST_CLASSES_NAMED]
-    palette: list[ColorType] = ["#dddddd", *colours(len(named) - 1, "Dark2")]
+    return [found.label, *(int(label) for label in by_area if label != found.label)][:MOST_CLASSES_NAMED]
+
+
+def _class_map(axes: Axes, found: OcclusionMap, image: np.ndarray) -> None:
+    """Colour each place by the most probable class there; the rarest classes share one colour."""
+    named = _named(found)
+    palette = [FOLLOWED, *style.CLASSES[: len(named) - 1], OTHERS]
     places = np.full(found.predicted.shape, len(named))
     for place, label in enumerate(named):
         places[found.predicted == label] = place
-    entries = list(zip((class_names[label] for label in named), palette))
-    if (places == len(named)).any():
-        entries.append(("others", "black"))
-    norm = BoundaryNorm(np.arange(len(palette) + 2) - 0.5, len(palette) + 1)
-    axes.imshow(
-        places, cmap=ListedColormap([*palette, "black"]), norm=norm, extent=map_extent(found), interpolation="nearest"
-    )
-    axes.legend(
-        handles=[Patch(color=colour, label=short(name)) for name, colour in entries],
-        loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False,
-    )  # fmt: skip
+    norm = BoundaryNorm(np.arange(len(palette) + 1) - 0.5, len(palette))
+    axes.imshow(on_pixels(places, found, image), cmap=ListedColormap(palette), norm=norm, interpolation="nearest")
+
+
+def _class_colours(found: OcclusionMap, class_names: Sequence[str], letters: int = 20) -> list[Patch]:
+    """The legend of `_class_map`."""
+    named = _named(found)
+    entries = [(short(class_names[label], letters), colour) for label, colour in zip(named, (FOLLOWED, *style.CLASSES))]
+    if not np.isin(found.predicted, named).all():
+        entries.append(("others", OTHERS))
+    return [Patch(facecolor=colour, label=name) for name, colour in entries]

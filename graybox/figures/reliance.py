@@ -2,124 +2,133 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
-from graybox.figures.style import BASELINE, VARIANT, name_points
+from graybox.figures import style
+from graybox.figures.style import BASELINE, EMPHASIS, VARIANT
 from graybox.figures.text import plain
-from graybox.reliance.rule import VERDICTS
+from graybox.reliance.rule import NO_VERDICT, VERDICTS
+from graybox.study.names import short
 
 INTERVENTIONS = {
-    "as_is": "nothing\nhidden",
-    "context_hidden": "all but the\nobject box\nhidden",
-    "box_hidden": "the object\nbox hidden",
-    "control": "an equal area\nof context\nhidden",
+    "accuracy_as_is": "nothing hidden",
+    "accuracy_context_hidden": "all but the object box hidden",
+    "accuracy_box_hidden": "the object box hidden",
+    "accuracy_control": "an equal area of context hidden",
 }
 BACKGROUNDS = {
-    "same": "its own\nclass's\nbackground",
-    "other": "another\nclass's\nbackground",
-    "blend": "a blend\nof classes'\nbackgrounds",
-    "removed": "without\nthe object",
+    "swap_accuracy_same": "before its own class's background",
+    "swap_accuracy_other": "before another class's background",
+    "swap_accuracy_blend": "before a blend of classes' backgrounds",
+    "swap_accuracy_removed": "the background without the object",
+    "swap_follows": "says the other background's class",
 }
-COLOURS = dict(zip(VERDICTS, ("#2b7a3d", "#b3402a", "#6a4c93", "#c58f00", "0.55")))
+COLOURS = dict(zip(VERDICTS, (style.BLUE, style.VERMILION, style.PURPLE, style.ORANGE, "#bbbbbb")))
 
 
 @plain
 def reliance_chart(found: Mapping[str, Any]) -> Figure:
-    """Accuracy with parts hidden and before other backgrounds, and the shares of images by verdict; the sentence above.
+    """Accuracy with parts hidden and before other backgrounds, and the shares of images by verdict.
 
     Without object boxes there is only the sentence; where the second witness was not asked, its part is left out.
 
     Args:
         found: the "sentence", and the figures of `verdict.Reliance.metrics` and `witness.Witness.metrics`.
     """
-    swapped = "swap_images" in found
-    figure = Figure(figsize=(15 if swapped else 11, 4.6 if found["images"] else 1.2), layout="constrained")
-    figure.suptitle(textwrap.fill(found["sentence"], 165 if swapped else 120), fontsize=11, x=0.01, ha="left")
     if not found["images"]:
-        return figure
-    accuracy, *beside, verdicts = figure.subplots(
-        1, 3 if swapped else 2, gridspec_kw={"width_ratios": [1.25, 1.5, 1] if swapped else [1.25, 1]}
-    )
-    _points(accuracy, {f"accuracy_{name}": text for name, text in INTERVENTIONS.items()}, found)
-    accuracy.set_title(f"accuracy on {found['images']} test images")
-    if beside:
-        told = {f"swap_accuracy_{name}": text for name, text in BACKGROUNDS.items()}
-        _points(beside[0], {**told, "swap_follows": "says the other\nbackground's\nclass"}, found)
-        beside[0].set_title(f"{found['swap_images']} objects before other backgrounds")
-
-    for place, name in enumerate(VERDICTS):
-        value, low, high = (found[f"images_{name.replace(' ', '_')}{end}"] for end in ("", "_low", "_high"))
-        verdicts.barh(place, value, color=VARIANT, alpha=0.85, height=0.6)
-        verdicts.plot([low, high], [place, place], color="black", linewidth=1.2)
-        verdicts.annotate(f"{value:.0%}", (high, place), (6, 0), textcoords="offset points", va="center")
-    verdicts.set_yticks(range(len(VERDICTS)), VERDICTS)
-    verdicts.invert_yaxis()
-    verdicts.set(xlim=(0, 1.1), title="what the answer to each image rests on")
-    for axes, axis in (*((axes, axes.yaxis) for axes in (accuracy, *beside)), (verdicts, verdicts.xaxis)):
-        axis.set_major_formatter(PercentFormatter(1, decimals=0))
-        axes.grid(axis="x" if axes is verdicts else "y", color="0.92")
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
+        empty = style.figure(0.9)
+        style.title(empty, found["sentence"], size=9.5)
+        return empty
+    parts = [(f"{found['images']:,} test images: accuracy with", INTERVENTIONS)]
+    if "swap_images" in found:
+        parts.append((f"{found['swap_images']:,} objects before other backgrounds: accuracy", BACKGROUNDS))
+    heights = [0.22 * len(names) + 0.5 for _, names in parts]
+    figure = style.figure(sum(heights) + 2.0)
+    images = "images_object" in found  # no object may have a size on which there is a verdict
+    *accuracies, verdicts = figure.subplots(len(parts) + 1, 1, height_ratios=[*heights, 0.75])
+    for axes, (heading, names) in zip(accuracies, parts):
+        _shares(axes, names, found)
+        axes.set_title(heading)
+    if images:
+        _verdicts(verdicts, found)
+    else:
+        verdicts.set_axis_off()
+    said = found["sentence"].partition(":")[0].partition(". ")[0].rstrip(".")
+    if found.get("verdict") == NO_VERDICT:  # which is no finding
+        alone, without = (f"{found[f'accuracy_{hidden}']:.0%}" for hidden in ("context_hidden", "box_hidden"))
+        said = f"Recognised: {alone} with only the object visible, {without} without it"
+    style.title(figure, said)
+    style.note(figure, "Dot and line: share of images and its 95% interval. Dashed: accuracy by chance.")
     return figure
 
 
-def _points(axes: Axes, names: Mapping[str, str], found: Mapping[str, Any]) -> None:
-    """Shares with their intervals side by side, and chance. `names`: of the figures -> what is written below each."""
+def _shares(axes: Axes, names: Mapping[str, str], found: Mapping[str, Any]) -> None:
+    """Shares with their intervals, and chance. `names`: of the figures -> what is written beside each."""
     for place, name in enumerate(names):
         value, low, high = (found[f"{name}{end}"] for end in ("", "_low", "_high"))
-        colour = BASELINE if name == "accuracy_as_is" else VARIANT
-        axes.errorbar(
-            place, value, yerr=[[value - low], [high - value]], fmt="o", color=colour, capsize=5, markersize=8
-        )
-        axes.annotate(f"{value:.0%}", (place, value), (10, 0), textcoords="offset points", va="center")
-    axes.axhline(found["chance"], color="0.6", linestyle="--", linewidth=1)
-    axes.annotate("chance", (-0.45, found["chance"]), (0, 3), textcoords="offset points", color="0.4", fontsize=9)
-    axes.set_xticks(range(len(names)), names.values(), fontsize=9)
-    axes.set(ylim=(0, 1.03), xlim=(-0.5, len(names) - 0.4))
+        colour = BASELINE if name == "accuracy_as_is" else EMPHASIS if name == "swap_follows" else VARIANT
+        axes.plot([low, high], [place, place], color=colour)
+        axes.plot(value, place, "o", color=colour, markersize=6)
+        axes.annotate(f"{value:.0%}", (max(high, value), place), (6, 0), textcoords="offset points", va="center")
+    axes.axvline(found["chance"], color="0.5", linestyle="--", linewidth=1, zorder=0)
+    axes.set_yticks(range(len(names)), names.values())
+    axes.set(xlim=(0, 1.08), ylim=(len(names) - 0.4, -0.6))
+    axes.tick_params(axis="y", length=0)
+    axes.xaxis.set_major_formatter(style.whole_percent())
+    axes.grid(axis="x")
+
+
+def _verdicts(axes: Axes, found: Mapping[str, Any]) -> None:
+    """One bar of all images, divided by what the answer to each rests on; the shares stand in the legend."""
+    left = 0.0
+    for name in VERDICTS:
+        value, low, high = (found[f"images_{name.replace(' ', '_')}{end}"] for end in ("", "_low", "_high"))
+        axes.barh(0, value, left=left, color=COLOURS[name], edgecolor="white", linewidth=1,
+                  label=f"{name} {value:.0%}\n({low:.0%} to {high:.0%})")  # fmt: skip
+        left += value
+    axes.set(xlim=(0, 1.08), yticks=[0], yticklabels=["the answer rests on"], title="single images, by verdict")
+    axes.tick_params(axis="y", length=0)
+    axes.set_xticks([])
+    axes.spines[:].set_visible(False)
+    axes.legend(loc="upper right", bbox_to_anchor=(1.0, -0.02), ncols=len(VERDICTS), fontsize=style.SMALLEST,
+                handlelength=0.9, columnspacing=1.0, handletextpad=0.4)  # fmt: skip
 
 
 @plain
 def variants_chart(table: pd.DataFrame, sentence: str) -> Figure:
-    """Each variant's test accuracy against what the object alone keeps of it, with both intervals; the sentence above.
+    """What the object alone and the context alone keep of each variant's accuracy, with intervals, and its verdict.
 
     Args:
-        table: variant, test_accuracy, test_low, test_high, and of `by_variant.extended` verdict and object_alone with
-            its interval (NaN = the variant is left out). Without a column `verdict` there is only the sentence.
-        sentence: what the variants rest on.
+        table: variant, and of `by_variant.extended` verdict, object_alone and context_alone with their intervals (NaN =
+            the variant is left out). Without a column `verdict` there is only the sentence.
+        sentence: what the variants rest on; shown where nothing can be drawn.
     """
     drawn = table[table["object_alone"].notna()] if "verdict" in table else table.head(0)
-    figure = Figure(figsize=(11, 6.2 if len(drawn) else 1.2), layout="constrained")
-    figure.suptitle(textwrap.fill(sentence, 120, break_on_hyphens=False), fontsize=11, x=0.01, ha="left")
+    figure = style.figure(0.2 * len(drawn) + 1.5 if len(drawn) else 0.9)
     if not len(drawn):
+        style.title(figure, sentence, size=9.5)
         return figure
+    counts = drawn["verdict"].value_counts()
+    style.title(figure, "What the variants rest on: " + ", ".join(f"{verdict} ({n})" for verdict, n in counts.items()))
     axes = figure.subplots()
-    for verdict, rows in drawn.groupby("verdict", sort=False):
-        across, up = (
-            [rows[value] - rows[f"{name}_low"], rows[f"{name}_high"] - rows[value]]
-            for value, name in (("object_alone", "object_alone"), ("test_accuracy", "test"))
-        )
-        axes.errorbar(
-            rows["object_alone"], rows["test_accuracy"], yerr=up, xerr=across, fmt="o", color=COLOURS[str(verdict)],
-            elinewidth=1, markersize=7, label=str(verdict),
-        )  # fmt: skip
-    axes.set(
-        xlabel="what the object alone keeps of the accuracy above chance, with everything but its box hidden",
-        ylabel="test accuracy",
-    )
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.grid(color="0.93")
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(title="rests on", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    figure.supxlabel("bars: 95% intervals", fontsize=9)
-    figure.draw_without_rendering()  # this fixes the places of the points
-    name_points(axes, drawn["object_alone"], drawn["test_accuracy"], drawn["variant"])
+    for shift, part, colour, marker in ((-0.13, "object", style.BLUE, "o"), (0.13, "context", style.VERMILION, "s")):
+        if f"{part}_alone" in drawn:
+            style.intervals(axes, [place + shift for place in range(len(drawn))], drawn, f"{part}_alone",
+                            f"{part}_alone", color=colour, marker=marker, label=f"{part} alone")  # fmt: skip
+    for place, verdict in enumerate(drawn["verdict"]):
+        axes.annotate(str(verdict), (1.02, place), xycoords=("axes fraction", "data"), va="center", fontsize=8.5)
+    axes.annotate("rests on", (1.02, -0.75), xycoords=("axes fraction", "data"), va="bottom", color=style.MUTED)
+    axes.set_yticks(range(len(drawn)), [short(name, 28) for name in drawn["variant"]])
+    axes.set(ylim=(len(drawn) - 0.4, -0.6), xlabel="share of the accuracy above chance that is kept")
+    axes.axvline(0, color="0.6", linewidth=0.8, zorder=0)
+    axes.axvline(1, color="0.6", linewidth=0.8, zorder=0)
+    axes.tick_params(axis="y", length=0)
+    axes.xaxis.set_major_formatter(style.whole_percent())
+    axes.grid(axis="x")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, columnspacing=1.2)
     return figure

@@ -20,6 +20,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontEntry, FontProperties
 from matplotlib.text import Text
 
+from graybox.figures.style import RC
+
 Given = ParamSpec("Given")
 
 MISSING = "□"  # stands for a character that no installed font has
@@ -47,14 +49,15 @@ def sentence(wanted: str) -> str:
 
 
 def plain(draw: Callable[Given, Figure]) -> Callable[Given, Figure]:
-    """Decorate a function that draws a figure: its text is never read as a formula, and has fonts that can draw it.
+    """Decorate a function that draws a figure: its sizes and lines are those of `style`, its text is never read as a
+    formula, and has fonts that can draw it.
 
     Text that is created later, such as the numbers at an axis, is the user's matplotlib settings' matter again.
     """
 
     @functools.wraps(draw)
     def drawn(*arguments: Given.args, **named: Given.kwargs) -> Figure:
-        with rc_context({"text.parse_math": False, "text.usetex": False}):
+        with rc_context({**RC, "text.parse_math": False, "text.usetex": False}):  # type: ignore[dict-item]
             figure = draw(*arguments, **named)
         choose_fonts(figure)
         return figure

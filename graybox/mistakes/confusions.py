@@ -10,8 +10,9 @@ import pandas as pd
 from graybox.data.images import ImageSet
 from graybox.statistics import scores
 
-MOST_CLASSES = 30
-"""A confusion matrix of more classes cannot be read; it shows so many, those of the most confused pairs."""
+MOST_CLASSES, CLUSTERED_FROM = 40, 30
+"""A confusion matrix of more classes cannot be read; it shows so many, those of the most confused pairs. From the
+second number on, the classes are ordered by what they are taken for."""
 
 
 def shown_classes(matrix: np.ndarray, most: int = MOST_CLASSES) -> np.ndarray:
@@ -37,14 +38,35 @@ def shown_matrix(matrix: np.ndarray, class_names: Sequence[str]) -> pd.DataFrame
 
     Returns:
         Numbers of images. The columns are the same classes; if some are left out, the last one counts the answers that
-        name them. So each row adds up to all images of its class.
+        name them. So each row adds up to all images of its class. From CLUSTERED_FROM on, the classes stand in the
+        order of `clustered`.
     """
     labels = shown_classes(matrix)
+    if len(matrix) >= CLUSTERED_FROM:
+        labels = labels[clustered(matrix[np.ix_(labels, labels)])]
     names = [class_names[label] for label in labels]
     shown = pd.DataFrame(matrix[np.ix_(labels, labels)], index=names, columns=names)
     if len(labels) < len(matrix):
         shown[f"{len(matrix) - len(labels)} other classes"] = matrix[labels].sum(axis=1) - shown.to_numpy().sum(axis=1)
     return shown
+
+
+def clustered(matrix: np.ndarray) -> list[int]:
+    """An order of the classes in which those that are confused with each other are neighbours (average linkage).
+
+    Args:
+        matrix: int [classes, classes], numbers of images, of at least two classes.
+    """
+    from scipy.cluster import hierarchy
+    from scipy.spatial.distance import squareform
+
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    alike = shares + shares.T
+    np.fill_diagonal(alike, 0)
+    distance = alike.max() - alike
+    np.fill_diagonal(distance, 0)
+    tree = hierarchy.linkage(squareform(distance, checks=False), "average", optimal_ordering=True)
+    return [int(place) for place in hierarchy.leaves_list(tree)]
 
 
 def confusion_counts(matrix: np.ndarray, class_names: Sequence[str]) -> pd.DataFrame:

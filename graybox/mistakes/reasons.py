@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import fisher_exact
 
-from graybox.mistakes.reasons_table import CORRECT, COVERED
+from graybox.mistakes.reasons_table import BY_NATURE, CORRECT, COVERED, MINOR, SUPPORTED, UNKNOWN, UNSUPPORTED
 from graybox.mistakes.traits import KINDS, LABEL, PICTURE, TRAITS, Row, Trait
 from graybox.statistics import paired
 from graybox.statistics.intervals import percent, share
@@ -25,11 +25,6 @@ if TYPE_CHECKING:  # only its figures are needed
 NONE, NONE_TITLE = "no_reason", "no reason found"
 SIGNIFICANT, MOST = 0.05, 0.5
 
-SUPPORTED = "more frequent than it should be"
-MINOR = "more frequent, but explains fewer than half of those with it"
-UNSUPPORTED = "not more frequent than it should be"
-BY_NATURE = "describes the mistake, not tested"
-UNKNOWN = "unknown for these images"
 AGAINST = {
     "correct": CORRECT,
     "expected": "the number expected without wrong labels",
@@ -45,9 +40,11 @@ class Finding:
         reason, title, kind: the trait's.
         mistakes: how many misclassified images have the trait. `known`: for how many of them that is known.
         share, low, high: mistakes / known, with Wilson's 95% interval, 0..1.
-        correct_share, correct_low, correct_high: the same for the correctly classified images.
+        correct, correct_known, correct_share, correct_low, correct_high: the same for the correctly classified images.
         failing, failing_without: the error rate of the images with the trait and without it, 0..1.
         compared_with: what the test compares with.
+        expected: how many mistakes with the trait to expect if it explained none, where the test compares with such a
+            number; else NaN.
         strength: the share of the mistakes with the trait that would not exist without it, at most 1, NaN if not
             tested: 1 - failing_without / failing (the attributable fraction among the exposed, Miettinen 1974,
             "Proportion of disease caused or prevented"), or 1 - expected / found. It assumes that the trait is the
@@ -65,12 +62,15 @@ class Finding:
     share: float
     low: float
     high: float
+    correct: int
+    correct_known: int
     correct_share: float
     correct_low: float
     correct_high: float
     failing: float
     failing_without: float
     compared_with: str
+    expected: float
     strength: float
     p_value: float
     finding: str
@@ -123,6 +123,7 @@ def explain(evidence: pd.DataFrame, labels: LabelSuspects) -> tuple[pd.DataFrame
     table = pd.DataFrame([{**asdict(one), "named": int(counts.get(one.reason, 0))} for one in found])
     rest: dict[str, object] = {"reason": NONE, "title": NONE_TITLE, "kind": "", "compared_with": "", "finding": ""}
     rest |= {"mistakes": int(counts.get(NONE, 0)), "known": len(mistakes), "named": int(counts.get(NONE, 0))}
+    rest |= {"correct": 0, "correct_known": 0}  # whole numbers, as in the other rows
     return mistakes, pd.concat([table, pd.DataFrame([rest])], ignore_index=True)
 
 
@@ -136,7 +137,7 @@ def _finding(trait: Trait, present: np.ndarray, evidence: pd.DataFrame, labels: 
     a, b = int((wrong & with_it).sum()), int((wrong & known & ~with_it).sum())
     c, d = int((~wrong & with_it).sum()), int((~wrong & known & ~with_it).sum())
     failing, without = share(a, a + c).value, share(b, b + d).value
-    strength = p_value = np.nan
+    strength = p_value = expected = np.nan
     if not known.any():
         finding = UNKNOWN
     elif not trait.tested:
@@ -147,12 +148,13 @@ def _finding(trait: Trait, present: np.ndarray, evidence: pd.DataFrame, labels: 
             p_value = float(fisher_exact(np.array([[a, b], [c, d]]), alternative="greater").pvalue)
             strength = 1 - without / failing if a and b + d else np.nan
         else:
-            suspects = int(labels.suspect.sum())
+            suspects, expected = int(labels.suspect.sum()), labels.expected
             p_value, strength = labels.p_value, 1 - labels.expected / suspects if suspects else np.nan
     mine, theirs = share(a, a + b), share(c, c + d)
     return Finding(
         trait.name, trait.title, trait.kind, a, a + b, mine.value, mine.low, mine.high,
-        theirs.value, theirs.low, theirs.high, failing, without, AGAINST[trait.tested], strength, p_value, finding,
+        c, c + d, theirs.value, theirs.low, theirs.high, failing, without, AGAINST[trait.tested], expected, strength,
+        p_value, finding,
     )  # fmt: skip
 
 

@@ -1,50 +1,22 @@
-"""The table of reasons in words, and its main figures as metrics."""
+"""The main figures of the table of reasons, as metrics and in words."""
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
-from graybox.statistics.paired import p_words
-
 CORRECT = "the correctly classified"
+# What was found about a reason.
+SUPPORTED = "more frequent than it should be"
+MINOR = "more frequent, but explains fewer than half of those with it"
+UNSUPPORTED = "not more frequent than it should be"
+BY_NATURE = "describes the mistake, not tested"
+UNKNOWN = "unknown for these images"
 COVERED = "object_partly_covered"
 """The reason whose page shows the pictures without what covers the object."""
 
 
-def readable(reasons: pd.DataFrame) -> pd.DataFrame:
-    """The table from `reasons.explain` in words, one column for each question; "-" = missing.
-
-    The error rates with and without a trait are left out where they follow from the trait's definition.
-    """
-    reasons = reasons.fillna({"compared_with": "", "finding": "", "kind": ""})
-
-    def rate(row: pd.Series, value: str, low: str, high: str) -> str:
-        return "-" if np.isnan(row[value]) else f"{row[value]:.0%} ({row[low]:.0%} to {row[high]:.0%})"
-
-    def figure(value: float, form: str) -> str:
-        return "-" if np.isnan(value) else format(value, form)
-
-    rows = [
-        {
-            "reason": row["title"],
-            "the reason of": row["named"],
-            "found in": f"{row['mistakes']} of {row['known']}" if row["known"] else "-",
-            "of the mistakes (95% CI)": rate(row, "share", "low", "high"),
-            "of the correct (95% CI)": rate(row, "correct_share", "correct_low", "correct_high"),
-            "failing with it": figure(row["failing"] if row["compared_with"] == CORRECT else np.nan, ".0%"),
-            "without": figure(row["failing_without"] if row["compared_with"] == CORRECT else np.nan, ".0%"),
-            "tested against": row["compared_with"] or "-",
-            "p": p_words(row["p_value"]) or "-",
-            "finding": row["finding"] or "-",
-        }
-        for _, row in reasons.iterrows()
-    ]
-    return pd.DataFrame(rows)
-
-
-def metrics(reasons: pd.DataFrame, mistakes: int, calibration_error: float) -> dict[str, float | int]:
-    """The main figures, for `dvc metrics show`.
+def figures(reasons: pd.DataFrame, mistakes: int, calibration_error: float) -> dict[str, float | int]:
+    """The main figures on all mistakes.
 
     Returns:
         misclassified: how many. `calibration_error`: 0..1. `with_a_cause`: the share of the mistakes explained by a

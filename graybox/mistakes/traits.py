@@ -47,8 +47,8 @@ class Trait:
         says: a row of the evidence -> the figures, as words that can follow a colon.
         tested: what its frequency among the mistakes is compared with: "correct" (the correctly classified images; a
             fair comparison, as the trait is known without the network), "expected" (the number expected without wrong
-            labels), or "" (not tested: the trait follows from the network's own answer, so it is always rarer among the
-            correctly classified images).
+            labels), or "" (not tested: the trait follows from the answers of this network, or of others that learned
+            from the same training images, so it is always rarer among the correctly classified images).
     """
 
     name: str
@@ -210,6 +210,6 @@ TRAITS = (
         "less than in nine of ten correctly classified images",
         tested="",
     ),
-    Trait("hard_for_all", "hard for all variants", NETWORKS, _hard, _says_hard),
+    Trait("hard_for_all", "hard for all variants", NETWORKS, _hard, _says_hard, tested=""),
 )  # fmt: skip
 """Within one kind the strongest comes first (see `reasons`); without a strength, this order holds."""

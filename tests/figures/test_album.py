@@ -10,7 +10,7 @@ from graybox.figures import album
 
 
 def draws(root: Path) -> album.Drawn:
-    yield "drawn.png", b"picture", 0
+    yield "drawn.png", b"picture"
 
 
 def errs(root: Path) -> album.Drawn:

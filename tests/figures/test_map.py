@@ -18,13 +18,28 @@ def test_a_map_lies_on_its_image_pixel_for_pixel(stride):
     image = Image.fromarray(np.arange(12 * 20, dtype=np.uint8).reshape(12, 20))  # gray, not square
     original, middle, drop = map_figure(found, image, ["a cat", "a dog"]).axes[:3]
     np.testing.assert_array_equal(original.images[0].get_array()[..., 0], np.asarray(image))
-    np.testing.assert_array_equal(middle.images[0].get_array(), confidence)
-    np.testing.assert_array_equal(drop.images[1].get_array(), -found.drop)
-    half = stride / 2
+    shown, change = (np.asarray(drawn.get_array()) for drawn in (middle.images[0], drop.images[1]))
+    assert shown.shape == change.shape == (12, 20)  # to the image's edge, also where no stride reaches it
+    for y, x in np.ndindex(shown.shape):
+        # Between two centres, either is the nearest.
+        near = np.ix_(np.abs(rows - y) == np.abs(rows - y).min(), np.abs(columns - x) == np.abs(columns - x).min())
+        assert shown[y, x] in confidence[near]
+        assert -change[y, x] in found.drop[near]
     for drawn in (middle.images[0], drop.images[1]):
-        assert drawn.get_extent() == [-half, columns[-1] + half, rows[-1] + half, -half]
-    assert "a dog" in middle.get_title() and "75.0%" in original.get_title()
-    assert "class 1" in map_figure(found, image).axes[1].get_title()
+        assert drawn.get_extent() == original.images[0].get_extent() == [-0.5, 19.5, 11.5, -0.5]
+    assert "a dog" in middle.get_title(loc="left") and "75.0%" in original.get_title(loc="left")
+    assert "class 1" in map_figure(found, image).axes[1].get_title(loc="left")
+
+
+def test_a_map_of_small_range_has_a_scale_of_its_own_and_says_so():
+    centres = np.arange(8)
+    for spread, own in ((0.9, False), (0.02, True), (0.0, True)):
+        confidence = (0.05 + spread * np.random.default_rng(0).random((8, 8))).astype(np.float32)
+        found = OcclusionMap(confidence, np.zeros((8, 8), int), centres, centres, np.float32([0.95, 0.05]), 1, 3)
+        shown = map_figure(found, np.zeros((8, 8, 3), np.uint8)).axes[1]
+        assert ("own scale" in shown.get_title(loc="left")) == own
+        low, high = shown.images[0].get_clim()
+        assert (low, high) == (0, 1) if not own else low <= confidence.min() and confidence.max() <= high < 0.1
 
 
 def test_what_the_network_saw_is_drawn_if_no_image_is_given():

@@ -24,8 +24,9 @@ UNKNOWN = chr(0x10FFFD)  # for private use: no font has it
 
 
 def drawn_functions() -> list:
+    """Those of all subjects; `style` has their parts."""
     modules = [importlib.import_module(f"graybox.figures.{path.stem}") for path in
-               (ROOT / "graybox/figures").glob("*.py") if path.stem not in ("__init__", "text")]  # fmt: skip
+               (ROOT / "graybox/figures").glob("*.py") if path.stem not in ("__init__", "text", "style")]  # fmt: skip
     return [
         function
         for module in modules
@@ -76,7 +77,7 @@ def test_the_users_settings_stay_and_their_formulas_too():
         before = dict(rcParams)
         figure = strange_figures()[-1]
         assert dict(rcParams) == before
-        assert figure.axes[0].title.get_fontfamily() == ["serif"]
+        assert figure.axes[0]._left_title.get_fontfamily() == ["serif"]
         assert figure.text(0, 0, "$x^2$").get_parse_math()
 
 
@@ -159,11 +160,11 @@ def test_what_no_font_has_is_said_once_and_drawn_as_a_box(installed):
 
 def two_figures(root: Path) -> album.Drawn:
     for number in range(2):
-        yield f"{number}.png", text.plain(titled)(f"{UNKNOWN} taken for a dog"), 40
+        yield f"{number}.png", text.plain(titled)(f"{UNKNOWN} taken for a dog")
 
 
 def third_figure(root: Path) -> album.Drawn:
-    yield "2.png", text.plain(titled)(f"a dog taken for {UNKNOWN}"), 40
+    yield "2.png", text.plain(titled)(f"a dog taken for {UNKNOWN}")
 
 
 def test_the_album_names_the_classes_that_no_font_has(tmp_path, monkeypatch):
