@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from graybox.data.images import ImageSet
 from graybox.network import streams
 from graybox.network.checkpoint import State
-from graybox.network.inference import to_float
+from graybox.network.inference import sent, to_float
 from graybox.network.params import TrainParams
 
 LUMA = (0.2989, 0.587, 0.114)
@@ -78,7 +78,7 @@ class Batches:
         if not self._goes_on:
             self.order, self.given = torch.randperm(len(self.labels), generator=self.shuffling), 0
         self._goes_on = False
-        order = self.order.to(self.device)
+        order = sent(self.order, self.device)
         for step in range(self.given, self.steps_per_epoch):
             rows = order[step * self.batch_size : (step + 1) * self.batch_size]
             pixels = to_float(moved(self.images, rows, shift, p.flip, p.zoom, self.random))

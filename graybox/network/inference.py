@@ -15,9 +15,12 @@ from torch import Tensor, nn
 
 from graybox import arguments
 from graybox.errors import UserError
+from graybox.network import cores
 
 LARGEST_BATCH = 2**31 - 1
 """The largest `batch_size`; the images that there are can be fewer."""
+LARGEST_USUAL_BATCH = 8192
+"""The largest that is chosen where none is given."""
 
 
 class Views(TypedDict, total=False):
@@ -132,7 +135,6 @@ def checked_scores(scores: Tensor, images: int) -> Tensor:
     raise TypeError(f"model gives {given} for {asked}; it should give class scores (logits), float [{images}, classes]")
 
 
-@torch.inference_mode()
 def class_scores(
     model: nn.Module,
     images: np.ndarray | Tensor,
@@ -158,22 +160,49 @@ def class_scores(
     batch_size = None if batch_size is None else arguments.integer("batch_size", batch_size, 1, LARGEST_BATCH)
     if not isinstance(precision, torch.dtype) or precision not in (torch.float32, torch.bfloat16):
         raise ValueError(f"precision is {arguments.shown(precision)}; allowed: torch.float32, torch.bfloat16")
+    cores.reuse_memory()
+    return _scores(model, images, batch_size, precision).cpu()  # one copy at the end: each copy makes a GPU wait
+
+
+@torch.inference_mode()
+def _scores(model: nn.Module, images: np.ndarray | Tensor, batch_size: int | None, precision: torch.dtype) -> Tensor:
+    """As `class_scores`, on the network's device, which the host never waits for.
+
+    A batch size that is not given is halved for as long as a GPU has too little memory for it.
+    """
     device = device_of(model)
-    if batch_size is None:
-        batch_size = usual_batch(device)
-    scores = []
+    scores, start, step = [], 0, batch_size or usual_batch(device, images.shape[1] * images.shape[2])
     with evaluating(model), autocast(device, precision):
-        for start in range(0, len(images), batch_size):
-            batch = images[start : start + batch_size]
-            # A copy, because PyTorch can't wrap a read-only memory map.
-            batch = torch.as_tensor(np.array(batch) if isinstance(batch, np.ndarray) else batch)
+        while start < len(images):
+            batch = images[start : start + step]
             try:
-                given = model(to_float(batch.to(device)))
+                given = model(to_float(sent(batch, device)))
+            except torch.OutOfMemoryError:
+                if batch_size is not None or step == 1:
+                    raise
+                step //= 2
+                continue
             except RuntimeError as error:
                 check_size("images", model, batch.shape[1], batch.shape[2], error)
                 raise
             scores.append(checked_scores(given, len(batch)).float())
-    return torch.cat(scores).cpu()  # one copy at the end: each copy makes a GPU wait
+            start += len(batch)
+    return torch.cat(scores)
+
+
+def sent(values: np.ndarray | Tensor, device: torch.device) -> Tensor:
+    """A uint8 array, or any tensor, on a device. The host does not wait for CUDA: it goes on while they are copied."""
+    if device.type != "cuda":
+        # A copy, because PyTorch can't wrap a read-only memory map.
+        return torch.as_tensor(np.array(values) if isinstance(values, np.ndarray) else values).to(device)
+    # CUDA copies by itself from pinned memory only, which PyTorch gives to nobody else before that is done.
+    if isinstance(values, np.ndarray):
+        pinned = torch.empty(values.shape, dtype=torch.uint8, pin_memory=True)
+        pinned.numpy()[...] = values
+        values = pinned
+    elif values.device.type == "cpu":
+        values = values.pin_memory()
+    return values.to(device, non_blocking=True)
 
 
 def probabilities(
@@ -231,10 +260,28 @@ def at_once(model: nn.Module, batch_size: int | None = None) -> int:
     return 8 * (batch_size or usual_batch(device_of(model)))
 
 
-def usual_batch(device: torch.device) -> int:
-    """Images at a time."""
-    # A CPU's caches hold the activations of only a few images: batches of 256 took 1.2 to 1.6 times as long as 32.
-    return 32 if device.type == "cpu" else 1024
+def usual_batch(device: torch.device, pixels: int | None = None) -> int:
+    """Images at a time.
+
+    Args:
+        pixels: of an image. On CUDA the number then follows from them and the GPU's memory: a power of two, the same
+            each time on one GPU, as another number rounds in another way.
+    """
+    if device.type == "cpu":
+        # Its caches hold the activations of only a few images: batches of 256 took 1.2 to 1.6 times as long as 32.
+        return 32
+    if device.type != "cuda" or pixels is None:
+        return 1024
+    return batch_for(torch.cuda.get_device_properties(device).total_memory, pixels)
+
+
+def batch_for(memory: int, pixels: int) -> int:
+    """The largest power of two of images of which 64 maps in float32 take up to a sixteenth of `memory`, in bytes.
+
+    A network holds several layers' maps at a time, and several networks may share a GPU.
+    """
+    most = memory // 16 // (64 * 4 * pixels)
+    return int(min(LARGEST_USUAL_BATCH, 2 ** (max(1, most).bit_length() - 1)))
 
 
 def _views(images: np.ndarray | Tensor, flip: bool, shift: int) -> Iterator[np.ndarray | Tensor]:

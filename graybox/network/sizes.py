@@ -22,12 +22,14 @@ class LayerSize:
         channels: feature maps, or units of a fully connected layer.
         size: height and width of a feature map in pixels; 1 for a fully connected layer.
         macs: multiply-accumulates for one image (convolutions and fully connected layers; the rest is not counted).
+        weights: trained numbers, with biases and batch norms.
     """
 
     name: str
     channels: int
     size: int
     macs: int
+    weights: int
 
 
 def layer_sizes(params: ModelParams, image_size: int, classes: int) -> list[LayerSize]:
@@ -42,8 +44,10 @@ def layer_sizes(params: ModelParams, image_size: int, classes: int) -> list[Laye
         kernel, stride = params.kernel_size, conv_stride(params, number)
         # Padding keeps the size at stride 1, so a convolution never leaves nothing.
         size = (size - 1) // stride + 1
-        taps = kernel**2 + (1 if projects(params, number) else 0)
-        layers.append(LayerSize(f"conv layer {number}", filters, size, size**2 * filters * channels * taps))
+        shortcut = 1 if projects(params, number) else 0
+        kernels = filters * channels * (kernel**2 + shortcut)
+        weights = kernels + filters * (2 if params.batch_norm else 1) * (1 + shortcut)
+        layers.append(LayerSize(f"conv layer {number}", filters, size, size**2 * kernels, weights))
         channels = filters
         if params.max_pool and pools_after(params, number):
             pooling = params.block_ends.index(number) + 1
@@ -54,14 +58,14 @@ def layer_sizes(params: ModelParams, image_size: int, classes: int) -> list[Laye
                     f"a smaller stride, a smaller max_pool, or larger images"
                 )
             size = (size - params.max_pool) // (params.pool_stride or params.max_pool) + 1
-            layers.append(LayerSize(f"max pooling {pooling}", channels, size, 0))
+            layers.append(LayerSize(f"max pooling {pooling}", channels, size, 0, 0))
     if params.global_average_pool:
         size = 1
-        layers.append(LayerSize("global average pooling", channels, size, 0))
+        layers.append(LayerSize("global average pooling", channels, size, 0, 0))
     inputs = channels * size**2
     for number in range(1, params.fc_layers + 1):
         units = classes if number == params.fc_layers else params.fc_units
-        layers.append(LayerSize(f"fc layer {number}", units, 1, inputs * units))
+        layers.append(LayerSize(f"fc layer {number}", units, 1, inputs * units, (inputs + 1) * units))
         inputs = units
     return layers
 

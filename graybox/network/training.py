@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from graybox import arguments
 from graybox.data.images import ImageSet
 from graybox.errors import UserError
-from graybox.network import inference, streams
+from graybox.network import cores, inference, streams
 from graybox.network.architectures import build
 from graybox.network.augmentation import Batches
+from graybox.network.average import Average
 from graybox.network.checkpoint import Checkpoint, State, key_of, libraries, prefixed, under
 from graybox.network.classifier import Classifier
 from graybox.network.cnn import placed
@@ -135,6 +135,7 @@ def _fitted(
     precision: torch.dtype,
     checkpoint: Checkpoint | None,
 ) -> Fit:
+    cores.reuse_memory()
     model = build(model_params, train.size, train.class_names)
     if not model_params.weights:  # which expect pixels normalised as those that they have learned from
         set_pixel_statistics(model, train.images)
@@ -191,13 +192,10 @@ class Step:
         self.steps, self.taken = params.total_epochs * steps_per_epoch, 0
         self.optimizer = optimizer_of(model, params)
         self.weights = trained_weights(model)
-        self.average: AveragedModel | None = None
+        self.average: Average | None = None
         if params.weight_average:
             steps = params.weight_average * steps_per_epoch
-            # use_buffers: average batch norm's statistics together with the weights they belong to.
-            self.average = AveragedModel(
-                model, multi_avg_fn=get_ema_multi_avg_fn(steps / (1 + steps)), use_buffers=True
-            )
+            self.average = Average(model, steps / (1 + steps))
 
     @property
     def device(self) -> torch.device:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+
+MOST_TRAINING = 1000
+"""Of the training images, so many at most are scored, for the generalisation gap; no more than validation images."""
 
 
 def right(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -92,6 +96,22 @@ def over_seeds(by_seed: Mapping[int, Mapping[str, float]]) -> dict[str, float | 
             by_seed, key=lambda seed: (-by_seed[seed]["validation_accuracy"], by_seed[seed]["validation_loss"])
         )
     return found
+
+
+def shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What `dvc metrics show` has of a variant's row: rounded, so that it reads at a glance.
+
+    Args:
+        row: the means of `over_seeds`, the network's "macs" (multiply-accumulates for one image), and "diverged", why
+            it is no result, if it is none.
+
+    Returns:
+        test_accuracy and validation_accuracy (0..1) and test_loss, with 3 digits; macs_millions; and diverged, if so.
+    """
+    names = ("test_accuracy", "validation_accuracy", "test_loss")
+    found: dict[str, Any] = {name: None if row[name] is None else round(row[name], 3) for name in names}
+    found["macs_millions"] = round(row["macs"] / 1e6, 3)
+    return found | ({"diverged": row["diverged"]} if row.get("diverged") else {})
 
 
 def faults(by_seed: Mapping[int, str]) -> str:

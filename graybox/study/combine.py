@@ -160,5 +160,8 @@ def _misfit(baseline: Recipe, overrides: Overrides, image_size: int) -> str:
         why = str(error)
         for where in (f"variants.{COMBINED}.", f"variants.{COMBINED}: ", "model: "):
             why = why.removeprefix(where)
-        return why.partition("; allowed:")[0]
+        why = why.partition("; allowed:")[0]
+        smallest = baseline.train.size_at(0, image_size)
+        begins = f", with which training begins (start_size {baseline.train.start_size:g})"
+        return why + begins * (smallest < image_size and why.endswith(f"{smallest} x {smallest} image"))
     return ""

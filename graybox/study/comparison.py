@@ -16,6 +16,7 @@ from graybox.statistics import paired, tables
 from graybox.statistics.intervals import Estimate, share
 from graybox.study import gap
 from graybox.study.gap import Answers
+from graybox.study.names import short as short_name
 from graybox.study.variants import FACTORS, Variants
 
 # A difference with its intervals: the figures by name, or a row of the table.
@@ -23,6 +24,7 @@ Row = Mapping[str, float] | pd.Series
 
 # Columns of numbers that may be empty: in the baseline's row, or in all rows if each variant has one seed.
 LOSSES = ("test_loss", "validation_loss", "train_loss")  # empty for a network that diverged
+NAME_WIDTH = 16  # of a variant in the table for a terminal
 SPARSE = ("difference", "difference_low", "difference_high", "p_value", "test_accuracy_sd")
 
 
@@ -139,7 +141,8 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
             for value, low, high in zip(*(frame[f"{name}_alone{end}"] for end in ("", "_low", "_high")))
         ] for name in ("object", "context")}  # fmt: skip
         rests["rests on (stability)"] = [
-            f"{verdict} ({stable:.0%})" for verdict, stable in zip(frame["verdict"], frame["stability"])
+            verdict if pd.isna(stable) else f"{verdict} ({stable:.0%})"
+            for verdict, stable in zip(frame["verdict"], frame["stability"])
         ]
     if "architecture" in frame:
         given = zip(frame["architecture"], frame["initial_weights"])
@@ -178,6 +181,23 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def short(frame: pd.DataFrame) -> str:
+    """The table for a terminal, at most 100 columns wide: scores with intervals, and costs.
+
+    "against the baseline" is the difference in points of test accuracy with its 95% interval; p is Holm-corrected.
+    """
+    whole = readable(frame)
+    columns = {
+        "variant": [short_name(name, NAME_WIDTH) for name in whole["variant"]],
+        "test accuracy (95% CI)": whole["test accuracy (95% CI)"],
+        "against the baseline": whole["against the baseline (95% CI), points"],
+        "p": whole["p (Holm)"],
+        "MACs": whole["MACs"],
+        "training": whole["training time"],
+    }
+    return pd.DataFrame(columns).to_markdown(index=False, tablefmt="simple", disable_numparse=True)
+
+
 def sentences(variants: Variants, frame: pd.DataFrame) -> list[str]:
     """What the table shows, in one sentence per parameter, the six first; then one for each variant that diverged.
 
@@ -187,7 +207,7 @@ def sentences(variants: Variants, frame: pd.DataFrame) -> list[str]:
     found = by_parameter(variants, frame, in_words)
     diverged = [(row["variant"], row["diverged"]) for _, row in frame.iterrows() if row["diverged"]]
     found += [f"{name} diverged, so it is never chosen: {why}." for name, why in diverged]
-    return found + _of_weights(frame)
+    return found + of_weights(frame)
 
 
 def by_parameter(variants: Variants, frame: pd.DataFrame, words: Callable[[pd.Series], str]) -> list[str]:
@@ -214,7 +234,7 @@ def by_parameter(variants: Variants, frame: pd.DataFrame, words: Callable[[pd.Se
     return found + [f"{parameter}, against the baseline's: {'; '.join(said)}." for parameter, said in others.items()]
 
 
-def _of_weights(frame: pd.DataFrame) -> list[str]:
+def of_weights(frame: pd.DataFrame) -> list[str]:
     """What to know of the variants that start from given weights; mostly nothing."""
     if "initial_weights" not in frame:
         return []
@@ -316,6 +336,25 @@ def pareto_front(cost: pd.Series, accuracy: pd.Series) -> pd.Series:
     return pd.Series([not one for one in better], index=cost.index)
 
 
+def on_front(frame: pd.DataFrame, cost: str) -> pd.Series:
+    """bool for each row of the table: whether it is on the Pareto front of this cost, a column, and test accuracy.
+
+    Variants that diverged are on none, and drive none from it.
+    """
+    sound = frame[frame["diverged"] == ""]
+    return pareto_front(sound[cost], sound["test_accuracy"]).reindex(frame.index, fill_value=False)
+
+
+def training_work(frame: pd.DataFrame, baseline: str) -> pd.Series:
+    """The work of each variant's training as a multiple of the baseline's: multiply-accumulates of an image x epochs.
+
+    It does not depend on the machine, as seconds do. Images count at their full size, also where training starts with
+    smaller ones.
+    """
+    work: pd.Series = frame["macs"].astype(float) * frame["epochs"].astype(float)
+    return work.div(float(work[frame["variant"] == baseline].iloc[0]))
+
+
 def learning_curves(files: Mapping[str, Path]) -> pd.DataFrame:
     """All variants' learning curves, one below the other: columns variant, epoch, and a column per figure.
 
@@ -357,7 +396,8 @@ def _settings(model: ModelParams, train: TrainParams) -> dict[str, Any]:
         pool += f" {ends}" if model.max_pool else f", growth {ends}"
     filters = model.filters if isinstance(model.filters, int) else "-".join(map(str, model.filters))
     if isinstance(model.filters, int) and model.filter_growth != 2:
-        filters = f"{filters}, growth {model.filter_growth:g}"
+        alike = model.filter_growth == 1
+        filters = f"{filters} in each" if alike else f"{filters}, growth {model.filter_growth:g}"
     return {
         "conv_layers": model.conv_layers,
         "fc_layers": model.fc_layers,

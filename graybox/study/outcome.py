@@ -40,6 +40,8 @@ def sentences(
     same = next((name for name in variants if variants[name] == variants[COMBINED]), COMBINED)
     if same not in (COMBINED, choice["baseline"]):
         found.append(f"combined has the same settings as {same}, so it is the same network.")
+        if same == single:
+            return found
     rivals = int((comparison.can_win(frame) & (frame["variant"] != COMBINED)).sum())
     deciding = _against(answers[COMBINED][split], answers[single][split], looks=rivals)
     test = deciding if split == "test" else _against(answers[COMBINED]["test"], answers[single]["test"])
@@ -49,7 +51,6 @@ def sentences(
     if single != choice["baseline"]:
         found.append(f"combined against {single}, the best single variant on {split}: {said}.")
     if comparison.best(frame, split) == COMBINED:
-        found.append(f"combined is the best of all on {split}.")
         if unsure := _unsure(choice):
             within = f"the noise of the {choice['validation_images']:,} validation images (its 95% interval includes 0)"
             found.append(f"The gain of {_listed(unsure)} is within {within}.")
@@ -60,8 +61,6 @@ def sentences(
         sooner = "earlier of the two" if winner[f"{split}_loss"] == row[f"{split}_loss"] else "one with the lower loss"
         return [*found, f"combined is no better than {single} on {split}, so the {sooner} is taken."]
     behind = f"combined is {100 * lost:.1f} points of {split} accuracy behind {single}"
-    if same == single:
-        return [*found, f"{behind}, so it lost."]
     if comparison.doubt(deciding):
         return [*found, f"{behind}, which may be luck, and {single} is taken."]
     reasons = _reasons(frame, answers, choice, single, split)
@@ -83,7 +82,8 @@ def _made_of(choice: Mapping[str, Any]) -> str:
         why = f"no level was better than the baseline's on the {images}" if kept else "there is no other level"
         text = f"combined is the baseline itself, trained again: {why}"
     else:
-        text = f"combined takes {_listed(taken)}, each the best of its parameter on the {images}"
+        best = "the best levels of their parameters" if len(taken) > 1 else "the best level of its parameter"
+        text = f"combined takes {_listed(taken)}, {best} on the {images}"
         text += f"; {_listed(kept)} stay{'s' * (len(kept) == 1)} as in the baseline" if kept else ""
     return ". ".join([text, *left]) + "."
 

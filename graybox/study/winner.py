@@ -32,6 +32,12 @@ def cross_fitted(correct: Mapping[str, np.ndarray], halvings: int = 200, seed: i
     return float(np.mean(scores))
 
 
+def is_measured(frame: pd.DataFrame) -> bool:
+    """Whether `sentence` says how much a choice on test flatters: not for a single candidate or on too few images."""
+    images = comparison.row_of(frame, comparison.best(frame, "test"))["images"]
+    return bool(comparison.can_win(frame).sum() > 1 and images >= paired.FEWEST)
+
+
 def sentence(frame: pd.DataFrame, correct: Mapping[str, np.ndarray], split: str) -> str:
     """Who is best on test and on validation, and how much a choice on test flatters.
 
@@ -50,12 +56,13 @@ def sentence(frame: pd.DataFrame, correct: Mapping[str, np.ndarray], split: str)
         f"on validation it is {names['validation']}, with {row['validation']['test_accuracy']:.1%} of test"
     )  # fmt: skip
     best = f"{names['test']} is best on test with {row['test']['test_accuracy']:.1%}, {other}."
-    sound = frame.loc[comparison.can_win(frame), "variant"]
-    if len(sound) == 1 or row["test"]["images"] < paired.FEWEST:
+    if not is_measured(frame):
         return best
+    sound = frame.loc[comparison.can_win(frame), "variant"]
     fitted = cross_fitted({name: correct[name] for name in sound})
-    flattered = 100 * (row["test"]["test_accuracy"] - fitted)
+    flattered = f"{100 * (row['test']['test_accuracy'] - fitted):.1f}"
+    amount = f"about {flattered}" if float(flattered) > 0 else "less than 0.1"
     return (
-        f"{best} The choice flatters its score by about {max(0.0, flattered):.1f} points on average: chosen on half of "
+        f"{best} The choice flatters its score by {amount} points on average: chosen on half of "
         f"the test images, the best variant gets {fitted:.1%} of the other half right (mean over 200 random halvings)."
     )

@@ -229,3 +229,19 @@ def test_a_stride_larger_than_the_map_is_refused_as_its_gradient_would_be_chance
     with pytest.raises(UserError, match=told):
         sizes.check_fits(network, schedule, size)
     sizes.check_fits(ModelParams(stride=16, max_pool=None), TrainParams(), 16)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"batch_norm": False, "conv_layers": 3, "fc_layers": 1},
+        {"residual": True, "stride": 2, "filter_growth": 1, "fc_layers": 3},
+        {"residual": True, "batch_norm": False, "filters": [4, 4, 6, 6], "global_average_pool": True},
+    ],
+)
+def test_the_layers_weights_are_the_networks(changed):
+    params = ModelParams(**{"filters": 4, "fc_units": 9, **changed})
+    layers = sizes.layer_sizes(params, 32, 7)
+    network = models.CNN(params, 32, [str(name) for name in range(7)])
+    assert sum(layer.weights for layer in layers) == network.parameter_count

@@ -1,5 +1,8 @@
 """Work on every core: the same answers in the same order, and PyTorch's threads as they were."""
 
+import platform
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -72,3 +75,30 @@ def test_no_count_is_lost_where_several_threads_count():
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(cores.counting(bar), [1, 2, 3, 4] * 10))
     assert bar.n == 100
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's allocator can be told to keep memory")
+def test_large_tensors_take_the_memory_of_earlier_ones():
+    program = """
+import resource, torch
+from graybox.network import cores
+
+from torch import nn
+
+layers = nn.Sequential(nn.Conv2d(3, 32, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 32, 3))
+images = torch.rand(64, 3, 96, 96)
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(3):
+        layers(images).mean().backward()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+faults()
+print(faults())
+cores.reuse_memory()
+print([faults() for _ in range(6)][-1])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    usual, reusing = map(int, done.stdout.split())
+    assert reusing < usual / 10

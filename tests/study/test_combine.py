@@ -157,7 +157,7 @@ def test_a_baseline_of_another_name_with_overrides_of_its_own_is_built_upon(stud
     choice = choose(recipes, {"b-flat": 0.6})
     assert choice.overrides == {"model": {"fc_layers": 1}}  # on top of what a has
     choice = choose(recipes, {"c-default-width": 0.6})
-    assert choice.overrides["model"] == {"filters": 32}
+    assert choice.overrides["model"] == {"filters": 16}
 
 
 def test_a_study_of_the_baseline_alone_combines_it_with_nothing(study):
@@ -205,4 +205,6 @@ def test_a_combination_that_the_first_small_images_do_not_fit_gives_a_level_up(s
     choice = choose(recipes, {"conv-5": 0.7, "stride-2": 0.6}, size=64)
     assert choice.overrides == {"model": {"conv_layers": 5}}
     given_up = next(level for level in choice.levels if level.given_up)
-    assert given_up.variant == "stride-2" and given_up.given_up.endswith("leaves nothing of the 48 x 48 image")
+    assert given_up.variant == "stride-2" and given_up.given_up.endswith(
+        "the 48 x 48 image, with which training begins (start_size 0.75)"
+    )
