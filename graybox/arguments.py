@@ -54,11 +54,13 @@ def number(name: str, value: Any, low: float, high: float) -> float:
     """The value as a float from `low` to `high`.
 
     Raises:
-        TypeError: it is no number. ValueError: it is outside the limits, or NaN.
+        TypeError: it is no real number. ValueError: it is outside the limits, or NaN.
     """
     allowed = f"a number from {low:g} to {high:g}"
+    dtype = getattr(value, "dtype", None)  # of NumPy's numbers and arrays, and of tensors
     try:
-        if isinstance(value, str | bytes | bool):
+        # float() takes the real part of NumPy's complex numbers, with a mere warning.
+        if isinstance(value, str | bytes | bool) or "complex" in str(dtype):
             raise TypeError
         found = float(value)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:  # RuntimeError: a tensor of several values

@@ -6,6 +6,7 @@ import errno
 import inspect
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,8 +39,10 @@ def run(main: Callable[..., None], *arguments: str) -> None:
     """Call a stage's `main` with the command line's arguments.
 
     A UserError, a wrong number of arguments, a missing library, or a file that can't be read or written ends the
-    program with one line and exit code 1.
+    program with one line and exit code 1; Ctrl-C ends it with one line and exit code 130.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # of stages/__init__.py
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     _print_anything()
     given, signature = arguments or tuple(sys.argv[1:]), inspect.signature(main)
     try:
@@ -52,6 +55,9 @@ def run(main: Callable[..., None], *arguments: str) -> None:
         sys.stdout.flush()
     except UserError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("stopped" + "; `python -m graybox repro` goes on" * ("DVC_STAGE" in os.environ), file=sys.stderr)
+        sys.exit(130)
     except BrokenPipeError:  # such as `| head`
         _close_output()
         sys.exit(1)

@@ -1,6 +1,6 @@
 """The whole of params.yaml, composed of the rooms' schemas and checked as a whole.
 
-Most stages read only their own sections. Stage `settings`, the report and `command_line.reference` need all of it.
+Most stages read only their own sections. Stages `settings` and `report`, and `command_line.reference` need all of it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from graybox.mistakes.params import MistakesParams
 from graybox.network.params import ModelParams, TrainParams
 from graybox.occlusion.params import OcclusionParams, never_hidden
 from graybox.reliance.params import RelianceParams
+from graybox.report.params import ReportParams
 from graybox.run import RunParams
 from graybox.schema import Section
 from graybox.study import variants as study
@@ -32,7 +33,7 @@ VARIANT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
 MOST_VARIANTS = 1000
 NETWORKS = "networks"  # the folder of the user's own code and weights, which stage settings depends on
-TAKEN = {"data": "metrics/data.json is about the images", COMBINED: "stage combine makes the variant of that name"}
+TAKEN = {COMBINED: "stage combine makes the variant of that name"}
 
 
 class Params(Section):
@@ -51,6 +52,7 @@ class Params(Section):
     occlusion: OcclusionParams = OcclusionParams()
     reliance: RelianceParams = RelianceParams()
     correspondence: CorrespondenceParams = CorrespondenceParams()
+    report: ReportParams = ReportParams()
     run: RunParams = RunParams()
 
     @property

@@ -26,6 +26,7 @@ from dvc.repo import Repo
 from dvc.utils.serialize import parse_yaml
 
 from graybox import errors, files
+from graybox.command_line import lock_file
 
 LOCK = "dvc.lock"
 KEPT = "whole"  # the folder in .dvc/tmp for the last whole dvc.lock of each folder that has one
@@ -45,7 +46,7 @@ def settle() -> None:
         kept = scratch / KEPT / os.path.relpath(LOCK, repo.root_dir)
         for said in (*end_survivors(repo.root_dir, scratch), *mend_lock(kept)):
             print(said, file=sys.stderr)
-    dvcfile.modify_yaml = writing_whole(dvcfile.modify_yaml, kept)
+    dvcfile.modify_yaml = writing_whole(lock_file.modifying(dvcfile.modify_yaml), kept)
     # The stages say `python`, which must be this one; they end with this process (stages/__init__.py).
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     os.environ["GRAYBOX_GUARD"] = str(os.getpid())

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PARAMS = Path("params.yaml")
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz")
-# Without params.yaml: at 224 pixels a window of 31 (as in docs/networks.md), centred at each 8th pixel.
+# Without params.yaml: at 224 pixels a window of 31 (as in docs/api.md), centred at each 8th pixel.
 WINDOWS_ACROSS, CENTRES_ACROSS = 7, 28
 
 
@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
         help="slide the gray window over your own photographs, or judge a network on a folder with object boxes",
         description="Slide the occluder window over photographs and draw a panel for each; or, for a folder of "
         "class-named folders with --boxes, say whether the network rests on the object or its surroundings. "
-        "docs/networks.md has examples.",
+        "docs/api.md has examples.",
     )
     command.add_argument("image", type=Path, nargs="+", metavar="IMAGE",
                          help="photographs; or one folder, zip or tar of class-named folders")  # fmt: skip
@@ -174,7 +174,7 @@ def _settings(options: argparse.Namespace, chosen: Chosen) -> OcclusionParams:
         params = OcclusionParams(
             window=(max(1, size // WINDOWS_ACROSS) - 1) // 2 * 2 + 1, stride=max(1, size // CENTRES_ACROSS)
         )
-    changed: dict[str, Any] = {"other_windows": []}  # the panel shows one window
+    changed: dict[str, Any] = {"other_windows": [], "second_fill": None}  # the panel shows one window
     if options.window is not None:
         if not (options.window % 2 == 1 and 1 <= options.window <= size):
             raise UserError(f"--window is {options.window}; allowed: odd numbers from 1 to the image size, {size}")

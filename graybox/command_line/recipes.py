@@ -10,14 +10,12 @@ from graybox import schema
 from graybox.errors import UserError, within
 from graybox.schema import Section
 from graybox.settings import Params
+from graybox.study.merging import VARIANTS, Values, nested, with_value
 
 FOLDER = Path("recipes")
-VARIANTS, ALL = "variants", "*"
 SETTING = re.compile(r"\+{0,2}(?P<key>[\w-]+(\.[\w-]+)*)=(?P<value>.*)", re.DOTALL)
 # How a list, a mapping or quoted text begins, and what else is not simply text: a path may have any letters.
 QUOTES, PLAIN = "[{\"'", (bool, int, float, type(None))
-
-Values = dict[str, Any]
 
 
 def names() -> list[str]:
@@ -61,21 +59,6 @@ def read(path: Path) -> Values:
     return values
 
 
-def merged(values: Values, recipe: Values) -> Values:
-    """The values of params.yaml with those of a recipe: mappings key by key, and any other value in place of the old.
-
-    A variant takes the place of the one of its name as a whole. In `variants` null takes a variant away, and
-    `"*": null` takes all away that were there before.
-    """
-    found = _deep(values, {key: value for key, value in recipe.items() if key != VARIANTS})
-    if VARIANTS in recipe:
-        mine, theirs = values.get(VARIANTS), recipe[VARIANTS]
-        takes_all = ALL in theirs and theirs[ALL] is None
-        both = {**(mine if isinstance(mine, dict) and not takes_all else {}), **theirs}
-        found[VARIANTS] = {name: variant for name, variant in both.items() if variant is not None or name not in theirs}
-    return found
-
-
 def set_one(values: Values, setting: str) -> Values:
     """The values of params.yaml with one more KEY=VALUE, as `dvc exp run -S` takes it; the value is YAML.
 
@@ -86,20 +69,9 @@ def set_one(values: Values, setting: str) -> Values:
     if match is None or not match["value"].strip():
         raise UserError(f"-S is {schema.shown(setting)}; allowed: KEY=VALUE, such as model.filters=64")
     path, value = match["key"].split("."), _value(match["value"].strip())
-    nested: Any = value
-    for key in reversed(path):
-        nested = {key: nested}
     with within("-S "):
-        _check_keys(Params, nested)
-    return merged(values, nested) if path[0] == VARIANTS and len(path) < 3 else _deep(values, nested)
-
-
-def _deep(values: Values, changes: Values) -> Values:
-    found = dict(values)
-    for key, value in changes.items():
-        old = found.get(key)
-        found[key] = _deep(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return found
+        _check_keys(Params, nested(path, value))
+    return with_value(values, path, value)
 
 
 def _check_keys(section: type[Section], values: Values, where: str = "") -> None:

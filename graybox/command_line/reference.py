@@ -11,9 +11,11 @@ from graybox.settings import Params
 
 HEAD = """# Parameters
 
-All parameters of `params.yaml`. To change one for a single run: `dvc exp run -S section.key=value`. A parameter that
-the file leaves out has its default, but what `dvc.yaml` lists under `params`, such as `evaluate` and
-`occlusion.window`, must be in the file. This page is written by `python -m graybox parameters > docs/parameters.md`.
+What can be set in `params.yaml`, and what is allowed?
+
+To change a parameter for a single run: `dvc exp run -S section.key=value`. A parameter that the file leaves out has its
+default, but what `dvc.yaml` lists under `params`, such as `evaluate` and `occlusion.window`, must be in the file. This
+page is written by `python -m graybox parameters > docs/parameters.md`.
 """
 VARIANTS = """
 ## variants

@@ -6,6 +6,7 @@ import copy
 import io
 import re
 from collections.abc import Iterable
+from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any
 
 from graybox.errors import UserError
@@ -80,6 +81,8 @@ def _sync(node: CommentedMap, values: dict[str, Any], written: list[Any]) -> Non
     """Make a mapping of the text equal to `values`. `written`: the other texts' values at its place."""
     from ruamel.yaml.comments import CommentedMap
 
+    for key in _out_of_order(list(node), list(values)):
+        _remove(node, key)  # and the loop below puts it at its new place
     before = None
     for key, value in values.items():
         theirs = [other for other in written if isinstance(other, CommentedMap) and key in other]
@@ -92,6 +95,14 @@ def _sync(node: CommentedMap, values: dict[str, Any], written: list[Any]) -> Non
         before = key
     for key in reversed([key for key in node if key not in values]):
         _remove(node, key)
+
+
+def _out_of_order(present: list[Any], wanted: list[Any]) -> list[Any]:
+    """The keys in both lists that have to move so that those of `present` are in the order of `wanted`."""
+    have, want = [key for key in present if key in wanted], [key for key in wanted if key in present]
+    blocks = SequenceMatcher(None, have, want, autojunk=False).get_matching_blocks()
+    stay = {key for block in blocks for key in have[block.a : block.a + block.size]}
+    return [key for key in have if key not in stay]
 
 
 def _put(node: CommentedMap, before: Any, key: Any, value: Any, written: CommentedMap | None) -> None:

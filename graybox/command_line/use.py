@@ -11,10 +11,10 @@ from typing import Any
 
 from graybox import files, schema, settings
 from graybox.command_line import recipes
-from graybox.command_line.recipes import Values
 from graybox.command_line.rewrite import rewritten
 from graybox.errors import UserError, within
 from graybox.network.sizes import check_fits
+from graybox.study.merging import Values, merged
 
 PARAMS = Path("params.yaml")
 DVC, USES = Path(".dvc"), Path(".dvc/tmp/uses.json")  # which git ignores
@@ -68,7 +68,7 @@ def apply(names: list[str], changes: list[str]) -> None:
     values, text = schema.read(PARAMS), _text(PARAMS)
     steps = [(str(PARAMS), values)]
     for path in paths:
-        values = recipes.merged(values, recipes.read(path))
+        values = merged(values, recipes.read(path))
         steps.append((f"{PARAMS} with {path}", values))
     for change in changes:
         values = recipes.set_one(values, change)

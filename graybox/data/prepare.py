@@ -16,6 +16,7 @@ from graybox.data.choice import carved, check_every_class, choose, choose_classe
 from graybox.data.decoding import Array, Decoded, Source, decode
 from graybox.data.images import BOX_COLUMNS, SPLITS
 from graybox.data.params import DataParams
+from graybox.data.sources.boxes import WITHOUT_BOX
 from graybox.data.sources.catalogue import Catalogue
 from graybox.errors import ParameterError
 
@@ -169,6 +170,9 @@ def _prepare(
         *remarks.unequal(table, class_names),
     ]
     unreadable = {chosen["file"][row]: reasons[row] for row in sorted(reasons)}
+    ignored = dict(catalogue.ignored)
+    if WITHOUT_BOX in ignored:  # the source has counted all of its images, also those that are not prepared
+        ignored[WITHOUT_BOX] = int(table["x0"].isna().sum())
     _write_lines(folder / "unreadable.txt", [f"{file}: {reason}" for file, reason in unreadable.items()])
     summary.write(
         folder,
@@ -178,7 +182,7 @@ def _prepare(
         colour_sums=np.array([decoded[row].colour_sum for row in kept]),
         original_sizes=np.array([decoded[row].original_size for row in kept]),
         unreadable=len(unreadable),
-        ignored=catalogue.ignored,
+        ignored=ignored,
         duplicates=copies.counts,
         two_labels=len(copies.two_labels),
         near_duplicates=near,
@@ -187,7 +191,7 @@ def _prepare(
         remarks=said,
     )
     return Prepared(
-        table, size, carved(catalogue), unreadable, catalogue.ignored,
+        table, size, carved(catalogue), unreadable, ignored,
         copies.counts, len(copies.two_labels), near, len(dropped), said,
     )  # fmt: skip
 

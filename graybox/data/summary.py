@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,19 +93,3 @@ def write(
         "remarks": remarks,
     }
     files.write_json(folder / "summary.json", summary, indent=2)
-
-
-def metrics(summary: Mapping[str, Any]) -> dict[str, float]:
-    """The figures of a summary that `dvc metrics show` lists.
-
-    Among them constant_accuracy and constant_balanced_accuracy, 0..1: what answering one class always gets on the test
-    images.
-    """
-    row: dict[str, float] = {"classes": len(summary["images_per_class"])}
-    row |= {f"{split}_images": count for split, count in summary["images_per_split"].items()}
-    row |= {key: sum(summary[key].values()) for key in ("duplicates", "near_duplicates")}
-    row |= {"unreadable": summary["unreadable"]}
-    if summary["covered"]:
-        row |= {"objects_partly_covered": sum(summary["covered"].values())}
-    constant = summary["constant_answer"]
-    return row | {"constant_accuracy": constant["test"], "constant_balanced_accuracy": constant["balanced"]}

@@ -18,7 +18,7 @@ from graybox.command_line.jobs import clone, cluster, command, snapshot, task, v
 from graybox.network.params import ModelParams, Recipe, TrainParams
 
 ORDER: task.Order = {
-    "name": "baseline", "stages": ["train@baseline"], "inputs": [], "files": [], "workspace": "/study",
+    "name": "baseline", "stages": ["train@baseline"], "inputs": [], "files": [], "lock": "", "workspace": "/study",
     "token": "/study/nowhere", "home": "/study", "cache": "/study/cache", "threads": None, "local": True, "topic": "t",
 }  # fmt: skip
 
@@ -215,17 +215,21 @@ def test_a_worker_without_the_disk_says_so(client):
     assert "does not see /study; allowed: a worker with the same disk, or a DVC remote" in result["failed"][0]
 
 
-def test_what_runs_in_a_clone_ends_when_it_is_taken_back(client, tmp_path):
+@pytest.fixture
+def endless(tmp_path):
+    """The arguments of an order that never ends, without its client."""
     (tmp_path / "token").touch()
-    endless = "import pathlib, time\npathlib.Path('began').touch()\ntime.sleep(600)\n"
+    code = "import pathlib, time\npathlib.Path('began').touch()\ntime.sleep(600)\n"
     names = {
         f"{folder}__init__.py": "" for folder in ("graybox/", "graybox/command_line/", "graybox/command_line/jobs/")
     }
-    packed = snapshot.pack(
-        tmp_path, [], {**names, "graybox/command_line/jobs/clone.py": endless, ".dvc/config.local": ""}
-    )
+    packed = snapshot.pack(tmp_path, [], {**names, "graybox/command_line/jobs/clone.py": code, ".dvc/config.local": ""})
     order = {**ORDER, "token": str(tmp_path / "token"), "home": str(tmp_path), "workspace": str(tmp_path / "study")}
-    future = client.submit(command.as_a_value(), order, packed, False)
+    return order, packed, False
+
+
+def test_what_runs_in_a_clone_ends_when_it_is_taken_back(client, endless, tmp_path):
+    future = client.submit(command.as_a_value(), *endless)
     while not (began := list(tmp_path.glob("baseline-*/began"))):
         assert not future.done()
         time.sleep(0.05)
@@ -234,6 +238,47 @@ def test_what_runs_in_a_clone_ends_when_it_is_taken_back(client, tmp_path):
     while began[0].exists():  # the clone is removed last
         time.sleep(0.05)
     assert (tmp_path / "study/models/kept").exists()
+
+
+async def lose_workers(dask_scheduler):
+    for address in list(dask_scheduler.workers):
+        await dask_scheduler.remove_worker(address, stimulus_id="silent for too long")
+
+
+def test_an_order_whose_worker_is_given_up_runs_on_another(endless, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "LOOKS_SECONDS", 0.1)
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "0.1s"}), cluster.here(1, tmp_path) as client:
+        workers = cluster.Workers(client, None)
+        future = client.submit(command.as_a_value(), *endless, retries=2)
+        while not (first := set(tmp_path.glob("baseline-*/began"))):
+            time.sleep(0.05)
+        client.run_on_scheduler(lose_workers)
+        # The first attempt ends, so that no two work on one variant.
+        while not (second := set(tmp_path.glob("baseline-*/began")) - first) or any(path.exists() for path in first):
+            assert not future.done()
+            workers.look(1)
+            time.sleep(0.05)
+        assert len(second) == 1 and [*client.nthreads().values()] == [1]
+
+
+def test_workers_of_this_process_are_never_given_up_for_their_silence(tmp_path):
+    """A laptop that sleeps stops all of them at once."""
+    with dask.config.set({"distributed.scheduler.worker-ttl": "1s"}), cluster.here(1, tmp_path) as client:
+        assert client.cluster.scheduler.worker_ttl is None
+
+
+def test_a_running_scheduler_without_workers_is_not_waited_for_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "LOOKS_SECONDS", 0)
+    monkeypatch.setattr(cluster, "ALONE_SECONDS", 0.2)
+    with cluster.here(1, tmp_path) as client:
+        workers = cluster.Workers(client, "tcp://10.0.0.5:8786")
+        time.sleep(0.3)
+        workers.look(1)  # it has one
+        client.run_on_scheduler(lose_workers)
+        workers.look(1)
+        time.sleep(0.3)
+        with pytest.raises(errors.UserError, match=r"has had no worker for .*`dask worker tcp://10\.0\.0\.5:8786"):
+            workers.look(1)
 
 
 def test_a_slurm_job_runs_one_variant_at_a_time_with_all_its_cores(tmp_path):

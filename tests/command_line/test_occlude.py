@@ -250,6 +250,8 @@ def test_a_folder_with_boxes_gets_the_librarys_verdict(here, capsys):
         np.testing.assert_allclose(arrays["box_hidden"], hidden.box_hidden, atol=1e-6)
         assert [images.files[row] for row in arrays["rows"]] == arrays["files"].tolist()
         assert set(arrays["labels"].tolist()) == {1, 2}
+        described = (ROOT / "docs/api.md").read_text("utf-8").partition("For a folder with boxes the file has")[2]
+        assert [key for key in arrays.files if f"`{key}`" not in described] == []
 
 
 def test_a_folder_of_many_images_is_one_set(here, monkeypatch):
@@ -347,7 +349,7 @@ def test_what_is_wrong_is_one_sentence_and_nothing_is_written(here, arguments, t
 
 def documented() -> list[str]:
     """The commands that the pages show."""
-    pages = [(ROOT / name).read_text("utf-8") for name in ("README.md", "docs/networks.md")]
+    pages = [(ROOT / name).read_text("utf-8") for name in ("README.md", "docs/api.md")]
     lines = "\n".join(pages).replace("\\\n", " ").splitlines()
     return [line for line in lines if line.startswith("python -m graybox occlude")]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import itertools
 
 import pytest
 import yaml
@@ -69,7 +70,12 @@ def test_a_change_reaches_its_own_lines_only_and_can_be_taken_back(drawn):
     assert max(len(went), len(came)) <= count
     # A comment goes with a variant only.
     lost = {comment(line) for line in went} - {comment(line) for line in came}
-    assert lost <= {"", " overlapping windows", " strided convolutions shrink instead"}
+    assert lost <= {
+        "",
+        " as much work, shared otherwise",
+        " overlapping windows",
+        " strided convolutions shrink instead",
+    }
     assert rewritten(now, VALUES, [TEXT]) == TEXT
 
 
@@ -152,3 +158,13 @@ def test_values_that_are_shared_are_refused_and_only_if_something_changes(text):
         rewritten(text, values | {"c": 1})
     # Of a recipe the values are taken, not the anchors.
     assert rewritten("c: 1\n", {"c": 1, **values}, [text]) == f"c: 1\na: {{x: 1}}\nb: {values['b']}\n".replace("'", "")
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations("abcd")), ids="".join)
+def test_values_get_the_order_that_they_should_have_and_lines_of_comment_stay(order):
+    text = "top: 0\nvariants:\n  a: {x: 1}   # first\n  # above b\n  b: {x: 2}\n  c: {x: 3}\n  d: {x: 4}\n"
+    text += "\n# below\nlast: 5\n"
+    variants = {key: {"x": "abcd".index(key) + 1} for key in order}
+    made = rewritten(text, {"top": 0, "variants": variants, "last": 5})
+    assert list(schema.parse(made)["variants"].items()) == list(variants.items())
+    assert "# above b\n" in made and "\n\n# below\nlast: 5\n" in made

@@ -15,7 +15,7 @@ from graybox.__main__ import main
 from graybox.command_line import recipes
 from graybox.command_line import use as command
 from graybox.errors import UserError
-from graybox.network.sizes import check_fits
+from graybox.network.sizes import check_fits, multiply_accumulates
 from tests.support.basics import ROOT
 
 NAMES = [path.stem for path in sorted((ROOT / "recipes").glob("*.yaml"))]
@@ -90,15 +90,40 @@ def test_a_recipe_begins_with_what_it_is_what_was_measured_and_a_command_that_wo
 
 
 def test_a_study_says_all_that_chooses_images_so_that_any_can_follow_any():
-    chosen = [recipes.read(ROOT / f"recipes/{name}.yaml") for name in NAMES]
-    keys = [
-        {key for key in leaves(values) if key != "variants.stride-3"}
-        for values in chosen
-        if "source" in values.get("data", {})
+    chosen = [
+        values for name in NAMES if "source" in (values := recipes.read(ROOT / f"recipes/{name}.yaml")).get("data", {})
     ]
-    assert len(keys) > 5 and all(found == keys[0] for found in keys)
-    small = set(leaves(recipes.read(ROOT / "recipes/small.yaml"))) & {"data.images_per_class", "train.epochs"}
-    assert small <= keys[0]
+    # A study that takes all variants away is one of its own, which sets more; the others can follow one another.
+    variants = [set(values.pop("variants")) - {"stride-3"} for values in chosen]
+    keys = [set(leaves(values)) for values in chosen]
+    common = [(key, named) for key, named in zip(keys, variants) if "*" not in named]
+    assert len(common) > 5 and all(found == common[0] for found in common)
+    assert all(common[0][0] <= found for found in keys)
+    small = set(leaves(recipes.read(ROOT / "recipes/small.yaml"))) & {
+        "data.classes",
+        "data.images_per_class",
+        "train.epochs",
+    }
+    assert small <= common[0][0]
+
+
+def test_the_scenes_after_a_study_on_photographs_are_the_default_study(params):
+    before = settings.load(params)
+    use("tiny_imagenet_25")
+    photographs = settings.load(params)
+    assert photographs.model.filters == 32 and {"filters-16", "filters-64"} < set(photographs.variants)
+    use("scenes")
+    now = settings.load(params)
+    assert (now.model, now.train, now.variants) == (before.model, before.train, before.variants)
+
+
+def test_the_level_that_shares_filters_differently_costs_what_the_baseline_does(params):
+    for name in ("scenes", "tiny_imagenet_25", "mini_imagenet_33"):
+        use(name)
+        found = settings.load(params)
+        same, base = (found.recipes[variant].model for variant in ("filters-same", "baseline"))
+        work = [multiply_accumulates(model, found.image_size, 10) for model in (same, base)]
+        assert len(set(same.filters_per_layer)) == 1 and work[0] == pytest.approx(work[1], rel=0.1)
 
 
 def test_the_recipes_are_listed_with_their_first_lines_and_named_in_their_folder(params, capsys):
@@ -151,7 +176,7 @@ def test_variants_are_replaced_whole_by_recipes_and_by_key_by_settings_and_null_
     found = settings.load(params).variants
     assert found["conv-2"] == {"train": {"epochs": 1}}
     assert found["fc-3"] == {"model": {"fc_layers": 3, "fc_units": 64}}
-    assert not {"conv-3", "stride-3", "not-there"} & set(found) and len(found) == 12
+    assert not {"conv-3", "stride-3", "not-there"} & set(found) and len(found) == 13
 
 
 @pytest.mark.parametrize(
@@ -211,7 +236,7 @@ def test_a_refused_use_changes_no_byte_and_says_why_in_a_sentence(params, text, 
 
 
 def test_a_wrong_params_yaml_is_named_itself_and_a_recipe_may_mend_it(params):
-    text = params.read_text().replace("epochs: 6", "epochs: none")
+    text = params.read_text().replace("epochs: 8", "epochs: none")
     params.write_text(text)
     with pytest.raises(UserError, match=r"^params\.yaml: train\.epochs is 'none'"):
         use("ten")
@@ -237,9 +262,8 @@ def test_uses_are_taken_back_one_by_one(params, capsys):
 
 def test_what_was_changed_since_a_use_stays_when_it_is_taken_back(params, capsys):
     def edit() -> None:
-        apply_overrides(
-            "params.yaml", ["train.batch_size=32"]
-        )  # what `dvc exp run -S` does: it writes null its own way
+        # What `dvc exp run -S` does: it writes null its own way. No recipe below sets this key.
+        apply_overrides("params.yaml", ["train.gradient_clip=1.5"])
         params.write_text(params.read_text().replace("seeds: 1 ", "seeds: 2 ") + "# my own line\n")
 
     before = params.read_text()

@@ -10,10 +10,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from dvc import dvcfile
 from dvc.cli import main as dvc_main
 from dvc.utils.serialize import parse_yaml
 
 from graybox import errors, files, parallel
+from graybox.command_line import lock_file
 
 OF_THE_NANNY = ("MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MALLOC_TRIM_THRESHOLD_")
 
@@ -24,6 +26,7 @@ def main(path: str) -> None:
     if not order["local"]:
         for name in OF_THE_NANNY:  # Dask sets them for its workers, to 1
             os.environ.pop(name, None)
+    dvcfile.modify_yaml = lock_file.modifying(dvcfile.modify_yaml)
     _dvc("pull" if order["pushes"] else "checkout", *order["inputs"])
     _dvc("repro", "--single-item", *order["stages"])
     if order["pushes"]:

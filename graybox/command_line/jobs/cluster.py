@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,19 +17,24 @@ from graybox import errors
 AGAIN = 2  # how often a variant is run again whose worker was lost or whose processes were killed
 ANSWERS_SECONDS = 20.0  # how long a running scheduler may take to answer
 JOINS_SECONDS = 60.0  # how long a running scheduler may take to have its first worker
+ALONE_SECONDS = 600.0  # how long a running scheduler may be without any worker
+LOOKS_SECONDS = 5.0  # between two looks at which workers are there
 THIS_MACHINE = "127.0.0.1:0"  # where Dask may show its state; its default is every network
 SETTINGS = {
     "distributed.scheduler.allowed-failures": AGAIN,
     "distributed.scheduler.worker-saturation": 1.0,  # no worker is given a variant while it works on another
     "distributed.admin.large-graph-warning-threshold": "1 GiB",  # the files of the clones go with each order
 }
+# A worker in this process is there as long as the process. Dask takes it for lost when it has been silent for five
+# minutes, as all are while the laptop sleeps, and starts no other.
+HERE = {**SETTINGS, "distributed.scheduler.worker-ttl": None}
 
 
 @contextmanager
 def here(workers: int, scratch: Path) -> Iterator[Client]:
     """Workers in this process, which no other machine can reach: their work is done by processes below."""
     with (
-        dask.config.set(SETTINGS),
+        dask.config.set(HERE),
         LocalCluster(
             n_workers=workers, threads_per_worker=1, processes=False, memory_limit=0,
             dashboard_address=THIS_MACHINE, worker_dashboard_address=THIS_MACHINE, local_directory=str(scratch),
@@ -62,6 +68,46 @@ def running(address: str) -> Iterator[Client]:
                     f"--scheduler {address}: no worker has joined; start some with `dask worker {address} --nthreads 1`"
                 ) from error
             yield client
+
+
+class Workers:
+    """Those of a client, looked at from time to time: orders without a worker would wait for ever.
+
+    In place of workers that are gone, of this process or SLURM jobs, new ones are started.
+
+    Args:
+        address: of a running scheduler, which others give its workers; None = they are started here.
+    """
+
+    def __init__(self, client: Client, address: str | None) -> None:
+        self.client, self.address = client, address
+        self._looked = self._seen = time.monotonic()
+
+    def look(self, waiting: int) -> None:
+        """Called often. `waiting`: how many orders are not finished.
+
+        Raises:
+            UserError: a running scheduler has had no worker for ALONE_SECONDS.
+        """
+        now = time.monotonic()
+        if now - self._looked < LOOKS_SECONDS or self.client.status != "running":
+            return
+        self._looked = now
+        try:
+            there = len(self.client.nthreads())
+        except OSError:  # the scheduler is lost, and Dask says so of each order
+            return
+        if self.address is None:
+            made: Any = self.client.cluster
+            if there < min(len(made.worker_spec), waiting):
+                made.scale(len(made.worker_spec))  # starts those that are gone, not those that wait in a queue
+        elif there:
+            self._seen = now
+        elif now - self._seen > ALONE_SECONDS:
+            raise errors.UserError(
+                f"--scheduler {self.address}: it has had no worker for {ALONE_SECONDS / 60:.0f} minutes; what is "
+                f"finished is kept; start some with `dask worker {self.address} --nthreads 1`, then the command again"
+            )
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The order of events: what all need, the variants in parallel, their combination, and the rest of the study."""
+"""The order of events: what all need, the variants in parallel, on a cluster their combination, the rest."""
 
 from __future__ import annotations
 
@@ -47,12 +47,17 @@ def _repro(options: argparse.Namespace) -> int:
         return code
     workspace = Workspace()
     with workspace.alone():
-        if code := _in_parallel(workspace, options, workspace.jobs()):
+        jobs = workspace.jobs()
+        # A variant alone, such as `combined`, needs no clone here: DVC runs it with all cores, among what is left.
+        if options.jobs and len(jobs) == 1:
+            jobs = []
+        if code := _in_parallel(workspace, options, jobs):
             return code
-        if code := guard.dvc("repro", "--single-item", "combine"):
-            return code
-        if code := _in_parallel(workspace, options, workspace.jobs(COMBINED)):
-            return code
+        if not options.jobs:
+            if code := guard.dvc("repro", "--single-item", "combine"):
+                return code
+            if code := _in_parallel(workspace, options, workspace.jobs(COMBINED)):
+                return code
     return guard.dvc("repro")
 
 
@@ -124,6 +129,7 @@ class Run:
         for job in jobs:
             order: task.Order = {
                 "name": job.name, "stages": job.stages, "inputs": job.inputs, "files": job.files,
+                "lock": job.lock,
                 "workspace": str(self.workspace.root), "token": str(token), "home": str(self.workspace.scratch),
                 "cache": self.workspace.cache, "threads": threads_of(self.options), "local": bool(self.options.jobs),
                 "topic": topic,
@@ -154,8 +160,10 @@ class Run:
 
     def _wait(self, running: dict[Future[task.Result], str], view: View) -> None:
         """Take each result when it is there; if the user stops it, take back the orders that run."""
+        workers = cluster.Workers(self.client, self.options.scheduler)
         try:
             while running:
+                workers.look(len(running))
                 for future, name in running.items():
                     if view.rows[name].starts > 1 + cluster.AGAIN:  # whatever a running scheduler allows
                         self.client.cancel(future, force=True)

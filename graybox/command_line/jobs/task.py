@@ -23,12 +23,13 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import psutil
-from distributed import Worker, get_worker
+from distributed import Status, Worker, get_worker
 
 POLL_SECONDS = 0.2
 LAST_LINES = 15
 # How DVC says that a stage was killed or terminated; a shell that waits for its command adds 128.
 KILLED = re.compile(r"exited with (-9|-15|137|143)$")
+GONE = (Status.closing, Status.closed, Status.failed)
 KEEPS = ("models/kept", "models/checkpoints")  # from which a training goes on; the clones share those of the workspace
 
 
@@ -38,6 +39,7 @@ class Order(TypedDict):
     Attributes:
         name: of the variant. `stages`: those to run, in this order.
         inputs: the outputs of other stages that they need. `files`: their outputs that DVC does not cache.
+        lock: the clone's dvc.lock.
         workspace: the folder of the study; `token`: a file in it, by which a worker knows that it sees the same disk.
         home: a folder on that disk for clones. `cache`: DVC's cache folder there.
         threads: for each stage; None = the share of this worker's cores.
@@ -49,6 +51,7 @@ class Order(TypedDict):
     stages: list[str]
     inputs: list[str]
     files: list[str]
+    lock: str
     workspace: str
     token: str
     home: str
@@ -99,6 +102,7 @@ def work(order: Order, packed: bytes, by_remote: bool) -> Result:
     try:
         with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
             tar.extractall(clone, filter="data")
+        (clone / "dvc.lock").write_text(order["lock"], "utf-8")
         cache = order["cache"] if shared else str(home / "cache")
         with (clone / ".dvc/config.local").open("a", encoding="utf-8") as config:
             config.write(f'[cache]\n    dir = "{cache}"\n    type = "reflink,hardlink,symlink,copy"\n')
@@ -138,7 +142,8 @@ def _run(worker: Worker, order: Order, clone: Path, notes: Path, pushes: bool) -
         watch.tell(state="started", host=worker.address)
         while process.poll() is None:
             task = worker.state.tasks.get(key)
-            if task is None or task.state == "cancelled":
+            # A worker that is given up goes on as a thread, while another has the order.
+            if task is None or task.state == "cancelled" or worker.status in GONE:
                 return {"stopped": True}
             watch.look()
             time.sleep(POLL_SECONDS)

@@ -14,12 +14,13 @@ from configobj import ConfigObj
 from dvc import dvcfile
 from dvc.lock import make_lock
 from dvc.repo import Repo, lock_repo
+from dvc.utils.serialize import dumps_yaml, load_yaml
 
-from graybox import files
+from graybox import errors, files
 from graybox.command_line import guard
 from graybox.command_line.jobs import snapshot
 
-ALWAYS = ("dvc.yaml", "dvc.lock", "params.yaml", ".dvcignore", ".dvc/config")
+ALWAYS = ("dvc.yaml", "params.yaml", ".dvcignore", ".dvc/config")
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,15 @@ class Job:
     Attributes:
         name: of the variant. `stages`: in the order in which they run.
         inputs: the outputs of other stages that they need. `files`: their own outputs that DVC does not cache.
+        lock: the part of dvc.lock about them and the stages that make the inputs. DVC reads it several times in a
+            clone, and the whole takes it seconds.
     """
 
     name: str
     stages: list[str]
     inputs: list[str]
     files: list[str]
+    lock: str
 
 
 class Workspace:
@@ -74,23 +78,26 @@ class Workspace:
             stages_of: each variant's stages; None = train@VARIANT and evaluate@VARIANT of dvc.yaml.
         """
         with guard.errors_for_users(), Repo() as repo, lock_repo(repo):
-            names = [stage.name for stage in repo.index.stages]
+            known = _stages(repo)
             if stages_of is None:
-                variants = [name.removeprefix("train@") for name in names if name.startswith("train@")]
+                variants = [name.removeprefix("train@") for name in known if name.startswith("train@")]
                 stages_of = {variant: [f"train@{variant}", f"evaluate@{variant}"] for variant in variants}
-            stale = {*repo.status(targets=[stage for stages in stages_of.values() for stage in stages])}
+            asked = [known[stage] for stages in stages_of.values() for stage in stages]
+            stale = {name for stage in asked for name in stage.status(check_updates=True)}
+            locked = load_yaml(guard.LOCK)["stages"] if stale else {}
             found = []
             for name, stages in stages_of.items():
                 first = next((place for place, stage in enumerate(stages) if stage in stale), None)
                 if first is not None:  # what follows a stale stage becomes stale
-                    found.append(_job(repo, name, stages[first:]))
+                    found.append(_job(repo, name, stages[first:], locked))
             return found
 
     def pack(self, jobs: Iterable[Job]) -> bytes:
         """What the jobs' clones are made of, as `snapshot.pack` gives it."""
         with guard.errors_for_users(), Repo() as repo:
             made = [out.fs_path for stage in repo.index.stages for out in stage.outs if out.use_cache]
-            stages = [repo.stage.load_one(name=stage) for job in jobs for stage in job.stages]
+            known = _stages(repo)
+            stages = [known[stage] for job in jobs for stage in job.stages]
             deps = [dep.fs_path for stage in stages for dep in stage.deps]
             given = [dep for dep in deps if not any(repo.fs.isin_or_eq(dep, out) for out in made)]
             paths = [*ALWAYS]
@@ -125,17 +132,30 @@ class Workspace:
         with guard.errors_for_users(), Repo() as repo:
             if pushed := [stage for result in results if result["pushed"] for stage in result["lock"]]:
                 repo.fetch(targets=pushed)
-            repo.checkout(targets=[stage for result in results for stage in result["lock"]], force=True)
+            with lock_repo(repo):
+                known = _stages(repo)
+                for stage in (stage for result in results for stage in result["lock"]):
+                    if missing := known[stage].checkout(force=True).get("failed"):
+                        raise errors.UserError(f"{missing[0]}, of {stage}, is not in DVC's cache; run it again")
 
 
-def _job(repo: Repo, name: str, addresses: list[str]) -> Job:
-    stages = [repo.stage.load_one(name=address) for address in addresses]
+def _job(repo: Repo, name: str, addresses: list[str], locked: dict[str, Any]) -> Job:
+    known = _stages(repo)
+    stages = [known[address] for address in addresses]
     own = {out.fs_path for stage in stages for out in stage.outs}
     deps = [dep.fs_path for stage in stages for dep in stage.deps]
     others = [out.fs_path for stage in repo.index.stages for out in stage.outs if out.use_cache]
     inputs = [out for out in {*others} - own if any(repo.fs.isin_or_eq(dep, out) for dep in deps)]
     uncached = [out.fs_path for stage in stages for out in stage.outs if not out.use_cache]
-    return Job(name, addresses, *(sorted(_below(repo, path) for path in paths) for paths in (inputs, uncached)))
+    made = [stage for stage in known if any(out.fs_path in inputs for out in known[stage].outs)]
+    lock = {"schema": "2.0", "stages": {stage: locked[stage] for stage in (*made, *addresses) if stage in locked}}
+    needed, left = (sorted(_below(repo, path) for path in paths) for paths in (inputs, uncached))
+    return Job(name, addresses, needed, left, dumps_yaml(lock))
+
+
+def _stages(repo: Repo) -> dict[str, Any]:
+    """The stages of dvc.yaml by name. DVC reads its files again for each stage that it is asked for by name."""
+    return {stage.addressing: stage for stage in repo.index.stages}
 
 
 def _below(repo: Repo, path: str) -> str:

@@ -39,6 +39,7 @@ COLUMNS = ("file", "x0", "y0", "x1", "y1")
 MAX_XML_BYTES = 1 << 20
 MAX_CSV_BYTES = 1 << 28
 FILE = "boxes.csv"  # in the source's folder, whatever they came as
+WITHOUT_BOX = "images without a box"
 OTHER_CASE = "boxes whose file differs from an image's in upper and lower case alone"
 _SEVERAL = -1  # for the number of an image
 
@@ -160,7 +161,7 @@ def attach(names: list[str], classes: list[str], raw: Path) -> Boxes:
     for index, name in file_of.items():
         best = _best(rows_of[name], composed(classes[index]))
         boxes[index], where[index] = best.box, best.where
-    counts = Counter(ignored) + Counter({"images without a box": len(names) - len(file_of)})
+    counts = Counter(ignored) + Counter({WITHOUT_BOX: len(names) - len(file_of)})
     return Boxes(boxes, where, dict(sorted(counts.items())))
 
 

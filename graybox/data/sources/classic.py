@@ -71,8 +71,8 @@ def open(options: MiniImagenetParams, raw: Path, seed: int) -> Catalogue:
 def _note(parts: list[str]) -> str:
     """What was made of the release's parts."""
     note = (
-        "The release's parts for few-shot learning have different classes; their classes are put together here, "
-        "and each is split anew into train, validation and test"
+        "This release was made for few-shot learning, so its parts have different classes. Here all its classes are "
+        "put together, and the images of each are split anew into training, validation and test"
     )
     if len(parts) < len(PARTS):
         note += f" (of {', '.join(PARTS)} it has only {' and '.join(parts)}, so that the others' classes are missing)"

@@ -41,11 +41,19 @@ def made(world: World) -> str:
     """How a world's pictures are made, in sentences."""
     least, greatest = world.clutter
     return (
-        "The pictures are generated. Each shows an object (with probability "
-        f"{world.object_signal:g} that of its class, else a random one) and a background (with probability "
-        f"{world.context_bias:g} that of its class, else a random one). {least} to {greatest} small shapes lie behind "
-        f"the object. Something stands in front of {world.hidden:.0%} of the objects and covers a part of them."
+        f"The pictures are generated. Each shows {_whose(world.object_signal, 'an object')} and "
+        f"{_whose(world.context_bias, 'a background')}. {least} to {greatest} small shapes lie behind the object. "
+        f"Something stands in front of {world.hidden:.0%} of the objects and covers a part of them."
     )
+
+
+def _whose(probability: float, what: str) -> str:
+    """How often a part is that of the picture's class."""
+    if probability == 1:
+        return f"{what} of its class"
+    if not probability:
+        return f"{what} that says nothing of its class"
+    return f"{what} (of its class with probability {probability:g}, else of a random one)"
 
 
 def download(options: ScenesParams, raw: Path, partial: Path) -> dict[str, Any]:
