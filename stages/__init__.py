@@ -1,9 +1,17 @@
 """The stages of dvc.yaml: each reads files, calls the library and writes files."""
 
 import os
+import signal
 import sys
 import threading
 from importlib.util import find_spec
+
+# Ctrl-C while libraries are imported would print pages of them. `errors.run` takes over from here.
+if (
+    signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    and threading.current_thread() is threading.main_thread()
+):
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _check_python() -> None:

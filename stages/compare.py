@@ -15,7 +15,7 @@ def main() -> None:
     study = variants.load("data/settings", "data/combined.yaml")
     choice = files.read_json("report/combined.json")
     # Read only the variants of params.yaml: the folders may still have files of removed variants.
-    metrics = {name: files.read_json(f"metrics/{name}.json") for name in study}
+    metrics = {name: files.read_json(f"data/scores/{name}.json") for name in study}
     timings = {name: files.read_json(f"models/timing/{name}.json") for name in study}
     test = images.load("data/prepared", "test")
     labels = {"test": test.labels, "validation": images.load("data/prepared", "validation").labels}
@@ -24,7 +24,7 @@ def main() -> None:
     correct = {name: found["test"].right for name, found in answers.items()}
 
     select = schema.load(SelectParams)
-    hidden = {name: by_variant.read(file, labels["test"]) for name, file in predictions.items()}
+    hidden = {name: by_variant.read(file, test) for name, file in predictions.items()}
     table = by_variant.extended(study, comparison.table(study, metrics, timings, answers, select.pretrained), hidden)
     curves = comparison.learning_curves({name: Path(f"plots/curves/{name}.csv") for name in study})
     split = select.split
@@ -53,7 +53,7 @@ def main() -> None:
     }
     for name, frame in tables.items():
         files.write_table(f"{name}.csv", frame)
-    print(markdown)
+    print(comparison.short(table), "The whole table, and what it shows in words: report/comparison.md", sep="\n\n")
 
 
 if __name__ == "__main__":

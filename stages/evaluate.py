@@ -25,7 +25,7 @@ def main(variant: str) -> None:
     loaded = {split: images.load("data/prepared", split) for split in ("test", "validation", "train")}
     parts = {split: (part.images, part.labels) for split, part in loaded.items()}
     # Without augmentation, as the others: how much better they are is the generalisation gap.
-    some = images.spread(loaded["train"].labels, min(1000, len(loaded["validation"])))
+    some = images.spread(loaded["train"].labels, min(scores.MOST_TRAINING, len(loaded["validation"])))
     parts["train"] = (loaded["train"].images[some], loaded["train"].labels[some])
     for split, (pixels, labels) in parts.items():
         answers[split] = np.stack([inference.probabilities(net, pixels, **wanted.views) for net in networks.values()])
@@ -50,10 +50,10 @@ def main(variant: str) -> None:
     predictions = "data/combined.npz" if variant == "combined" else f"data/predictions/{variant}.npz"
     by_network = {"seeds": np.array(list(diverged)), "diverged": np.array(list(diverged.values()))}
     files.write_arrays(predictions, **by_network, **answers, train_labels=parts["train"][1])
-    files.write_json(f"metrics/{variant}.json", row)
-    if found:
-        print(f"{variant} diverged: {found}")
-    print(f"{variant}: {row['test_accuracy']:.1%} of the test images, {row['validation_accuracy']:.1%} of validation")
+    files.write_json(f"data/scores/{variant}.json", row)
+    files.write_json(f"metrics/{variant}.json", scores.shown(row))
+    said = f"{row['test_accuracy']:.1%} of the test images, {row['validation_accuracy']:.1%} of validation"
+    print(f"{variant}: {said}" + f"; it diverged: {found}" * bool(found))
 
 
 if __name__ == "__main__":

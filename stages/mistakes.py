@@ -42,8 +42,7 @@ def main() -> None:
     }
     for path, table in tables.items():
         files.write_table(f"{path}.csv", table.round(6))
-    row = reasons_table.metrics(found.reasons, len(wrong), error)
-    files.write_json("report/mistakes.json", row)
+    files.write_json("report/mistakes.json", reasons_table.figures(found.reasons, len(wrong), error))
     sure = found.probabilities.max(axis=1)
     files.write_arrays("data/mistakes.npz", predicted=predicted, sure=sure, neighbours=found.neighbours.rows)
     print(f"{len(wrong)} of {len(test)} test images are misclassified; " + reasons_table.sentence(found.reasons))

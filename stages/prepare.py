@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from graybox import errors, files
-from graybox.data import params, sources, summary
+from graybox import errors
+from graybox.data import params, sources
 from graybox.data.prepare import prepare
 
 
@@ -12,7 +12,6 @@ def main() -> None:
     with errors.within("params.yaml: ", errors.ParameterError):
         catalogue = sources.open(data.source, source, Path("data/raw"), data.seed)
         prepared = prepare(catalogue, data, source.image_size, Path("data/prepared"))
-    files.write_json("metrics/data.json", summary.metrics(files.read_json("data/prepared/summary.json")))
     print(f"{data.source}: {prepared.summary()}", *prepared.remarks, sep="\n")
 
 
