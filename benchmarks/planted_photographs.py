@@ -165,8 +165,10 @@ def examine(kind: str, seed: int, folder: Path, epochs: int) -> Judged:
         kind, as_is, chance, *(kept(accuracy(*one), as_is, chance) for one in (("inside",), ("outside",), ()))
     )
     seen = marked(test, [own] * len(test), seed)
-    gray = judge(intervene(model, seen, precision=precision))
-    return Judged(kind, seed, truth, gray, testify(swap(model, seen, len(seen), precision=precision)))
+    gray = judge(intervene(model, seen, precision=precision), sizes=None)
+    return Judged(
+        kind, seed, truth, gray, testify(swap(model, seen, len(seen), sizes=None, precision=precision), sizes=None)
+    )
 
 
 def table(found: list[Judged]) -> Iterator[str]:

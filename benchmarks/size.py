@@ -161,7 +161,7 @@ def _answers(folder: Path, params: Params, random: np.random.Generator) -> None:
                 by_seed[seed].pop("train_top5", None)
         row = scores.over_seeds(by_seed) | {"parameters": model.parameter_count, "macs": model.multiply_accumulates}
         file = folder / ("data/combined.npz" if name == "combined" else f"data/predictions/{name}.npz")
-        _write_json(folder / f"metrics/{name}.json", row)
+        _write_json(folder / f"data/scores/{name}.json", row)
         _write_json(folder / f"models/timing/{name}.json", {"seconds": 60.0 + place, "device": "made-up"})
         file.parent.mkdir(parents=True, exist_ok=True)
         by_network = {"seeds": np.array(list(by_seed)), "diverged": np.array([""] * len(by_seed))}

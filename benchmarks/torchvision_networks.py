@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -67,9 +68,14 @@ def image(pixels: int, seed: int = 100) -> np.ndarray:
 
 
 @torch.no_grad()
-def settle(model: nn.Module, images: Tensor) -> None:
-    """Set the statistics of all batch norms to those of these images; the rest stays in evaluation mode."""
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+def settle(model: nn.Module, images: Tensor, modules: Sequence[nn.Module] | None = None) -> None:
+    """Set the statistics of batch norms to those of these images; the rest stays in evaluation mode.
+
+    Args:
+        modules: those of the model whose batch norms are settled; None = all.
+    """
+    some = model.modules() if modules is None else modules
+    norms = [module for module in some if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = None  # the mean over all batches
         norm.train()

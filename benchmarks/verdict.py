@@ -91,12 +91,12 @@ def examine(kind: str, seed: int, fills: list[str], size: Size) -> Judged:
     predicted = inference.class_scores(model, test.images, batch_size=32).argmax(1).numpy()
     rows = choose_images(test, predicted, size.maps) if size.maps else []
     verdicts = {
-        fill: judge(intervene(model, test, fill=fill, precision=precision), maps(model, test, fill, rows))
+        fill: judge(intervene(model, test, fill=fill, precision=precision), maps(model, test, fill, rows), sizes=None)
         for fill in fills
     }
     rows = off_centre(test, predicted) if kind == OBJECT and size.maps else []
     pointing = {fill: summarize(maps(model, test, fill, rows)) for fill in fills}
-    witness = testify(swap(model, test, len(test), precision=precision))
+    witness = testify(swap(model, test, len(test), sizes=None, precision=precision), sizes=None)
     return Judged(kind, seed, truth(model, kind, seed, size), verdicts, witness, pointing)
 
 

@@ -7,8 +7,9 @@ The images are generated, so nothing has to be prepared. The results are in gpu.
 Both are rewritten after every row, so no result is lost if a part fails or runs out of time. Each part has its own time
 limit. All speeds are medians after a warm-up, and include waiting for the GPU to finish.
 
-`--photographs` measures accuracy against time on photographs: an .npz file with uint8 `images` [N, S, S, 3] and
-`labels` [N], and optionally `test_images` and `test_labels`; else every fifth image of each class is used for testing.
+`--photographs` measures accuracy against time on photographs: a file of `python -m benchmarks.gpu.pack`, or another
+.npz file with uint8 `images` [N, S, S, 3] and `labels` [N], and optionally `test_images` and `test_labels`; else every
+fifth image of each class is used for testing.
 
 `--quick` only tests that it runs: few, small images.
 """
@@ -24,7 +25,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.command import parser_of, start
-from benchmarks.gpu import checks, material, networks, speed
+from benchmarks.gpu import checks, limits, material, networks, speed
 from benchmarks.gpu.record import Record
 from graybox.data.images import ImageSet
 from graybox.network import inference, training
@@ -41,10 +42,14 @@ PARTS = {
     "learning": 60,
     "evaluation": 30,
     "accuracy": 60,
+    "jobs": 90,
+    "batch": 40,
+    "reaching": 120,
     "graphs": 40,
 }
 """Seconds for each part, in order. Of torchvision's networks `networks` checks the maps, `windows` times them, and
-`architectures` times their training. The CUDA graphs are last, because an error in a graph can break later parts."""
+`architectures` times their training. `jobs`: trainings side by side. `batch`: the largest one. `reaching`: the shortest
+training that reaches 60, 70 and 75%. The CUDA graphs are last, because an error in a graph can break later parts."""
 
 
 def machine(device: torch.device) -> dict[str, object]:
@@ -67,6 +72,8 @@ class Size:
         rates: learning rate of each batch size, for the accuracy against time.
         others: torchvision's classifiers to occlude, in pictures of `other_pixels`, with windows of `other_window`
             pixels at `other_strides`; `other_at_once`: of them, for the engines that take any number.
+        jobs: trainings side by side, for so many `job_seconds` each. `most`: the largest batch that is tried.
+        recipe, lengths: the network whose trainings of so many epochs are to reach an accuracy; None = the baseline.
         trained: pixels of the pictures on which `trained_others` learn, in batches of `trained_batches`.
     """
 
@@ -90,6 +97,11 @@ class Size:
     other_window: int = 31
     other_strides: tuple[int, ...] = (16, 8)
     other_at_once: tuple[int, ...] = (32, 128, 512)
+    jobs: tuple[int, ...] = (1, 2, 4)
+    job_seconds: float = 5
+    most: int = 2**16
+    recipe: str | None = "hour"
+    lengths: tuple[int, ...] = (5, 10, 15, 20, 40)
     trained_others: tuple[str, ...] = ("resnet18",)
     trained: int = 84
     trained_batches: tuple[int, ...] = (256, 1024)
@@ -99,7 +111,7 @@ QUICK = Size(
     small=(32, 8, 4), large=(32, 8, 4), pixels=(32,), maps=(32,), batches=(16,), count=64, steps=2, stride=4,
     cpu_stride=8, at_once=(64,), rounds=1, short=1, seeds=1, epochs=(1,), rates=((16, 0.03),),
     others=("squeezenet1_1",), other_pixels=64, other_window=17, other_strides=(16,), other_at_once=(8,), trained=32,
-    trained_batches=(16,),
+    trained_batches=(16,), jobs=(1, 2), job_seconds=0.1, most=32, recipe=None, lengths=(1, 2),
 )  # fmt: skip
 
 
@@ -136,6 +148,13 @@ def run(record: Record, device: torch.device, only: list[str], size: Size, photo
         "evaluation": lambda: speed.evaluation(record, device, large["test"], size.pixels, size.count),
         "accuracy": lambda: speed.accuracy_against_time(
             record, device, photos or large, "photographs" if photos else "scenes", size.epochs, dict(size.rates)
+        ),
+        "jobs": lambda: limits.side_by_side(
+            record, device, max(size.pixels), min(size.batches), size.jobs, size.job_seconds
+        ),
+        "batch": lambda: limits.largest_batch(record, device, large["train"], min(size.batches), size.most),
+        "reaching": lambda: limits.reaching(
+            record, device, photos or large, "photographs" if photos else "scenes", size.recipe, size.lengths
         ),
         "graphs": lambda: speed.graphs(record, device, large["train"], size.pixels, size.batches),
     }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from graybox.data import images
 from graybox.data.images import ImageSet
@@ -50,11 +52,13 @@ def photographs(path: Path | str) -> dict[str, ImageSet]:
     """The splits train and test of an .npz file.
 
     It holds uint8 `images` [N, S, S, 3] and integer `labels` [N], and optionally `test_images` and `test_labels`;
-    otherwise every fifth image of each class is used for testing.
+    otherwise every fifth image of each class is used for testing. Or it is a file of `python -m benchmarks.gpu.pack`.
     """
     try:
         with np.load(path) as file:
             found = {name: file[name] for name in file.files}
+        if "jpegs" in found:
+            found = _unpacked(**found)
         pixels, labels = found["images"], found["labels"].astype(np.int64)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path}: not an .npz file with the arrays images and labels ({error})") from error
@@ -71,6 +75,16 @@ def photographs(path: Path | str) -> dict[str, ImageSet]:
         held = place % 5 == 4
         parts = {"train": (pixels[~held], labels[~held]), "test": (pixels[held], labels[held])}
     return {split: _image_set(*part, names) for split, part in parts.items()}
+
+
+def _unpacked(jpegs: np.ndarray, lengths: np.ndarray, labels: np.ndarray, test: np.ndarray) -> dict[str, np.ndarray]:
+    ends = np.cumsum(lengths)
+    pixels = np.stack([
+        np.array(Image.open(io.BytesIO(jpegs[end - length : end].tobytes()))) for end, length in zip(ends, lengths)
+    ])  # fmt: skip
+    return {
+        "images": pixels[~test], "labels": labels[~test], "test_images": pixels[test], "test_labels": labels[test]
+    }  # fmt: skip
 
 
 def _image_set(pixels: np.ndarray, labels: np.ndarray, names: tuple[str, ...]) -> ImageSet:

@@ -11,10 +11,12 @@ import pytest
 import torch
 
 from benchmarks.gpu import __main__ as gpu
-from benchmarks.gpu import checks, material, speed
+from benchmarks.gpu import checks, limits, material, pack, speed
 from benchmarks.gpu.record import Record
+from graybox.data.images import ImageSet
 from graybox.errors import UserError
 from graybox.network import inference
+from tests.support.basics import image_set
 
 
 def rows_of(folder):
@@ -25,7 +27,7 @@ def test_its_smallest_size_runs_on_the_cpu(tmp_path, capsys):
     gpu.main(["--quick", "--device", "cpu", "--output", str(tmp_path)])
     rows = rows_of(tmp_path)
     assert {row["part"] for row in rows} == set(gpu.PARTS)
-    without = [(row["what"], row["note"]) for row in rows if row["value"] is None]
+    without = [(row["what"], row["note"]) for row in rows if row["value"] is None and row["part"] != "reaching"]
     assert without == [
         ("waits of the host in an epoch", "only CUDA reports them"),
         ("the network alone, as a CUDA graph", "only on CUDA"),
@@ -36,10 +38,68 @@ def test_its_smallest_size_runs_on_the_cpu(tmp_path, capsys):
     assert len(others) == 3 and max(others) < 1e-4
     assert all(row["value"] > 0 for row in rows if row["unit"].endswith("/s"))
     assert {row["value"] for row in rows if row["what"] == "the engine that `auto` chooses"} <= {"plain", "incremental"}
+    together = [row["setting"][:11] for row in rows if row["part"] == "jobs"]
+    assert together == ["1 at a time", "2 at a time"]
+    largest = [row for row in rows if row["what"] == "the largest batch"]
+    assert [(row["value"], row["note"]) for row in largest] == [(32, "no more was tried")]
+    assert [row["what"] for row in rows if row["what"].startswith("reaches")] == [f"reaches {n}%" for n in (60, 70, 75)]
     resumed = [row for row in rows if row["part"] == "resuming"]
     assert len(resumed) == 4 and all("equal to the last bit" in row["note"] for row in resumed)
     assert [row["note"][:19] for row in resumed[1::2]] == ["went on from step 4"] * 2
     assert (tmp_path / "gpu.md").read_text() in capsys.readouterr().out
+
+
+def test_the_shortest_training_that_reaches_an_accuracy_is_named(tmp_path, monkeypatch):
+    record, found = Record(tmp_path, 60), {5: 0.5, 10: 0.72, 20: 0.74}
+    asked = []
+
+    def trained(model, schedule, *_):
+        asked.append((schedule.epochs, schedule.optimizer, model.conv_layers))
+        return found[schedule.epochs], f"{schedule.epochs} s"
+
+    monkeypatch.setattr(limits, "accuracy_and_time", trained)
+    parts = {"train": image_set(4), "test": image_set(4)}
+    limits.reaching(record, torch.device("cpu"), parts, "photographs", "hour", (5, 10, 20))
+    assert asked == [(5, "muon", 8), (10, "muon", 8), (20, "muon", 8)]
+    reached = [(row["what"], row["value"], row["note"]) for row in rows_of(tmp_path) if row["unit"] == "epochs"]
+    assert reached == [
+        ("reaches 60%", 10, "10 s"), ("reaches 70%", 10, "10 s"), ("reaches 75%", None, "not within 20 epochs")
+    ]  # fmt: skip
+    limits.reaching(record, torch.device("cpu"), parts, "photographs", "hour", (10, 20), targets=(0.6, 0.7))
+    assert len(asked) == 4  # nothing is trained that is not needed
+
+
+def test_the_largest_batch_is_the_last_that_fits(tmp_path, monkeypatch):
+    def step(part, _):
+        if len(part) > 64:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return 1.0
+
+    monkeypatch.setattr(limits, "step_rate", step)
+    limits.largest_batch(Record(tmp_path, 60), torch.device("cpu"), image_set(8), 16, 4096)
+    assert [row["value"] for row in rows_of(tmp_path)] == [1.0, 1.0, 1.0, None, 64]
+
+
+def test_a_training_that_ends_beside_the_others_says_why():
+    with pytest.raises(RuntimeError, match="device is 'cuda:99', which this machine lacks"):
+        limits.together(1, torch.device("cuda:99"), 32, 8, 0.1)
+
+
+def test_photographs_are_packed_small_and_come_back(tmp_path, monkeypatch):
+    random, smooth = np.random.default_rng(0), np.linspace(0, 200, 24)[:, None, None] + np.zeros((24, 24, 3))
+    images = (smooth + 40 * random.random((6, 1, 1, 3))).astype(np.uint8)
+    whole = image_set(6)
+    part = ImageSet(images, whole.labels, whole.class_names, whole.files, whole.boxes)
+    parts = {"train": part, "validation": part, "test": material.taken(part, np.array([4, 1]))}
+    monkeypatch.setattr(pack, "prepared", lambda _: parts)
+    pack.main([str(tmp_path / "photographs.npz")])
+    found = material.photographs(tmp_path / "photographs.npz")
+    for split in ("train", "test"):
+        np.testing.assert_array_equal(found[split].labels, parts[split].labels)
+        assert np.abs(found[split].images.astype(int) - parts[split].images).mean() < 3
+    monkeypatch.setattr(pack, "QUALITIES", ())
+    with pytest.raises(UserError, match="--megabytes 1: too few"):
+        pack.main([str(tmp_path / "photographs.npz"), "--megabytes", "1"])
 
 
 def test_an_error_ends_its_part_only(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import re
 import pandas as pd
 import pytest
 from PIL import Image
+from pypdf import PdfReader
 
 from benchmarks import size
 
@@ -22,11 +23,11 @@ def test_every_stage_passes_and_each_picture_can_be_read(large):
     folder, memory = large
     assert all(0 < most < 4 * 2**30 for most in memory.values()), memory
     pictures = {path.relative_to(folder / "plots/figures"): Image.open(path).size
-                for path in (folder / "plots/figures").rglob("*.*")}  # fmt: skip
+                for path in (folder / "plots/figures").rglob("*.*") if path.suffix != ".svg"}  # fmt: skip
     assert len(pictures) > 40
     assert {name: shape for name, shape in pictures.items() if shape[0] > 1800 or shape[1] > 2100} == {}
     page = (folder / "report/index.html").read_text("utf-8")
-    assert "and 10 more)" in page and "Shown are the first 24;" in page
-    assert len(re.findall("<img ", page)) < 50 and len(page) < 40e6
+    assert len(re.findall("<img ", page)) < 100 and len(page.encode()) <= 5e6
+    assert len(PdfReader(folder / "report/report.pdf").pages) <= 15
     counts = pd.read_csv(folder / "plots/confusion.csv")
     assert len(counts) <= 30 * 31 and 0 < counts["images"].sum() <= 300

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torchvision import models
 
-from benchmarks import data, mistakes, networks, occlusion, torchvision_networks, training
+from benchmarks import data, maps, mistakes, networks, occlusion, torchvision_networks, training, windows
 from graybox.data import images
 from graybox.data.params import DataParams, ScenesParams
 from graybox.data.prepare import prepare
@@ -35,8 +35,8 @@ def start(monkeypatch, name: str, *arguments: str) -> str | int | None:
 
 
 def test_all_are_found():
-    measured = ["ablation", "accuracy", "data", "gpu", "mistakes", "networks", "occlusion", "planted_photographs"]
-    assert [*measured, "size", "training", "verdict"] == NAMES
+    measured = ["ablation", "accuracy", "data", "gpu", "maps", "mistakes", "networks", "occlusion"]
+    assert [*measured, "planted_photographs", "size", "training", "verdict", "windows"] == NAMES
 
 
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
@@ -60,6 +60,7 @@ def test_help_says_how_it_is_used(name, monkeypatch, capsys):
         ("accuracy", ["--variant", "largest"], "--variant largest is not in params.yaml; allowed: baseline, conv-2,"),
         ("data", ["--photos", "nowhere.zip"], "--photos nowhere.zip: there is no such file"),
         ("gpu", ["--device", "cpu", "--photographs", "nowhere.npz"], "nowhere.npz: not an .npz file"),
+        ("maps", [], "data/prepared: no prepared images are there;"),
         ("mistakes", [], "data/prepared: no prepared images are there;"),
         ("networks", ["--device", "cpu", "--window", "8"], "--window 8: a window has a centre, so its side is odd"),
         ("networks", ["--device", "cpu", "--pixels", "16"], "--pixels 16: at least 32, and no smaller than the window"),
@@ -71,6 +72,8 @@ def test_help_says_how_it_is_used(name, monkeypatch, capsys):
         ("verdict", ["--worlds", "objects"], "--worlds: world 'objects'; allowed: object, context,"),
         ("verdict", ["--worlds", "bias 2"], "--worlds: world 'bias 2'; allowed: object, context,"),
         ("verdict", ["--object-size", "0.9", "0.2"], "--image-size or --object-size: object_size"),
+        ("windows", [], "data/prepared: no prepared images are there;"),
+        ("windows", ["--sides", "5", "8"], "--sides 8: a window has a centre, so its side is odd"),
     ],
 )
 def test_a_mistake_is_one_sentence(name, arguments, sentence, monkeypatch, tmp_path):
@@ -177,3 +180,29 @@ def test_faults_are_planted_at_its_smallest(finished, capsys):
     assert planted[:2] == ["nothing", "label_suspect"] and len(planted) == 8
     wrong = [int(line.split("10: ")[1].split()[0]) for line in printed.splitlines() if " planted in 10: " in line]
     assert np.mean(wrong) > 5  # untrained networks are mostly wrong
+
+
+def test_windows_are_compared_at_their_smallest(finished, capsys):
+    windows.main(["--images", "3", "--stride", "8", "--sides", "5", "11", "--fills", "mean"])
+    printed = capsys.readouterr().out
+    rows = [line.split()[:3] for line in printed.splitlines()[1:5]]
+    assert rows == [["5", "mean", "3"], ["11", "mean", "3"], ["0", "random", "3"], ["0", "centre", "3"]]
+    assert "object boxes: the shorter side is" in printed
+
+
+def test_maps_are_compared_at_their_smallest(finished, capsys):
+    beside = "models/variants/conv-2/0.safetensors"  # which is the best network
+    maps.main(["--images", "3", "--stride", "8", "--networks", "1", "--beside", beside])
+    printed = capsys.readouterr().out
+    first, ranks, absolute = printed.split("\n\n")
+    lines = first.splitlines()
+    names = ["occlusion, N = 11, gray", "occlusion, N = 11, mean", "Grad-CAM", "gradient x input"]
+    assert [line.strip().startswith(name) for line, name in zip(lines[1:], names)] == [True] * 4
+    assert [line.split()[0] for line in lines[6:8]] == ["random", "centre"] and "The boxes cover" in lines[8]
+    for table in (ranks, absolute):
+        steps = ["nothing", "fc 2", "fc 1 and above", "conv 2 and above", "conv 1 and above", "two networks", beside]
+        rows = table.splitlines()[2:]
+        assert [row.startswith(step) for row, step in zip(rows, steps, strict=True)] == [True] * 7
+        for same in (rows[0], rows[-1]):
+            assert same.count("1.00 (1.00 to 1.00)") == 5
+        assert rows[4].count("1.00 (1.00 to 1.00)") == 0
