@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +14,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import pytest
 import yaml
+from filelock import FileLock
 
-from graybox import settings
+from graybox import files, settings
 from tests.support.basics import ROOT
 from tests.support.loopback import Server, served
 from tests.support.proofs import chosen
@@ -35,12 +37,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests stay on one worker, as they share what they set up; all that run DVC share one study."""
+    """Files with long tests come first, so that no worker begins one when the others have nothing left to do."""
     for item in items:
         if item.get_closest_marker("proof"):
             item.add_marker(pytest.mark.slow)
-        folder = item.path.parent.name
-        item.add_marker(pytest.mark.xdist_group("pipeline" if folder == "pipeline" else str(item.path)))
+    long = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path.parent.name != "pipeline", item.path not in long))  # stable
 
 
 @pytest.fixture
@@ -76,14 +78,27 @@ def loopback(monkeypatch) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def study(tmp_path_factory):
-    """The tiny study, reproduced from nothing and committed. It takes about a minute; a test must not change it."""
-    from tests.support.tiny_study import new_study  # which needs this module
+    """The tiny study, reproduced from nothing and committed. It takes about a minute; a test must not change it.
 
-    scratch = tmp_path_factory.mktemp("study")
-    made = new_study(scratch / "graybox")
-    made.repro_recorded(scratch)
-    made.git("add", "-A")
-    made.git("commit", "-qm", "Its results")
+    All workers of a run share the making of it, and each has a copy of its own, as DVC locks what it looks at.
+    """
+    from tests.support.tiny_study import Study, new_study  # which needs this module
+
+    own = tmp_path_factory.getbasetemp()
+    shared = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    with FileLock(f"{shared}.lock"):
+        if not (shared / "study.pickle").exists():
+            shutil.rmtree(shared, ignore_errors=True)  # of a worker that failed at it
+            shared.mkdir()
+            made = new_study(shared / "graybox")
+            made.repro_recorded(shared)
+            made.git("add", "-A")
+            made.git("commit", "-qm", "Its results")
+            with files.replacing(shared / "study.pickle") as part:  # a worker that is stopped leaves no half of it
+                part.write_bytes(pickle.dumps(made))
+    made = pickle.loads((shared / "study.pickle").read_bytes())
+    assert isinstance(made, Study)
+    made.folder = shutil.copytree(made.folder, own / "study/graybox", symlinks=True)
     return made
 
 

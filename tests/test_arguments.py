@@ -42,7 +42,7 @@ CALLS: dict[str, dict[str, Any]] = {
     },
     "intervene": {"model": MODEL, "images": SET, "fill": "gray", "gray": 0.5, "preprocess": None,
                   "batch_size": 4},
-    "judge": {"interventions": HIDDEN, "evidence": [], "resamples": 3, "seed": 0},
+    "judge": {"interventions": HIDDEN, "evidence": [], "resamples": 3, "seed": 0, "sizes": None},
     "load_images": {"folder": "{tmp}", "split": "test"},
     "load_model": {"path": "{tmp}/model.safetensors", "device": "cpu"},
     "map_evidence": {"found": MAP, "box": [0, 0, 8, 8]},
@@ -177,6 +177,14 @@ def test_what_cannot_be_is_one_sentence_that_names_the_argument(place, value, fo
 def test_every_wrong_value_at_every_place(place, folder):
     for value in WRONG[:: 9 if place[0] == "fit" else 1]:  # a training takes long
         tried(*place, value, folder)
+
+
+@pytest.mark.parametrize(
+    "value", [np.complex64(0.5 + 1j), np.complex128(0.5), np.array([0.5 + 1j]), torch.tensor(0.5 + 0j), 0.5 + 0j]
+)
+def test_of_a_complex_number_the_real_part_is_not_taken(value):
+    with pytest.raises(TypeError, match=r"^size is .*; it should be a number from 0 to 1$"):
+        arguments.number("size", value, 0, 1)
 
 
 @settings(max_examples=200, deadline=None)

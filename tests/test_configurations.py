@@ -229,7 +229,7 @@ NAMES = {
     "1st": "not a usable name", "a.b": "not a usable name", "a/b": "not a usable name", "'..'": "not a usable name",
     "''": "not a usable name", "ä": "not a usable name", "a b": "not a usable name", '"a\\nb"': "not a usable name",
     "a" * 65: "not a usable name", "a$b": "not a usable name", "-a": "not a usable name", "64": "name in quotes",
-    "~": "name in quotes", "true": "name in quotes", "1e3": "name in quotes", "data": "taken", "DATA": "taken",
+    "~": "name in quotes", "true": "name in quotes", "1e3": "name in quotes",
     "combined": "taken", "Combined": "taken", "con": "a device in Windows", "Nul": "a device in Windows",
     "lpt1": "a device in Windows",
 }  # fmt: skip

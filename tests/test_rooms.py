@@ -18,13 +18,14 @@ ROOMS = (
     "statistics", "data", "network", "study", "occlusion", "features", "reliance", "mistakes", "figures", "report",
     "command_line",
 )  # fmt: skip
-# The rooms' parameters lead to `settings`, which the report prints.
+# The rooms' parameters lead to `settings`.
 ORDER = (
-    "errors", "arguments", "files", "parallel", "schema", *ROOMS[:-2], "run", "settings", *ROOMS[-2:], "__main__",
+    "errors", "arguments", "files", "parallel", "schema", *ROOMS[:-1], "run", "settings", *ROOMS[-1:], "__main__",
 )  # fmt: skip
 
 RUN_DVC = {
-    "graybox.command_line.guard", "graybox.command_line.jobs.workspace", "graybox.command_line.jobs.clone"
+    "graybox.command_line.guard", "graybox.command_line.lock_file", "graybox.command_line.jobs.workspace",
+    "graybox.command_line.jobs.clone",
 }  # fmt: skip
 
 FILES = sorted((ROOT / "graybox").rglob("*.py"))

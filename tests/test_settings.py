@@ -67,7 +67,6 @@ MISTAKES = [
     ("variants.wide", {"modle": {}}, ["not a known key", "model, train"]),
     ("variants.wide", None, ["null", "{}"]),
     ("variants.1st", {}, ["not a usable name"]),
-    ("variants.data", {}, ["variants.data is taken"]),
     ("variants.combined", {}, ["variants.combined is taken", "rename"]),
     ("train.seeds", 0, ["0", "greater than or equal to 1"]),
     ("sources.mini_imagenet.revision", "main", ["'main'", "a commit, 40 hexadecimal digits"]),

@@ -274,6 +274,15 @@ def test_boxes_are_in_the_prepared_table(tmp_path):
     assert sum(summary["with_box"].values()) == 7
 
 
+def test_images_without_a_box_are_counted_among_the_prepared_ones(tmp_path):
+    rows = "".join(f"cat{number},8,6,20,18\n" for number in range(4))
+    catalogue, data = photos_with_boxes(tmp_path, rows)
+    assert catalogue.ignored == {"images without a box": 9}
+    prepared = prepare(catalogue, data.model_copy(update={"images_per_class": 3}), 30, tmp_path / "prepared", workers=1)
+    without = int(prepared.table["x0"].isna().sum())
+    assert len(prepared.table) == 6 and 3 <= without < 9 and f"; {without} images without a box" in prepared.summary()
+
+
 def test_a_box_outside_its_image_is_named_by_its_row(tmp_path):
     catalogue, data = photos_with_boxes(tmp_path, "cat0,8,6,20,18\ncat1,8,6,41,31\ncat2,8,6,42,30\n")
     told = r"boxes\.csv, line 4: the box 8, 6, 42, 30 reaches outside its image, which is 40 x 30 pixels"

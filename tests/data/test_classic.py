@@ -174,8 +174,8 @@ def test_rows_as_arrays(tmp_path):
 def test_the_note_says_that_the_parts_are_put_together(tmp_path, make):
     contents = make()
     whole = download(write(tmp_path / "whole", contents), tmp_path)["note"]
-    assert "different classes; their classes are put together here, and each is split anew" in whole
-    assert "missing" not in whole and whole.count(".") == 1
+    assert "different classes. Here all its classes are put together, and the images of each are split anew" in whole
+    assert "missing" not in whole and whole.count(".") == 2
     some = {name: data for name, data in contents.items() if "val" not in name and "test" not in name}
     note = download(write(tmp_path / "part", some), tmp_path)["note"]
     assert "(of train, val, test it has only train, so that the others' classes are missing)" in note

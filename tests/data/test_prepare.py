@@ -27,7 +27,6 @@ from graybox.data.params import DataParams, TinyImagenetParams
 from graybox.data.prepare import prepare
 from graybox.data.sources import Catalogue, UnreadableError, folder
 from graybox.data.sources.files import FolderFiles
-from graybox.data.summary import metrics
 from graybox.errors import UserError
 from tests.data.test_sources import REAL_ZIP, everything, needs_real_zip, tiny_contents, write_files
 from tests.support.basics import ROOT
@@ -419,12 +418,11 @@ def test_what_covers_an_object_is_kept_and_of_test_images_the_picture_without_it
         assert picture.shape == (10, 10, 3) and picture[0, 0].tolist() == [numbers[row] % 256, 0, 255]
     summary = json.loads((tmp_path / "summary.json").read_text("utf-8"))
     assert summary["covered"] == counted and summary["made"] == "Painted."
-    assert metrics(summary)["objects_partly_covered"] == sum(counted.values())
 
     prepare(painted({"cat": {None: 90}, "dog": {None: 90}}), params(), 10, tmp_path, workers=workers)
     unknown = json.loads((tmp_path / "summary.json").read_text("utf-8"))
     assert images.load_uncovered(tmp_path) == {} and np.isnan(images.load(tmp_path, "test").covered).all()
-    assert unknown["covered"] is None and "objects_partly_covered" not in metrics(unknown)
+    assert unknown["covered"] is None
 
 
 def test_preparing_does_not_wait_for_torch():

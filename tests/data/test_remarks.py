@@ -14,7 +14,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from graybox import prepare_folder
 from graybox.command_line import photographs
-from graybox.data import remarks, summary
+from graybox.data import remarks
 from graybox.data.images import SPLITS
 from graybox.data.sources import fetch
 from graybox.data.sources.decode import is_16_bit, open_image
@@ -115,14 +115,14 @@ def test_unequal_classes_are_mentioned(test, told):
         assert f"always answering 'b' gets {share:.1%}" in said[0] and "balanced accuracy 50.0%" in said[0]
 
 
-def test_the_metrics_have_what_a_constant_answer_gets(tmp_path):
+def test_the_summary_has_what_a_constant_answer_gets(tmp_path):
     colours = {f"cat/{n}.png": (n, 0, 0) for n in range(5)} | {f"dog/{n}.png": (n, 40, 0) for n in range(200)}
     contents = {name: encoded(plain("RGB", colour), "PNG") for name, colour in colours.items()}
     root = write_files(tmp_path / "photos", contents)
     with pytest.warns(UserWarning, match="unequal size, 1 to 40 test images: always answering 'dog' gets 97.6%"):
         prepare_folder(root, tmp_path / "into", image_size=8)
-    row = summary.metrics(json.loads((tmp_path / "into/summary.json").read_text("utf-8")))
-    assert row["constant_accuracy"] == round(40 / 41, 6) and row["constant_balanced_accuracy"] == 0.5
+    found = json.loads((tmp_path / "into/summary.json").read_text("utf-8"))["constant_answer"]
+    assert found["test"] == round(40 / 41, 6) and found["balanced"] == 0.5
 
 
 # --- places -------------------------------------------------------------------------------------------------------

@@ -869,8 +869,14 @@ def test_scenes_know_what_stands_in_front_and_how_they_are_made(raw):
         np.testing.assert_array_equal(np.asarray(image), scene.uncovered)
         shares.append(share)
     assert 0.03 < np.mean(np.array(shares) > 0) < 0.35
-    for said in ("probability 1 that", "probability 0.25 that", "0 to 4 small shapes", "in front of 15% of"):
+    for said in (
+        "shows an object of its class and",
+        "a background (of its class with probability 0.25, else of a random",
+        "0 to 4 small shapes",
+        "in front of 15% of",
+    ):
         assert said in catalogue.made
+    assert "a background that says nothing of its class." in generated.open(scenes_params(), raw, seed=7).made
 
 
 def test_the_seed_and_the_options_reach_the_world(raw):

@@ -27,7 +27,7 @@ ALL = {
 
 STALE_AFTER_AN_EDIT = {
     "graybox/data/sources/folder.py": IMAGES,
-    "graybox/data/images.py": ALL - {"settings", "select_best"},
+    "graybox/data/images.py": ALL - {"settings", "select_best", "report"},
     "graybox/network/training.py": ALL - {"settings"} - IMAGES,
     "graybox/statistics/paired.py": {*TABLE, "reliance", "mistakes", "occlude", "figures", "report"},
     "graybox/statistics/scores.py": {*EVALUATE, *TABLE, "reliance", "mistakes", "occlude", "figures", "report"},
@@ -45,12 +45,14 @@ STALE_AFTER_AN_EDIT = {
     },
     "graybox/features/correspondence.py": {"occlude", "correspondence", "report"},
     "graybox/reliance/verdict.py": {"compare", "reliance", "mistakes", "occlude", "figures", "report"},
+    "graybox/reliance/validated.py": {*EVALUATE, "compare", "reliance", "mistakes", "occlude", "figures", "report"},
     "graybox/reliance/interventions.py": {*EVALUATE, "compare", "reliance", "mistakes", "occlude", "figures", "report"},
     "graybox/mistakes/reasons.py": {"mistakes", "figures", "report"},
     "graybox/mistakes/params.py": {"settings", "mistakes", "figures", "report"},
     "graybox/figures/panels.py": {"figures"},
     "graybox/command_line/occlude.py": set(),
     "graybox/report/page.html": {"report"},
+    "graybox/report/params.py": {"settings", "report"},
     "graybox/schema.py": ALL,
     "graybox/settings.py": {"settings", "report"},
     "graybox/run.py": {"settings"},
@@ -77,6 +79,8 @@ LIBRARIES = {
     "statsmodels": set(),
     "huggingface_hub": set(),
     "jinja2": {"report"},
+    "markdown_it": {"report"},
+    "typst": {"report"},
     "vl_convert": {"figures"},
     "dvc": set(),
 }

@@ -22,7 +22,7 @@ LONE_FILES = {
     "graybox/data/images.py": set(STAGES) - {"settings", "download", "prepare", "select_best"},
     # The schemas of parameters: the rest of these rooms says nothing about whether a value is allowed.
     "graybox/data/params.py": {"settings", "report"},
-    **{f"graybox/{room}/params.py": {"settings"} for room in ("features", "mistakes", "network", "reliance")},
+    **{f"graybox/{room}/params.py": {"settings"} for room in ("features", "mistakes", "network", "reliance", "report")},
     "graybox/occlusion/params.py": {"settings", "evaluate", "evaluate_combined"},
     "graybox/network/sizes.py": {"settings"},
     "graybox/study/variants.py": {"settings"},
@@ -31,6 +31,7 @@ LONE_FILES = {
     "graybox/occlusion/fills.py": {"evaluate", "evaluate_combined"},
     "graybox/occlusion/pixels.py": {"evaluate", "evaluate_combined"},
     "graybox/reliance/interventions.py": {"evaluate", "evaluate_combined"},
+    "graybox/reliance/validated.py": {"evaluate", "evaluate_combined"},
     "graybox/study/params.py": {"settings", "evaluate", "evaluate_combined"},
 }
 

@@ -49,12 +49,12 @@ def test_a_queued_grid_runs_and_its_table_reads_well(clean):
         study.dvc("queue", "stop", "--kill")
 
     # The line that the README gives for it.
-    line = next(
-        line
-        for line in (ROOT / "README.md").read_text().splitlines()
-        if line.startswith("dvc exp show --only-changed --drop")
-    )
-    shown = csv.DictReader(io.StringIO(study.dvc(*shlex.split(line)[1:], "--csv")))
+    lines = (ROOT / "README.md").read_text().replace("\\\n", "").splitlines()
+    line = next(line for line in lines if line.startswith("dvc exp show --only-changed --drop"))
+    arguments = shlex.split(line, comments=True)[1:]
+    assert not re.search(r"[*?|()\[\]^$]", " ".join(arguments))  # plain words, no regular expression
+    assert max(map(len, study.dvc(*arguments, "--no-pager").splitlines())) <= 120
+    shown = csv.DictReader(io.StringIO(study.dvc(*arguments, "--csv")))
     table = {row["Experiment"]: row for row in shown if row["Experiment"] in names}
     assert {name: (row["model.filters"], row["model.conv_layers"]) for name, row in table.items()} == {
         names[0]: ("5", "2"), names[3]: ("6", "3"),
@@ -66,4 +66,4 @@ def test_a_queued_grid_runs_and_its_table_reads_well(clean):
     rows = [found[name]["metrics"]["metrics/baseline.json"]["data"] for name in (names[0], names[3])]
     for row in rows:
         assert 0 <= row["test_accuracy"] <= 1 and 0 <= row["validation_accuracy"] <= 1
-    assert rows[0]["parameters"] != rows[1]["parameters"] and rows[0]["test_loss"] != rows[1]["test_loss"]
+    assert rows[0]["macs_millions"] != rows[1]["macs_millions"] and rows[0]["test_loss"] != rows[1]["test_loss"]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from graybox.data.images import BOX_COLUMNS
-from graybox.reliance.rule import VERDICTS
+from graybox.reliance.rule import NO_VERDICT
+from tests.support.basics import ROOT
 from tests.support.tiny_study import TINY, Study, command_of, stages_run
 
 
@@ -27,7 +30,9 @@ def test_a_first_run_makes_everything(study):
         "plots/figures/occlusion/01.png", "data/occlusion.npz", "plots/figures/occlusion.gif",
         "plots/figures/occlusion_windows.png", "plots/figures/reliance.png", "plots/figures/correspondence.png",
         "plots/figures/reliance_by_variant.png",
-        "report/correspondence.csv", "report/verdict.json", "report/index.html", "report/reasons.csv",
+        "report/correspondence.csv", "report/reliance.json", "report/mistakes.json", "report/index.html",
+        "report/report.pdf",
+        "report/reasons.csv",
         "report/combined.json", "report/findings.json", "metrics/combined.json", "plots/curves/conv-2.csv",
         "report/seeds.csv", "report/calibration.csv", "data/mistakes.npz", "models/timing/combined.json",
         "models/variants/baseline/seed-0.safetensors", "models/variants/combined/seed-0.safetensors",
@@ -37,17 +42,39 @@ def test_a_first_run_makes_everything(study):
     assert list(table.index) == [*TINY["variants"], "combined"]
     for name in table.index:
         row = json.loads((study.folder / f"metrics/{name}.json").read_text())
-        assert table.loc[name, "test_accuracy"] == row["test_accuracy"]
+        assert row["test_accuracy"] == round(table.loc[name, "test_accuracy"], 3)
+        assert row["macs_millions"] == round(table.loc[name, "macs"] / 1e6, 3)
     # Every test picture of the scenes has an object box; so few claim nothing.
-    assert (table["boxed_images"] == 15).all() and set(table["verdict"]) <= {*VERDICTS}
+    assert (table["boxed_images"] == 15).all() and set(table["verdict"]) == {NO_VERDICT}
     assert "15 test images with an object box" in (study.folder / "report/comparison.md").read_text()
     assert "What each variant rests on" in (study.folder / "report/index.html").read_text()
-    verdict = json.loads((study.folder / "report/verdict.json").read_text())
-    assert {verdict["verdict"], verdict["swap_verdict"], verdict["claim"]} <= {*VERDICTS}
+    verdict = json.loads((study.folder / "report/reliance.json").read_text())
+    # Few images have no verdict, and all that shows one says so.
+    assert {verdict["verdict"], verdict["swap_verdict"], verdict["claim"]} == {NO_VERDICT}
+    assert verdict["sentence"].startswith("No verdict: ")
+    line = next(line for line in study.said.splitlines() if line.startswith("What it rests on: "))
+    assert "right with the object alone, " in line and ". No verdict, as " in line
+    assert "size on which the rule was checked" in line
     best = json.loads((study.folder / "report/best.json").read_text())
     assert table["test_accuracy"].max() == best["test_accuracy"]
-    data = json.loads((study.folder / "metrics/data.json").read_text())
-    assert (data["classes"], data["test_images"], data["unreadable"]) == (3, 15, 0)
+    data = json.loads((study.folder / "data/prepared/summary.json").read_text())
+    assert (len(data["images_per_class"]), data["images_per_split"]["test"], data["unreadable"]) == (3, 15, 0)
+
+
+def test_a_log_of_a_run_has_no_progress_bars_and_a_table_that_fits_100_columns(study):
+    assert "%|" not in study.said and "it/s" not in study.said
+    table = study.said.partition("\nvariant  ")[2].partition("\n\n")[0].splitlines()
+    assert len(table) == len(TINY["variants"]) + 3  # two lines of head, and `combined`
+    assert max(map(len, table)) <= 100
+
+
+def test_the_readmes_lines_of_python_run_after_a_study(study, tmp_path, monkeypatch):
+    lines = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)[1]
+    for made in ("models", "data"):
+        (tmp_path / made).symlink_to(study.folder / made)
+    monkeypatch.chdir(tmp_path)
+    exec(lines, {})
+    assert Path("map.png").stat().st_size > 5000
 
 
 def test_without_object_boxes_every_stage_works_and_says_so(study, tmp_path):
@@ -64,7 +91,7 @@ def test_without_object_boxes_every_stage_works_and_says_so(study, tmp_path):
     page = (made.folder / "report/index.html").read_text()
     assert "cannot be compared without object boxes" in page
     assert "no test image has an object box" in (made.folder / "report/comparison.md").read_text()
-    found = json.loads((made.folder / "report/verdict.json").read_text())
+    found = json.loads((made.folder / "report/reliance.json").read_text())
     assert found["verdict"] == found["claim"] == "cannot tell" and "swap_verdict" not in found
 
 
@@ -109,26 +136,24 @@ def test_an_experiment_trains_what_it_changes_and_says_what_that_was(clean):
 
     rows = json.loads(clean.dvc("metrics", "diff", "--json"))
     assert set(rows) == {f"metrics/{name}.json" for name in ("baseline", "conv-2")}
-    assert rows["metrics/baseline.json"]["parameters"]["diff"] > 0
+    assert rows["metrics/baseline.json"]["macs_millions"]["diff"] > 0
     changed = json.loads(clean.dvc("params", "diff", "--json"))
     assert changed["params.yaml"] == {"model.filters": {"old": 4, "new": 8, "diff": 4}}
     shown = clean.dvc("exp", "show", "--only-changed", "--csv")
     assert "wider" in shown and "model.filters" in shown
 
 
-def test_the_metrics_are_the_table(study):
-    shown = study.dvc("metrics", "show", "--md")
-    for name in TINY["variants"]:
-        assert f"metrics/{name}.json" in shown
-    assert "report/mistakes.json" in shown and "calibration_error" in shown
-    for column in ("test_accuracy", "validation_accuracy", "test_top5", "test_loss", "parameters", "macs"):
-        assert column in shown
+def test_the_metrics_are_one_row_for_each_variant_and_fit_a_terminal(study):
+    head, *rows = study.dvc("metrics", "show").strip().splitlines()
+    assert head.split() == ["Path", "macs_millions", "test_accuracy", "test_loss", "validation_accuracy"]
+    assert {row.split()[0] for row in rows} == {f"metrics/{name}.json" for name in [*TINY["variants"], "combined"]}
+    assert not [row for row in rows if len(row) > 100 or "-" in row.split()[1:]]
 
 
 def test_the_plots_page_has_everything_and_needs_no_network(study):
     study.dvc("plots", "show")
     page = (study.folder / "dvc_plots/index.html").read_text()
-    for title in ("Validation accuracy by epoch", "Test accuracy and its 95% interval", "Confusion matrix"):
+    for title in ("Validation accuracy by epoch", "Test accuracy and its 95% interval", "Mistakes of the best model"):
         assert title in page
     for picture in (
         "contact_sheet.png", "costs.png", "data.png", "accuracy_by_parameter.png", "mistakes.png", "reliance.png",
@@ -197,9 +222,9 @@ def test_a_missing_archive_is_named(clean):
 def test_an_experiment_elsewhere_runs_the_code_it_was_started_with(clean):
     """`--temp` runs in a copy of the repository, which must import its own graybox and not the installed one."""
     module = clean.folder / "graybox/statistics/scores.py"
-    planted = "float(((rank < 5) & np.isfinite(probabilities).all(axis=1)).mean())"
+    planted = 'round(row["macs"] / 1e6, 3)'
     assert planted in module.read_text()
     module.write_text(module.read_text().replace(planted, "0.123"))
     clean.dvc("exp", "run", "--temp", "-n", "elsewhere", "evaluate@baseline")
     rows = json.loads(clean.dvc("metrics", "diff", "HEAD", "elsewhere", "--json"))
-    assert rows["metrics/baseline.json"]["test_top5"]["new"] == 0.123
+    assert rows["metrics/baseline.json"]["macs_millions"]["new"] == 0.123

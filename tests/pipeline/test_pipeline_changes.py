@@ -118,7 +118,7 @@ def test_several_seeds_reach_the_table_and_leave_no_trace_when_they_go(clean):
     curves = pd.read_csv(clean.folder / "plots/curves/filters-8.csv")
     assert sorted(curves["seed"].unique()) == [0, 1]
     assert np.load(clean.folder / "data/predictions/baseline.npz")["test"].shape == (2, 15, 3)
-    row = json.loads((clean.folder / "metrics/baseline.json").read_text())
+    row = json.loads((clean.folder / "data/scores/baseline.json").read_text())
     assert row["seeds"] == 2 and row["test_accuracy_sd"] >= 0
     table = pd.read_csv(clean.folder / "report/comparison.csv").set_index("variant")
     assert table.loc["filters-8", "covers_seeds"] and not np.isnan(table.loc["filters-8", "difference_low"])
@@ -128,7 +128,7 @@ def test_several_seeds_reach_the_table_and_leave_no_trace_when_they_go(clean):
     assert (clean.folder / "models/best.safetensors").read_bytes() == chosen.read_bytes()
     assert "SD over seeds" in (clean.folder / "report/comparison.md").read_text()
 
-    kept = [*files, clean.folder / "models/timing/filters-8.json", clean.folder / "metrics/filters-8.json"]
+    kept = [*files, clean.folder / "models/timing/filters-8.json", clean.folder / "data/scores/filters-8.json"]
     before = {file: file.read_bytes() for file in kept}
     clean.run_stages("train filters-8", "evaluate filters-8")
     assert {file: file.read_bytes() for file in before} == before
@@ -137,7 +137,7 @@ def test_several_seeds_reach_the_table_and_leave_no_trace_when_they_go(clean):
     clean.run_stages("settings", "train filters-8", "evaluate filters-8")  # without DVC, which empties folders first
     assert [file.name for file in weights.iterdir()] == ["seed-0.safetensors"]
     assert set(pd.read_csv(clean.folder / "plots/curves/filters-8.csv")["seed"]) == {0}
-    assert "seeds" not in json.loads((clean.folder / "metrics/filters-8.json").read_text())
+    assert "seeds" not in json.loads((clean.folder / "data/scores/filters-8.json").read_text())
 
 
 def test_a_recipe_is_used_its_variant_runs_alone_and_an_undo_leaves_nothing_to_do(clean):

@@ -93,16 +93,20 @@ class Study:
 
     Attributes:
         ran_first: the stages that the first `dvc repro` ran.
+        said: what the first `dvc repro` printed.
         loaded: of each stage's script with its arguments, the modules that it had loaded at its end.
     """
 
     ran_first: list[str]
+    said: str
     loaded: dict[str, set[str]]
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        self.environment = {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1", "COLUMNS": "200", "CI": "true"}
+        # What pytest says of the worker and the test that make it is not true of those that use it.
+        own = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+        self.environment = {**own, "PATH": path, "DVC_NO_ANALYTICS": "1", "COLUMNS": "200", "CI": "true"}
 
     def run(self, *command: str, fails: bool = False) -> str:
         done = subprocess.run(
@@ -144,7 +148,8 @@ class Study:
         (hook / "sitecustomize.py").write_text(RECORDER)
         before, paths = self.environment, [str(hook), os.environ.get("PYTHONPATH", "")]
         self.environment = {**before, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "LOADED_MODULES": str(loaded)}
-        self.ran_first = self.repro()
+        self.said = self.dvc("repro")
+        self.ran_first = stages_run(self.said)
         self.environment = before
         self.loaded = {file.name: set(file.read_text().split("\n")) for file in loaded.iterdir()}
 
