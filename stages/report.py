@@ -2,20 +2,16 @@
 
 from pathlib import Path
 
-import yaml
-
 from graybox import errors, files, settings
 from graybox.report import content, html, locations, pdf, results, summary
+from graybox.report.listing import listing
 
 
 def main() -> None:
     params = settings.load()
     values, source = params.model_dump(mode="json", exclude={"report"}), params.data.source
     values["sources"] = {source: values["sources"][source]}
-    shown = locations.masked(values)
-    found = results.load(
-        Path(), yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=34, default_flow_style=None)
-    )
+    found = results.load(Path(), listing(locations.masked(values)))
     document = content.document(found)
     page, printed = html.render(document), pdf.render(document, "report")
     files.write_text("report/index.html", page)
