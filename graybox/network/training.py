@@ -28,6 +28,7 @@ from graybox.network.optimizers import optimizer_of, trained_weights
 from graybox.network.params import ModelParams, Recipe, TrainParams
 from graybox.network.progress import Epoch, Progress
 from graybox.network.sizes import check_fits
+from graybox.network.strided import thinned
 from graybox.network.weights import load as load_weights
 
 
@@ -192,6 +193,7 @@ class Step:
         self.steps, self.taken = params.total_epochs * steps_per_epoch, 0
         self.optimizer = optimizer_of(model, params)
         self.weights = trained_weights(model)
+        self.safely = thinned(model, self.device)
         self.average: Average | None = None
         if params.weight_average:
             steps = params.weight_average * steps_per_epoch
@@ -234,7 +236,7 @@ class Step:
 
         Both stay on the device: reading their values at every step would make a GPU wait.
         """
-        with inference.autocast(images.device, self.precision):
+        with self.safely, inference.autocast(images.device, self.precision):
             scores = self.model(images)
         loss = self.loss(scores.float(), labels)
         gradients = list(torch.autograd.grad(loss, self.weights, materialize_grads=True))
