@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim.sgd import sgd
+from torch.overrides import TorchFunctionMode
 
 from graybox.network.checkpoint import State
 from graybox.network.classifier import Classifier
+from graybox.network.inference import pick_precision
 from graybox.network.params import TrainParams
 
 
@@ -88,12 +91,33 @@ class SGD:
         ]
 
 
+class _Float32(TorchFunctionMode):
+    """What would be converted to bf16 becomes float32; a copy, as PyTorch's Muon then writes to it."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is Tensor.bfloat16:
+            return args[0].to(torch.float32, copy=True)
+        if kwargs.get("dtype") is torch.bfloat16:
+            kwargs = {**kwargs, "dtype": torch.float32, "copy": True} if func is Tensor.to else kwargs
+        return func(*args, **kwargs)
+
+
+def in_fast_type(device: torch.device) -> AbstractContextManager[object]:
+    """What PyTorch's Muon has to run in: float32 where bf16 is emulated, which takes up to 20 times as long."""
+    emulated = device.type == "cpu" and pick_precision("auto", device) == torch.float32
+    return _Float32() if emulated else nullcontext()
+
+
 class Muon:
     """Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) for the hidden layers' weights, SGD for the rest.
 
     Each weight is a matrix with one filter per row. Muon replaces its momentum by (nearly) the closest matrix with
     orthonormal rows, or columns if there are fewer. So a step changes all filters about equally, and not mostly along
-    the few directions that dominate the gradient. PyTorch computes this in bf16, whatever the network's precision.
+    the few directions that dominate the gradient. PyTorch computes this in bf16, whatever the network's precision; on a
+    CPU that only emulates bf16 it is computed in float32 here (`in_fast_type`).
     """
 
     # As in Jordan's airbench94_muon. His post uses five; the two were not compared here.
@@ -112,6 +136,7 @@ class Muon:
             nn.Parameter(weights[place].detach().permute(order).view(len(weights[place]), -1))
             for place, order in zip(hidden, self.orders)
         ]
+        self.in_fast_type = in_fast_type(weights[0].device)
         self.muon: torch.optim.Muon | None = None
         if self.rows:
             self.muon = torch.optim.Muon(
@@ -129,7 +154,8 @@ class Muon:
             rows.grad = gradients[place].permute(order).reshape(rows.shape)
         if self.muon:
             self.muon.param_groups[0]["lr"] = rate / self.params.learning_rate * self.params.muon_learning_rate
-            self.muon.step()
+            with self.in_fast_type:
+                self.muon.step()
 
     def state(self) -> State:
         """The momenta of both optimizers; Muon's by the place of the matrix among those that it updates."""

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 LANES = 8
-"""A number of channels that is a multiple of this many float32, AVX2's width, is safe."""
+"""AVX2 holds this many float32; a number of channels that is a multiple of it is safe."""
 
 
 class _Thinned(TorchFunctionMode):
@@ -21,7 +21,7 @@ class _Thinned(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func is F.conv2d and len(args) == 7 and not kwargs:  # as nn.Conv2d calls it
+        if func is F.conv2d and len(args) == 7 and not kwargs and isinstance(args[3], tuple):  # as nn.Conv2d calls it
             images, weight, bias, stride, padding, dilation, groups = args
             if _is_at_risk(weight.shape, images.shape[-3], stride, padding):
                 few = images[..., :: stride[0], :: stride[1]]
@@ -32,13 +32,20 @@ class _Thinned(TorchFunctionMode):
 def thinned(model: nn.Module, device: torch.device) -> AbstractContextManager[object]:
     """What a training step's forward pass has to run in.
 
-    On a CPU with AVX2, oneDNN's gradient of a 1 x 1 convolution with a stride writes beyond its memory if the number of
-    input channels is no multiple of 8 and the images are channels_last (seen with PyTorch 2.15): a first layer with
-    `model.kernel_size` 1, or the shortcut around one with a stride. Of other networks nothing is changed.
+    On a CPU with AVX2, oneDNN's gradient of the weights of a 1 x 1 convolution with a stride can write beyond its
+    memory where the number of input channels is no multiple of 8 and the images are channels_last (seen with 3 to 7
+    channels and PyTorch 2.15): a first layer with `model.kernel_size` 1, or the shortcut around one with a stride.
+    Other networks run unchanged. In your own network, only convolutions that are modules are guarded, and not within
+    `torch.utils.checkpoint`.
     """
     convolutions = (module for module in model.modules() if isinstance(module, nn.Conv2d))
-    risky = any(_is_at_risk(one.weight.shape, one.in_channels, one.stride, one.padding) for one in convolutions)
+    # Another mode pads the images first, and the convolution itself is without padding.
+    risky = any(_is_at_risk(one.weight.shape, one.in_channels, one.stride, _padding(one)) for one in convolutions)
     return _Thinned() if device.type == "cpu" and risky else nullcontext()
+
+
+def _padding(layer: nn.Conv2d) -> Any:
+    return layer.padding if layer.padding_mode == "zeros" else (0, 0)
 
 
 def _is_at_risk(weight: tuple[int, ...], channels: int, stride: Any, padding: Any) -> bool:

@@ -76,7 +76,8 @@ def test_hidden_layers_step_as_pytorchs_muon_and_the_rest_as_its_sgd(params, cha
             else:
                 weight.grad = gradient
         sgd.step()
-        muon.step()
+        with optimizers.in_fast_type(torch.device("cpu")):
+            muon.step()
     assert len(given) == STEPS
     for name, weight in weights.items():
         wanted = flat[name].view_as(weight) if name in names else weight
@@ -103,6 +104,24 @@ def test_a_step_is_near_the_orthonormal_factor_of_the_gradient(params):
     sizes = torch.linalg.svdvals(moved)
     assert sizes.min() > 0.6 and sizes.max() < 1.3
     assert torch.nn.functional.cosine_similarity(moved.flatten(), (u @ v).flatten(), dim=0) > 0.95
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_where_bf16_is_emulated_the_direction_is_float32s(monkeypatch, nesterov):
+    monkeypatch.setattr(optimizers, "pick_precision", lambda name, device: torch.float32)
+    random = torch.Generator().manual_seed(2)
+    start, gradient = (torch.randn(6, 20, generator=random, dtype=torch.float64) for _ in range(2))
+    weight = torch.nn.Parameter(start.float())
+    weight.grad = gradient.float()
+    muon = torch.optim.Muon([weight], lr=1.0, weight_decay=0.0, momentum=0.5, nesterov=nesterov, ns_steps=3)
+    with optimizers.in_fast_type(torch.device("cpu")):
+        muon.step()
+    u, sizes, v = torch.linalg.svd(gradient, full_matrices=False)
+    sizes = sizes / sizes.norm()
+    for _ in range(3):  # Newton-Schulz acts on the singular values alone
+        sizes = 3.4445 * sizes - 4.775 * sizes**3 + 2.0315 * sizes**5
+    torch.testing.assert_close(start - weight.detach().double(), (u * sizes) @ v, rtol=0, atol=1e-5)
+    torch.testing.assert_close(muon.state[weight]["momentum_buffer"].double(), gradient / 2, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("change", [{}, {"residual": True}])
