@@ -98,10 +98,8 @@ class _Float32(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func is Tensor.bfloat16:
+        if func is Tensor.bfloat16 or (func is Tensor.to and kwargs.get("dtype") is torch.bfloat16):
             return args[0].to(torch.float32, copy=True)
-        if kwargs.get("dtype") is torch.bfloat16:
-            kwargs = {**kwargs, "dtype": torch.float32, "copy": True} if func is Tensor.to else kwargs
         return func(*args, **kwargs)
 
 
