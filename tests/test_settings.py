@@ -29,6 +29,8 @@ MISTAKES = [
     ("model.filters", [32, 64], ["lists 2 layers", "conv_layers is 4"]),
     ("model.pool_every", [1, 0], ["[1, 0]", "from 1 to 65536"]),
     ("model.pool_every", [2, 3], ["blocks of 5 conv layers", "conv_layers is 4"]),
+    ("model.residual", 2, ["residual is 2", "no block", "pool_every"]),
+    ("model.residual", True, ["true", "integer"]),
     ("model.filter_growth", 1e200, ["1e+200", "less than or equal to 16"]),
     ("model.conv_layers", 40, ["filters", "at most 65,536"]),
     ("train.epochs_factor", 1e308, ["1e+308", "less than or equal to 1000"]),
@@ -76,7 +78,7 @@ MISTAKES = [
 
 
 # Two keys that disagree are named both, without saying which is wrong.
-WHOLE_NETWORK = ("model.filters", "model.conv_layers", "model.pool_every")
+WHOLE_NETWORK = ("model.filters", "model.conv_layers", "model.pool_every", "model.residual")
 
 
 @pytest.mark.parametrize(("key", "value", "told"), MISTAKES, ids=[f"{k}={v}" for k, v, _ in MISTAKES])

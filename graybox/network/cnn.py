@@ -19,7 +19,7 @@ from graybox.network.classifier import Classifier
 from graybox.network.geometry import receptive_fields
 from graybox.network.inference import pick_device
 from graybox.network.params import ModelParams
-from graybox.network.sizes import conv_stride, layer_sizes, pools_after, projects
+from graybox.network.sizes import conv_stride, layer_sizes, pools_after, shortcut_to
 from graybox.network.weights import load as load_weights
 
 FORMAT = 2
@@ -31,22 +31,16 @@ default is the earlier behaviour.
 
 
 class Residual(nn.Module):
-    """A convolution with a shortcut around it: its input is added to its output.
+    """Convolutions with a shortcut around them: what they are given is added to what they give.
 
     The shortcut is the identity if the shape stays, else a 1 x 1 convolution (He et al. 2016, "Deep residual learning
-    for image recognition", section 3.2). It spans a single convolution (Ding et al. 2021, "RepVGG: making VGG-style
-    ConvNets great again", section 3.3), so after training both can be folded into one convolution.
+    for image recognition", section 3.2). One that spans a single convolution (Ding et al. 2021, "RepVGG: making
+    VGG-style ConvNets great again", section 3.3) can be folded into it after training.
     """
 
-    def __init__(self, conv: nn.Conv2d, batch_norm: bool, projected: bool) -> None:
+    def __init__(self, conv: list[nn.Module], shortcut: list[nn.Module]) -> None:
         super().__init__()
-        size = conv.in_channels, conv.out_channels
-        self.conv = nn.Sequential(conv, *[nn.BatchNorm2d(size[1])] * batch_norm)
-        shortcut: list[nn.Module] = []
-        if projected:
-            shortcut.append(nn.Conv2d(*size, 1, conv.stride[0], bias=not batch_norm))
-            shortcut += [nn.BatchNorm2d(size[1])] if batch_norm else []
-        self.shortcut = nn.Sequential(*shortcut)
+        self.conv, self.shortcut = nn.Sequential(*conv), nn.Sequential(*shortcut)
 
     def forward(self, x: Tensor) -> Tensor:
         added: Tensor = self.conv(x) + self.shortcut(x)
@@ -86,13 +80,14 @@ class CNN(Classifier):
     def _conv_layers(self) -> list[nn.Module]:
         p, channels = self.params, 3
         layers: list[nn.Module] = []
+        begins: dict[int, int] = {}  # where each conv layer stands in `layers`
         for number, filters in enumerate(p.filters_per_layer, start=1):
-            stride, padding = conv_stride(p, number), p.kernel_size // 2
-            conv = nn.Conv2d(channels, filters, p.kernel_size, stride, padding, bias=not p.batch_norm)
-            if p.residual:
-                layers.append(Residual(conv, p.batch_norm, projects(p, number)))
-            else:
-                layers += [conv, *[nn.BatchNorm2d(filters)] * p.batch_norm]
+            begins[number] = len(layers)
+            layers += _convolution(channels, filters, p.kernel_size, conv_stride(p, number), p.batch_norm)
+            if shortcut := shortcut_to(p, number):
+                begin = begins[shortcut.layers[0]]
+                ways = shortcut.inputs, filters, 1, shortcut.stride, p.batch_norm
+                layers[begin:] = [Residual(layers[begin:], _convolution(*ways) if shortcut.projects else [])]
             # Max pooling and ReLU commute. Pooling first leaves ReLU a quarter of the work (saves a tenth of training).
             if p.max_pool and pools_after(p, number):
                 layers.append(nn.MaxPool2d(p.max_pool, p.pool_stride))
@@ -123,8 +118,9 @@ class CNN(Classifier):
 
     @property
     def first_layer(self) -> nn.Module:
-        """The first conv layer, with its shortcut if it has one."""
-        return self.features[0]
+        """The first conv layer, with the shortcut around it if there is one."""
+        first = self.features[0]
+        return nn.ModuleList([first.conv[0], first.shortcut]) if isinstance(first, Residual) else first
 
     @property
     def last_layer(self) -> nn.Linear:
@@ -142,6 +138,11 @@ class CNN(Classifier):
     def multiply_accumulates(self) -> int:
         """Multiply-accumulates that the network needs for one image."""
         return sizes.multiply_accumulates(self.params, self.image_size, len(self.class_names))
+
+
+def _convolution(inputs: int, filters: int, kernel: int, stride: int, batch_norm: bool) -> list[nn.Module]:
+    conv = nn.Conv2d(inputs, filters, kernel, stride, kernel // 2, bias=not batch_norm)
+    return [conv, nn.BatchNorm2d(filters)] if batch_norm else [conv]
 
 
 def save(model: Classifier, path: Path | str) -> None:
@@ -236,7 +237,10 @@ class _Unbuildable(Exception):
 
 
 def _built(network: dict[str, Any], weights: dict[str, Tensor]) -> Classifier:
-    params, size, names = ModelParams(**network["model"]), network["image_size"], tuple(network["class_names"])
+    settings: dict[str, Any] = network["model"]
+    if isinstance(settings.get("residual"), bool):  # in older files: a shortcut around each layer, or none
+        settings["residual"] = int(settings["residual"])
+    params, size, names = ModelParams(**settings), network["image_size"], tuple(network["class_names"])
     model: Classifier
     if params.parametric:
         model = CNN(params, size, names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -68,7 +68,9 @@ class ModelParams(Section):
         256, description="units of each fully connected layer except the last"
     )
     batch_norm: bool = Field(True, description="after each convolution")
-    residual: bool = Field(False, description="a shortcut around each convolution")
+    residual: Annotated[int, Field(ge=0, le=64)] = Field(
+        0, description="conv layers that each shortcut spans, within a block (pool_every): 2 as in ResNet; 0 = none"
+    )
     dropout: Annotated[Real, Field(ge=0, lt=1)] = Field(
         0.0, description="share of the inputs of each fully connected layer that is dropped"
     )
@@ -134,6 +136,15 @@ class ModelParams(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _shortcuts_within_the_blocks(self) -> ModelParams:
+        if self.residual and not self.shortcuts:
+            raise ValueError(
+                f"residual is {self.residual} and no block has as many conv layers; allowed: at most as many as the "
+                f"longest block, whose conv layers pool_every sets"
+            )
+        return self
+
     @property
     def filters_per_layer(self) -> list[int]:
         """Filters of each conv layer: the list, or `filters` grown by `filter_growth` after each block."""
@@ -148,6 +159,16 @@ class ModelParams(Section):
         if isinstance(self.pool_every, list):
             return list(accumulate(self.pool_every))
         return list(range(self.pool_every, self.conv_layers + 1, self.pool_every))
+
+    @property
+    def shortcuts(self) -> list[range]:
+        """The conv layers, counted from 1, that each shortcut spans: `residual` of them, counted from a block's end.
+
+        The layers of a block that are left before them have none.
+        """
+        spans, ends = max(1, self.residual), [0, *self.block_ends, self.conv_layers]
+        lasts = [last for start, end in pairwise(ends) for last in range(end, start + spans - 1, -spans)]
+        return [range(last - spans + 1, last + 1) for last in sorted(lasts)] if self.residual else []
 
 
 class TrainParams(Section):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 from graybox.errors import UserError
 from graybox.network.params import ModelParams, TrainParams
@@ -44,9 +45,11 @@ def layer_sizes(params: ModelParams, image_size: int, classes: int) -> list[Laye
         kernel, stride = params.kernel_size, conv_stride(params, number)
         # Padding keeps the size at stride 1, so a convolution never leaves nothing.
         size = (size - 1) // stride + 1
-        shortcut = 1 if projects(params, number) else 0
-        kernels = filters * channels * (kernel**2 + shortcut)
-        weights = kernels + filters * (2 if params.batch_norm else 1) * (1 + shortcut)
+        kernels, others = filters * channels * kernel**2, filters * (2 if params.batch_norm else 1)
+        if shortcut := shortcut_to(params, number):  # counted with the last layer that it spans
+            kernels += filters * shortcut.inputs * shortcut.projects
+            others *= 1 + shortcut.projects
+        weights = kernels + others
         layers.append(LayerSize(f"conv layer {number}", filters, size, size**2 * kernels, weights))
         channels = filters
         if params.max_pool and pools_after(params, number):
@@ -121,11 +124,33 @@ def pools_after(params: ModelParams, number: int) -> bool:
     return params.max_pool is not None and number in params.block_ends
 
 
-def projects(params: ModelParams, number: int) -> bool:
-    """Whether the shortcut of conv layer `number` is a 1 x 1 convolution: the layer changes the shape of its input."""
-    filters = params.filters_per_layer
-    changes = number == 1 or filters[number - 1] != filters[number - 2] or conv_stride(params, number) > 1
-    return params.residual and changes
+@dataclass(frozen=True)
+class Shortcut:
+    """The way around some conv layers (He et al. 2016, "Deep residual learning for image recognition", section 3.2).
+
+    Attributes:
+        layers: the conv layers around which it leads, counted from 1.
+        inputs: the channels that the first of them is given.
+        stride: the strides of these layers, multiplied.
+        projects: whether it is a 1 x 1 convolution, as the layers change the shape of their input; else it is the
+            identity.
+    """
+
+    layers: range
+    inputs: int
+    stride: int
+    projects: bool
+
+
+def shortcut_to(params: ModelParams, number: int) -> Shortcut | None:
+    """The shortcut whose last conv layer is `number`, counted from 1; None if there is none."""
+    for layers in params.shortcuts:
+        if layers[-1] == number:
+            filters = [3, *params.filters_per_layer]
+            stride = prod(conv_stride(params, layer) for layer in layers)
+            inputs = filters[layers[0] - 1]
+            return Shortcut(layers, inputs, stride, layers[0] == 1 or inputs != filters[number] or stride > 1)
+    return None
 
 
 def multiply_accumulates(params: ModelParams, image_size: int, classes: int) -> int:

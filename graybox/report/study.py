@@ -117,7 +117,7 @@ def _architecture(model: ModelParams, subject: str) -> str:
     said = f"{subject} has {count(model.conv_layers, 'convolutional layer')}"
     said += f" with filters of {model.kernel_size} x {model.kernel_size} pixels ({_filters(model)})"
     said += ", batch normalisation" if model.batch_norm else ""
-    said += ", a shortcut around each" if model.residual else ""
+    said += _shortcuts(model)
     said += " and ReLU"
     if model.max_pool:
         said += f", max pooling of {model.max_pool} x {model.max_pool} pixels after {_ends(model)}"
@@ -127,6 +127,12 @@ def _architecture(model: ModelParams, subject: str) -> str:
         f" ({model.fc_units} units, then one for each class)" if model.fc_layers > 1 else " (one unit for each class)"
     )
     return said + ". " + (f"Dropout of {model.dropout:.0%} stands before these." if model.dropout else "").strip()
+
+
+def _shortcuts(model: ModelParams) -> str:
+    if model.residual <= 1:
+        return ", a shortcut around each" if model.residual else ""
+    return f", shortcuts around layers {listed([f'{layers[0]} to {layers[-1]}' for layers in model.shortcuts])}"
 
 
 def _filters(model: ModelParams) -> str:

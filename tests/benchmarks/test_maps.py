@@ -19,7 +19,7 @@ KINDS = {
     "without batch norm": {"batch_norm": False},
     "overlapping pooling": {"max_pool": 3, "pool_stride": 2},
     "no pooling": {"max_pool": None, "stride": 2, "stride_layers": "all"},
-    "residual, mean of the maps": {"residual": True, "global_average_pool": True},
+    "residual, mean of the maps": {"residual": 1, "global_average_pool": True},
     "three fc layers, dropout": {"fc_layers": 3, "dropout": 0.5},
 }
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
+from torchvision.models.resnet import BasicBlock
 
 from graybox.errors import UserError
 from graybox.network import cnn as models
@@ -18,12 +19,22 @@ from graybox.network.params import ModelParams, TrainParams
 BASE = {
     "conv_layers": 4, "filters": 32, "filter_growth": 2, "kernel_size": 3, "stride": 1, "stride_layers": "first",
     "max_pool": 2, "pool_stride": None, "pool_every": 1, "fc_layers": 2, "fc_units": 256, "batch_norm": True,
-    "residual": False, "dropout": 0.0, "global_average_pool": False,
+    "residual": 0, "dropout": 0.0, "global_average_pool": False,
 }  # fmt: skip
 
 
 def network(image_size=32, classes=5, **changes) -> models.CNN:
     return models.CNN(ModelParams(**{**BASE, **changes}), image_size, tuple(f"class {n}" for n in range(classes)))
+
+
+def allowed(changes: dict) -> bool:
+    """Whether a block has as many conv layers as a shortcut spans."""
+    try:
+        ModelParams(**{**BASE, **changes})
+    except ValueError as error:
+        assert "no block has as many conv layers" in str(error)
+        return False
+    return True
 
 
 architectures = st.fixed_dictionaries(
@@ -40,11 +51,11 @@ architectures = st.fixed_dictionaries(
         "fc_units": st.integers(1, 9),
         "pool_every": st.one_of(st.integers(1, 3), st.just([1])),
         "batch_norm": st.booleans(),
-        "residual": st.booleans(),
+        "residual": st.integers(0, 3),
         "dropout": st.sampled_from([0.0, 0.5]),
         "global_average_pool": st.booleans(),
     }
-)
+).filter(allowed)
 
 
 @settings(max_examples=60, deadline=None)
@@ -80,9 +91,42 @@ def test_sizes_and_costs_are_what_pytorch_computes(changes, image_size):
     assert sizes.multiply_accumulates(params, image_size, 5) == macs
 
 
+@pytest.mark.parametrize(
+    "residual, pool_every, conv_layers, expected",
+    [
+        (0, 2, 4, []),
+        (1, 2, 3, [[1], [2], [3]]),
+        (2, 2, 4, [[1, 2], [3, 4]]),
+        (2, 2, 5, [[1, 2], [3, 4]]),  # the fifth begins a block that nothing ends
+        (2, [1, 1, 2, 2], 8, [[3, 4], [5, 6], [7, 8]]),
+        (2, 5, 5, [[2, 3], [4, 5]]),  # from the block's end: its first layer changes the number of channels
+        (3, [3, 2], 9, [[1, 2, 3], [7, 8, 9]]),
+    ],
+)
+def test_a_shortcut_stays_within_its_block(residual, pool_every, conv_layers, expected):
+    params = ModelParams(conv_layers=conv_layers, pool_every=pool_every, residual=residual)
+    assert [list(layers) for layers in params.shortcuts] == expected
+
+
+def test_a_shortcut_around_two_layers_is_he_and_others_block():
+    """torchvision's BasicBlock with the same weights: two layers, then the sum of both ways, then the activation."""
+    net = network(residual=2, pool_every=2, filters=[4, 6], conv_layers=2, max_pool=None, stride=2).eval()
+    ours = net.features[0]
+    projection = nn.Sequential(nn.Conv2d(3, 6, 1, 2, bias=False), nn.BatchNorm2d(6))
+    block = BasicBlock(3, 6, 2, projection)
+    block.conv1, block.bn1 = nn.Conv2d(3, 4, 3, 2, 1, bias=False), nn.BatchNorm2d(4)  # theirs has one width
+    block.conv2 = nn.Conv2d(4, 6, 3, 1, 1, bias=False)
+    for theirs, its in zip((block.conv1, block.bn1, block.conv2, block.bn2), (ours.conv[n] for n in (0, 1, 3, 4))):
+        nn.init.normal_(its.weight)
+        theirs.load_state_dict(its.state_dict())
+    projection.load_state_dict(ours.shortcut.state_dict())
+    x = torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(net.features(x), block.eval()(x))
+
+
 def test_a_shortcut_adds_what_comes_in():
     """With its convolution at zero a layer is the identity, pooled and rectified, where the shape allows."""
-    net = network(residual=True, batch_norm=False, filters=[4, 4], conv_layers=2, max_pool=None).eval()
+    net = network(residual=1, batch_norm=False, filters=[4, 4], conv_layers=2, max_pool=None).eval()
     first, second = (module for module in net.features if isinstance(module, models.Residual))
     assert len(first.shortcut) == 1 and len(second.shortcut) == 0
     for layer in (first, second):
@@ -190,6 +234,16 @@ def test_a_model_saved_before_formats_and_before_a_parameter_still_loads(tmp_pat
     torch.testing.assert_close(again(x), net.eval()(x), rtol=1e-4, atol=1e-4)
 
 
+def test_a_model_saved_when_a_shortcut_spanned_one_layer_or_none_still_loads(tmp_path):
+    for residual in (0, 1):
+        net, path = network(residual=residual), tmp_path / "old.safetensors"
+        models.save(net, path)
+        _rewritten(path, lambda metadata: metadata["model"].update(residual=bool(metadata["model"]["residual"])))
+        again, x = models.load(path), torch.rand(2, 3, 32, 32)
+        assert again.params == net.params
+        torch.testing.assert_close(again(x), net.eval()(x), rtol=1e-4, atol=1e-4)
+
+
 def test_a_newer_format_is_refused_in_one_sentence_that_says_so(tmp_path):
     path = tmp_path / "new.safetensors"
     models.save(network(), path)
@@ -236,8 +290,9 @@ def test_a_stride_larger_than_the_map_is_refused_as_its_gradient_would_be_chance
     [
         {},
         {"batch_norm": False, "conv_layers": 3, "fc_layers": 1},
-        {"residual": True, "stride": 2, "filter_growth": 1, "fc_layers": 3},
-        {"residual": True, "batch_norm": False, "filters": [4, 4, 6, 6], "global_average_pool": True},
+        {"residual": 1, "stride": 2, "filter_growth": 1, "fc_layers": 3},
+        {"residual": 2, "pool_every": 2},
+        {"residual": 1, "batch_norm": False, "filters": [4, 4, 6, 6], "global_average_pool": True},
     ],
 )
 def test_the_layers_weights_are_the_networks(changed):

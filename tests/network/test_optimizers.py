@@ -48,9 +48,10 @@ def trained(model, params, **changes):
     [
         ({}, ["features.4.weight", "features.8.weight", "head.1.weight"]),
         (
-            {"residual": True, "fc_layers": 1},
+            {"residual": 1, "fc_layers": 1},
             [f"features.{layer}.{part}.0.weight" for layer in (3, 6) for part in ("conv", "shortcut")],
         ),
+        ({"residual": 2, "pool_every": 2, "fc_layers": 1}, ["features.0.conv.3.weight", "features.3.weight"]),
         ({"conv_layers": 1, "fc_layers": 3, "batch_norm": False}, ["head.1.weight", "head.3.weight"]),
     ],
 )
@@ -124,7 +125,7 @@ def test_where_bf16_is_emulated_the_direction_is_float32s(monkeypatch, nesterov)
     torch.testing.assert_close(muon.state[weight]["momentum_buffer"].double(), gradient / 2, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("change", [{}, {"residual": True}])
+@pytest.mark.parametrize("change", [{}, {"residual": 1}])
 def test_the_memorys_order_changes_nothing(params, change):
     plain, last = network(params, **change), network(params, **change).to(memory_format=torch.channels_last)
     assert any(not weight.is_contiguous() for weight in last.parameters())
@@ -140,7 +141,7 @@ def test_the_memorys_order_changes_nothing(params, change):
         assert apart < 0.1 * way
 
 
-@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("residual", [0, 1])
 def test_without_hidden_layers_muon_is_sgd(params, residual):
     small = {"conv_layers": 1, "fc_layers": 1, "residual": residual}
     first, _ = trained(network(params, **small), params)

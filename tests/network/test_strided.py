@@ -68,7 +68,7 @@ CHECKED = {"LD_PRELOAD": "libc_malloc_debug.so.0", "MALLOC_CHECK_": "3", "OMP_NU
 CHECKED |= {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
 
 
-@pytest.mark.parametrize("which", [{"kernel_size": 1}, {"residual": True}])
+@pytest.mark.parametrize("which", [{"kernel_size": 1}, {"residual": 1}])
 def test_training_such_a_network_survives(which):
     program = [sys.executable, "-c", TRAINING.replace("{which}", repr(which))]
     run = subprocess.run(program, capture_output=True, text=True, env=os.environ | CHECKED)

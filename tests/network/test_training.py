@@ -369,7 +369,7 @@ def test_the_averaged_weights_are_pytorchs_moving_average(params):
 )  # fmt: skip
 def test_it_learns_with_every_addition(settings, change):
     network, schedule = settings
-    network = network.model_copy(update={"residual": True, "global_average_pool": "start_size" in change})
+    network = network.model_copy(update={"residual": 1, "global_average_pool": "start_size" in change})
     schedule = schedule.model_copy(update={"epochs": 10 if "start_size" in change else 5, **change})
     fitted = training.fit(network, schedule, image_set(160), image_set(40, seed=1))
     needed = 0.6 if network.global_average_pool else 0.9  # an average over places can hardly tell corners

@@ -145,7 +145,7 @@ def test_receptive_fields_hold_all_that_a_place_sees_and_no_more_where_each_oper
 
 
 @pytest.mark.parametrize(
-    "change", [{}, {"residual": True}, {"global_average_pool": True, "fc_layers": 1}, {"stride": 2, "kernel_size": 5}]
+    "change", [{}, {"residual": 1}, {"global_average_pool": True, "fc_layers": 1}, {"stride": 2, "kernel_size": 5}]
 )
 def test_multiply_accumulates_of_any_network_agree_with_our_formula_for_the_cnn(change):
     network = CNN(ModelParams(conv_layers=3, filters=4, fc_units=8, **change), 32, NAMES)

@@ -115,7 +115,9 @@ def small_studies(draw: st.DrawFn) -> dict[str, Any]:
     one = st.integers(1, 8)
     drawn["model"]["filters"] = draw(st.one_of(one, st.lists(one, min_size=layers, max_size=layers)))
     blocks = st.sampled_from([[layers], [1] * layers, [1, *[layers - 1] * (layers > 1)]])
-    drawn["model"]["pool_every"] = draw(st.one_of(st.integers(1, layers), blocks))
+    ends = drawn["model"]["pool_every"] = draw(st.one_of(st.integers(1, layers), blocks))
+    longest = ends if isinstance(ends, int) else max(*ends, layers - sum(ends))
+    drawn["model"]["residual"] = draw(st.integers(0, longest))
     if not drawn["model"]["global_average_pool"]:
         drawn["train"]["start_size"] = 1.0
     # One or two epochs, however that is written.

@@ -107,6 +107,7 @@ def window_work(params: ModelParams, image_size: int, classes: int, window: int,
     """The multiply-accumulates of a window at every position of an image_size x image_size image, by formula.
 
     Args:
+        params: of a network without shortcuts (`residual`), whose own convolutions would come on top.
         window: N of the N x N window, odd, in pixels; clipped at the image's border, as are its effects in each layer.
         stride: pixels between window centres, from pixel 0 on.
 

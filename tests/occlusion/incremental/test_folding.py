@@ -32,7 +32,7 @@ def answer(traced, images):
 
 @pytest.mark.parametrize("batch_norm", [True, False])
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("residual", [True, False])
+@pytest.mark.parametrize("residual", [1, 0])
 def test_a_folded_network_has_one_convolution_for_each_layer_and_gives_the_same(batch_norm, stride, residual):
     net = network(32, residual=residual, batch_norm=batch_norm, filters=[4, 6, 6], conv_layers=3, stride=stride)
     traced = trace(net)
