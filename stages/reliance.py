@@ -45,7 +45,7 @@ def main() -> None:
     sentence = witness.sentence(judged, seen)
     if window.fill != "gray":
         sentence += " The rule's thresholds were chosen with gray; with another fill it is right less often."
-    files.write_json("report/reliance.json", {"sentence": sentence, **figures})
+    files.write_json("report/reliance.json", {"sentence": sentence, "why_none": judged.why_none(), **figures})
     print(sentence)
 
 

@@ -110,7 +110,9 @@ class Reliance:
         return self._verdict_sentence() + self._left_out()
 
     def why_none(self) -> str:
-        """Why there is no verdict."""
+        """Why there is no verdict; "" if there is one, or no image with a box."""
+        if self.verdict != NO_VERDICT:
+            return ""
         assert self.sizes
         few = self.images - self.outside
         if self.images == 1:

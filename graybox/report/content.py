@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from graybox.report import ending, mistakes, occlusion, references, repeat, study, summary
+from graybox.report import (
+    ending,
+    improving,
+    mistakes,
+    networks,
+    occlusion,
+    parameters,
+    references,
+    repeat,
+    summary,
+    task,
+)
 from graybox.report.document import Document, Numbers
 from graybox.report.results import Results
 from graybox.report.words import SOURCES, count
@@ -13,10 +24,10 @@ def document(results: Results) -> Document:
     numbers = Numbers()
     sections = [
         summary.section(results),
-        study.task(results, numbers),
-        study.networks(results, numbers),
-        study.parameters(results, numbers),
-        study.improving(results, numbers),
+        task.section(results, numbers),
+        networks.section(results, numbers),
+        parameters.section(results, numbers),
+        improving.section(results, numbers),
         mistakes.section(results, numbers),
         occlusion.method(results, numbers),
         occlusion.images(results, numbers),

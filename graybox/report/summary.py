@@ -198,7 +198,7 @@ def rests(results: Results) -> Card:
 
 def _undecided(title: str, found: Mapping[str, Any]) -> Card:
     """The figures first, and then why they don't decide: a reader does not know the rule yet."""
-    why = found["sentence"].partition(": ")[2].partition(". ")[0].rstrip(".")
+    why = found["why_none"]
     value = (
         f"{found['accuracy_context_hidden']:.0%} right with the object alone, {found['accuracy_box_hidden']:.0%} "
         f"without it, chance {found['chance']:.0%}"

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from graybox.network.params import ModelParams, TrainParams
-from graybox.report import ending, mistakes, study, summary
+from graybox.report import ending, improving, mistakes, networks, parameters, summary
 from graybox.report.results import Results
 from graybox.study import comparison, variants, winner
 
@@ -68,11 +68,11 @@ def test_a_variant_is_named_by_what_it_sets(results):
     assert summary.change(results, "slow") == "learning rate 0.01"
     assert summary.change(results, "pool-none") == ("no max pooling, stride 2 everywhere instead of max pooling 2x2")
     (row,) = results.levels["max pooling"].query("not is_baseline").to_dict("records")
-    assert study._label(results, row) == "none, stride 2 everywhere instead of max pooling 2x2"
+    assert parameters._label(results, row) == "none, stride 2 everywhere instead of max pooling 2x2"
 
 
 def test_without_a_verdict_the_figures_come_first_and_then_the_reason():
-    found = {"sentence": "No verdict: only 19 of the 86 objects have a size. The figures alone: it keeps 29%.",
+    found = {"why_none": "only 19 of the 86 objects have a size",
              "verdict": "no verdict", "images": 86, "chance": 0.29, "object_alone": 0.3}  # fmt: skip
     for name, value in (("as_is", 0.85), ("context_hidden", 0.45), ("box_hidden", 0.33)):
         found |= {f"accuracy_{name}": value, f"accuracy_{name}_low": value - 0.1, f"accuracy_{name}_high": value + 0.1}
@@ -84,11 +84,11 @@ def test_without_a_verdict_the_figures_come_first_and_then_the_reason():
 
 
 def test_the_best_network_is_said_to_overfit_only_where_the_gaps_show_it(results):
-    assert study._overfits(results) == []
+    assert improving._overfits(results) == []
     results.table.loc[results.table["variant"] == "epochs-double", ["gap", "gap_low", "gap_high"]] = 0.3, 0.25, 0.35
     results.winner = results.winner.copy()
     results.winner[["train_accuracy", "gap", "gap_low", "gap_high", "parameters"]] = 0.99, 0.4, 0.35, 0.45, 2500
-    (said,) = study._overfits(results)
+    (said,) = improving._overfits(results)
     assert "99.0% of its training images and 60.0% of the test images" in said
     assert "40.0 points (95% CI 35.0 to 45.0), the baseline's 10.0 points" in said
     assert "2.5 times the weights and 12 epochs instead of 6 over the same images" in said
@@ -102,7 +102,7 @@ def test_augmentation_that_a_variant_tries_was_tried(results, way):
     results.winner[["train_accuracy", "gap", "gap_low", "gap_high"]] = 0.99, 0.4, 0.35, 0.45
     other = variants.changed(results.recipes["baseline"], {"train": way}, "other")
     results.recipes = results.recipes.extended("other", other)
-    (said,) = study._overfits(results)
+    (said,) = improving._overfits(results)
     assert said.endswith("more training images or stronger augmentation may.")
 
 
@@ -155,3 +155,18 @@ def test_fewer_suspect_labels_than_expected_are_no_finding():
     row = {"reason": "label_suspect", "mistakes": 81, "expected": 85.2, "finding": "", "p_value": 1.0}
     words = mistakes._labels(SimpleNamespace(reasons=pd.DataFrame([row])))
     assert words == "81 labels are suspect, no more than the network's own confident mistakes alone would give (85)."
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "batch normalisation and ReLU, max pooling"),
+        ({"residual": 1}, "batch normalisation and ReLU, a shortcut around each layer, max pooling"),
+        (
+            {"residual": 2, "conv_layers": 5, "pool_every": [1, 2]},
+            "batch normalisation and ReLU, shortcuts around layers 2 to 3 and 4 to 5, max pooling",
+        ),
+    ],
+)
+def test_the_architecture_names_its_shortcuts(changes, said):
+    assert said in networks._architecture(ModelParams(**changes), "The baseline")
