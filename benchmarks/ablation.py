@@ -30,7 +30,7 @@ CHANGES: dict[str, dict[str, dict]] = {
     "as it is": {},
     "as it is, another seed": {"train": {"seed": 1}},
     "no batch norm": {"model": {"batch_norm": False}},
-    "residual": {"model": {"residual": 1}},
+    "residual 1": {"model": {"residual": 1}},
     "dropout 0.3": {"model": {"dropout": 0.3}},
     "no label smoothing": {"train": {"label_smoothing": 0.0}},
     "no weight decay": {"train": {"weight_decay": 0.0}},

@@ -29,8 +29,7 @@ MISTAKES = [
     ("model.filters", [32, 64], ["lists 2 layers", "conv_layers is 4"]),
     ("model.pool_every", [1, 0], ["[1, 0]", "from 1 to 65536"]),
     ("model.pool_every", [2, 3], ["blocks of 5 conv layers", "conv_layers is 4"]),
-    ("model.residual", 2, ["residual is 2", "no block", "pool_every"]),
-    ("model.residual", True, ["true", "integer"]),
+    ("model.residual", 2, ["residual is 2", "longest block has 1 of the 4 conv layers", "pool_every is 1"]),
     ("model.filter_growth", 1e200, ["1e+200", "less than or equal to 16"]),
     ("model.conv_layers", 40, ["filters", "at most 65,536"]),
     ("train.epochs_factor", 1e308, ["1e+308", "less than or equal to 1000"]),
@@ -195,6 +194,18 @@ def test_every_parameter_of_the_study_has_two_levels_beside_the_baseline(params)
         if factor := params.recipes.parameter_of(name):
             counts[factor] += 1
     assert min(counts.values()) >= 2
+
+
+def test_a_line_that_is_deleted_changes_nothing(raw_params):
+    """The defaults are what params.yaml says."""
+    variants = raw_params.pop("variants")
+    defaults = settings.Params(variants=variants).model_dump(mode="json", exclude={"variants"})
+    assert defaults == raw_params
+
+
+@pytest.mark.parametrize(("was", "now"), [(False, 0), (True, 1)])
+def test_what_residual_was_before_is_understood(raw_params, write_params, was, now):
+    assert settings.load(write_params(changed(raw_params, "model.residual", was))).model.residual == now
 
 
 def test_the_page_of_parameters_is_current():

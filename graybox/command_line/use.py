@@ -67,8 +67,9 @@ def apply(names: list[str], changes: list[str]) -> None:
     paths = [recipes.find(name) for name in names]
     values, text = schema.read(PARAMS), _text(PARAMS)
     steps = [(str(PARAMS), values)]
-    for path in paths:
-        values = merged(values, recipes.read(path))
+    read = [recipes.read(path) for path in paths]
+    for path, recipe in zip(paths, read):
+        values = merged(values, recipe)
         steps.append((f"{PARAMS} with {path}", values))
     for change in changes:
         values = recipes.set_one(values, change)
@@ -84,7 +85,10 @@ def apply(names: list[str], changes: list[str]) -> None:
     _remember([*_uses(), {"command": command, "before": text, "after": made}])
     files.write_text(PARAMS, made)
     print(_difference(text, made))
-    print("`dvc repro` runs the study with it; `python -m graybox use --undo` takes it back.")
+    only = [name for recipe in read if [*recipe] == ["variants"] for name in recipe["variants"]]
+    added = [f"evaluate@{name}" for name in only if name in values["variants"]]
+    alone = f", `dvc repro {' '.join(added)}` what the recipe adds alone" if added else ""
+    print(f"`dvc repro` runs the study with it{alone}; `python -m graybox use --undo` takes it back.")
 
 
 def undo() -> None:

@@ -19,14 +19,14 @@ from graybox.network.classifier import Classifier
 from graybox.network.geometry import receptive_fields
 from graybox.network.inference import pick_device
 from graybox.network.params import ModelParams
-from graybox.network.sizes import conv_stride, layer_sizes, pools_after, shortcut_to
+from graybox.network.sizes import conv_stride, layer_sizes, pools_after, shortcuts
 from graybox.network.weights import load as load_weights
 
-FORMAT = 2
+FORMAT = 3
 """The newest version of a model file's layout: its tensors and its metadata. A file without a version has 1.
 
-1 is a parametric CNN, 2 a network of another architecture. A new parameter of `ModelParams` needs no new version if its
-default is the earlier behaviour.
+1 is a parametric CNN, 2 a network of another architecture, 3 a parametric CNN with shortcuts around several layers.
+A new parameter of `ModelParams` needs no new version if its default is the earlier behaviour.
 """
 
 
@@ -40,6 +40,7 @@ class Residual(nn.Module):
 
     def __init__(self, conv: list[nn.Module], shortcut: list[nn.Module]) -> None:
         super().__init__()
+        # These names stand in saved models: `conv` has the norms and activations between the convolutions, too.
         self.conv, self.shortcut = nn.Sequential(*conv), nn.Sequential(*shortcut)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -80,11 +81,12 @@ class CNN(Classifier):
     def _conv_layers(self) -> list[nn.Module]:
         p, channels = self.params, 3
         layers: list[nn.Module] = []
+        around = shortcuts(p)
         begins: dict[int, int] = {}  # where each conv layer stands in `layers`
         for number, filters in enumerate(p.filters_per_layer, start=1):
             begins[number] = len(layers)
             layers += _convolution(channels, filters, p.kernel_size, conv_stride(p, number), p.batch_norm)
-            if shortcut := shortcut_to(p, number):
+            if shortcut := around.get(number):
                 begin = begins[shortcut.layers[0]]
                 ways = shortcut.inputs, filters, 1, shortcut.stride, p.batch_norm
                 layers[begin:] = [Residual(layers[begin:], _convolution(*ways) if shortcut.projects else [])]
@@ -118,7 +120,7 @@ class CNN(Classifier):
 
     @property
     def first_layer(self) -> nn.Module:
-        """The first conv layer, with the shortcut around it if there is one."""
+        """What sees the pixels: the first convolution, and the shortcut beside it if there is one."""
         first = self.features[0]
         return nn.ModuleList([first.conv[0], first.shortcut]) if isinstance(first, Residual) else first
 
@@ -166,9 +168,12 @@ def save(model: Classifier, path: Path | str) -> None:
     if model.params.parametric and not isinstance(model, CNN):
         raise ValueError("model was wrapped by hand, and nothing says how to build it; it should be from build or fit")
     code = getattr(model, "code", {})
+    layout, settings = _layout(model.params), model.params.used()
+    if layout == 1:
+        settings["residual"] = bool(settings["residual"])  # which is all that an older Graybox can read
     network = {
-        "format": 1 if model.params.parametric else FORMAT,
-        "model": model.params.used(),
+        "format": layout,
+        "model": settings,
         "image_size": model.image_size,
         "class_names": list(model.class_names),
         **({"files": code} if code else {}),
@@ -178,6 +183,13 @@ def save(model: Classifier, path: Path | str) -> None:
     content = safetensors.torch.save(_apart(model.state_dict()), metadata=metadata)
     with files.replacing(path) as part:  # written here, as the library's own errors of writing are no OSError
         part.write_bytes(content)
+
+
+def _layout(params: ModelParams) -> int:
+    """The oldest version of the file's layout that can hold the network."""
+    if not params.parametric:
+        return 2
+    return 3 if params.residual > 1 else 1
 
 
 def _apart(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -237,10 +249,7 @@ class _Unbuildable(Exception):
 
 
 def _built(network: dict[str, Any], weights: dict[str, Tensor]) -> Classifier:
-    settings: dict[str, Any] = network["model"]
-    if isinstance(settings.get("residual"), bool):  # in older files: a shortcut around each layer, or none
-        settings["residual"] = int(settings["residual"])
-    params, size, names = ModelParams(**settings), network["image_size"], tuple(network["class_names"])
+    params, size, names = ModelParams(**network["model"]), network["image_size"], tuple(network["class_names"])
     model: Classifier
     if params.parametric:
         model = CNN(params, size, names)

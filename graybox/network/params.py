@@ -41,7 +41,7 @@ class ModelParams(Section):
     )
     conv_layers: Annotated[int, Field(ge=1, le=64)] = Field(4, description="convolutional layers")
     filters: int | list[int] = Field(
-        32, description="filters of the first conv layer; or a list with one number for each layer"
+        16, description="filters of the first conv layer; or a list with one number for each layer"
     )
     filter_growth: Annotated[Real, Field(gt=0, le=16)] = Field(
         2, description="after each block (pool_every), the next conv layers have this many times the filters"
@@ -69,7 +69,8 @@ class ModelParams(Section):
     )
     batch_norm: bool = Field(True, description="after each convolution")
     residual: Annotated[int, Field(ge=0, le=64)] = Field(
-        0, description="conv layers that each shortcut spans, within a block (pool_every): 2 as in ResNet; 0 = none"
+        0,
+        description="conv layers that each shortcut spans, counted from the end of a block (pool_every); 0 = none",
     )
     dropout: Annotated[Real, Field(ge=0, lt=1)] = Field(
         0.0, description="share of the inputs of each fully connected layer that is dropped"
@@ -136,12 +137,18 @@ class ModelParams(Section):
             )
         return self
 
+    @field_validator("residual", mode="before")
+    @classmethod
+    def _yes_or_no(cls, value: Any) -> Any:
+        return int(value) if isinstance(value, bool) else value  # what it was before: a shortcut around each layer
+
     @model_validator(mode="after")
     def _shortcuts_within_the_blocks(self) -> ModelParams:
-        if self.residual and not self.shortcuts:
+        longest = max(end - start for start, end in self._blocks)
+        if self.residual > longest:
             raise ValueError(
-                f"residual is {self.residual} and no block has as many conv layers; allowed: at most as many as the "
-                f"longest block, whose conv layers pool_every sets"
+                f"residual is {self.residual} and the longest block has {longest} of the {self.conv_layers} conv "
+                f"layers (pool_every is {self.pool_every}); allowed: a residual up to that, or a larger pool_every"
             )
         return self
 
@@ -161,14 +168,20 @@ class ModelParams(Section):
         return list(range(self.pool_every, self.conv_layers + 1, self.pool_every))
 
     @property
-    def shortcuts(self) -> list[range]:
+    def _blocks(self) -> list[tuple[int, int]]:
+        """The conv layers (first - 1, last) of each block, also of those after the last pooling."""
+        return list(pairwise([0, *self.block_ends, self.conv_layers]))
+
+    @property
+    def shortcut_spans(self) -> list[range]:
         """The conv layers, counted from 1, that each shortcut spans: `residual` of them, counted from a block's end.
 
         The layers of a block that are left before them have none.
         """
-        spans, ends = max(1, self.residual), [0, *self.block_ends, self.conv_layers]
-        lasts = [last for start, end in pairwise(ends) for last in range(end, start + spans - 1, -spans)]
-        return [range(last - spans + 1, last + 1) for last in sorted(lasts)] if self.residual else []
+        if not (many := self.residual):
+            return []
+        lasts = [last for start, end in self._blocks for last in range(end, start + many - 1, -many)]
+        return [range(last - many + 1, last + 1) for last in sorted(lasts)]
 
 
 class TrainParams(Section):
@@ -176,7 +189,7 @@ class TrainParams(Section):
 
     key: ClassVar[str] = "train"
 
-    epochs: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] = Field(6, description="passes over the training images")
+    epochs: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] = Field(8, description="passes over the training images")
     epochs_factor: Annotated[Real, Field(gt=0, le=1000)] = Field(
         1, description='multiplies epochs, so that a variant can say "half" (0.5) or "double" (2)'
     )

@@ -40,13 +40,13 @@ def layer_sizes(params: ModelParams, image_size: int, classes: int) -> list[Laye
         UserError: a layer would leave nothing of the image.
     """
     layers: list[LayerSize] = []
-    channels, size = 3, image_size
+    channels, size, around = 3, image_size, shortcuts(params)
     for number, filters in enumerate(params.filters_per_layer, start=1):
         kernel, stride = params.kernel_size, conv_stride(params, number)
         # Padding keeps the size at stride 1, so a convolution never leaves nothing.
         size = (size - 1) // stride + 1
         kernels, others = filters * channels * kernel**2, filters * (2 if params.batch_norm else 1)
-        if shortcut := shortcut_to(params, number):  # counted with the last layer that it spans
+        if shortcut := around.get(number):  # counted with the last layer that it spans
             kernels += filters * shortcut.inputs * shortcut.projects
             others *= 1 + shortcut.projects
         weights = kernels + others
@@ -87,18 +87,7 @@ def check_fits(network: ModelParams, schedule: TrainParams, image_size: int) -> 
         from graybox.network import architectures  # which needs torch, and most networks are no others
 
         return architectures.check_fits(network, schedule, image_size)
-    smallest = schedule.size_at(0, image_size)
-    size = smallest
-    for layer in layer_sizes(network, smallest, classes=2):
-        stride = conv_stride(network, int(layer.name.split()[-1])) if layer.name.startswith("conv layer") else 1
-        if stride > size:
-            # Such a layer has one window. On a CPU in bf16 its gradient is not a number, by chance, in PyTorch 2.15.
-            raise UserError(
-                f"model: {layer.name} has the stride {stride} and is given only {size} x {size} pixels of the "
-                f"{smallest} x {smallest} image; allowed: a stride up to that, fewer conv_layers, less pooling, "
-                f"or larger images"
-            )
-        size = layer.size
+    _check_strides(network, schedule.size_at(0, image_size))
     layers = layer_sizes(network, image_size, classes=2)
     weights = sum(layer.macs // layer.size**2 for layer in layers)
     if weights > MOST_WEIGHTS:
@@ -112,6 +101,27 @@ def check_fits(network: ModelParams, schedule: TrainParams, image_size: int) -> 
             f"model: the layers would give {values:,} values for one image; allowed: at most {MOST_VALUES:,}, "
             f"by fewer filters, a larger stride, more pooling, or smaller images"
         )
+
+
+def _check_strides(network: ModelParams, image_size: int) -> None:
+    """Refuse a stride beyond what there is: in bf16 on a CPU its gradient is not a number, by chance (PyTorch 2.15)."""
+    size, given = image_size, dict[int, int]()  # pixels that each conv layer is given
+    for layer in layer_sizes(network, image_size, classes=2):
+        if layer.name.startswith("conv layer"):
+            number = int(layer.name.split()[-1])
+            given[number] = size
+            strides = {layer.name: (size, conv_stride(network, number))}
+            if around := shortcuts(network).get(number):
+                name = f"the shortcut around conv layers {around.layers[0]} to {number}"
+                strides[name] = (given[around.layers[0]], around.stride)
+            for name, (pixels, stride) in strides.items():
+                if stride > pixels:
+                    raise UserError(
+                        f"model: {name} has the stride {stride} and is given only {pixels} x {pixels} pixels of the "
+                        f"{image_size} x {image_size} image; allowed: a stride up to that, fewer conv_layers, less "
+                        f"pooling, or larger images"
+                    )
+        size = layer.size
 
 
 def conv_stride(params: ModelParams, number: int) -> int:
@@ -132,8 +142,8 @@ class Shortcut:
         layers: the conv layers around which it leads, counted from 1.
         inputs: the channels that the first of them is given.
         stride: the strides of these layers, multiplied.
-        projects: whether it is a 1 x 1 convolution, as the layers change the shape of their input; else it is the
-            identity.
+        projects: whether it is a 1 x 1 convolution, as the layers change the shape of what they are given, or are given
+            the image; else it is the identity.
     """
 
     layers: range
@@ -142,15 +152,16 @@ class Shortcut:
     projects: bool
 
 
-def shortcut_to(params: ModelParams, number: int) -> Shortcut | None:
-    """The shortcut whose last conv layer is `number`, counted from 1; None if there is none."""
-    for layers in params.shortcuts:
-        if layers[-1] == number:
-            filters = [3, *params.filters_per_layer]
-            stride = prod(conv_stride(params, layer) for layer in layers)
-            inputs = filters[layers[0] - 1]
-            return Shortcut(layers, inputs, stride, layers[0] == 1 or inputs != filters[number] or stride > 1)
-    return None
+def shortcuts(params: ModelParams) -> dict[int, Shortcut]:
+    """Each shortcut by the last conv layer that it spans, counted from 1."""
+    found: dict[int, Shortcut] = {}
+    filters = [3, *params.filters_per_layer]
+    for layers in params.shortcut_spans:
+        first, last = layers[0], layers[-1]
+        stride = prod(conv_stride(params, layer) for layer in layers)
+        projects = first == 1 or filters[first - 1] != filters[last] or stride > 1
+        found[last] = Shortcut(layers, filters[first - 1], stride, projects)
+    return found
 
 
 def multiply_accumulates(params: ModelParams, image_size: int, classes: int) -> int:

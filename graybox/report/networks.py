@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graybox.network.params import ModelParams, TrainParams
-from graybox.network.sizes import layer_sizes
+from graybox.network.sizes import layer_sizes, shortcuts
 from graybox.report.document import Block, Numbers, Paragraph, Section
 from graybox.report.results import Results
 from graybox.report.words import count, large, listed
@@ -57,9 +57,12 @@ def _architecture(model: ModelParams, subject: str) -> str:
 
 
 def _shortcuts(model: ModelParams) -> str:
-    if model.residual <= 1:
-        return ", a shortcut around each layer" if model.residual else ""
-    return f", shortcuts around layers {listed([f'{layers[0]} to {layers[-1]}' for layers in model.shortcuts])}"
+    if not (spans := model.shortcut_spans):
+        return ""
+    if len(spans) * model.residual == model.conv_layers:
+        return f", a shortcut around each {f'{model.residual} layers' if model.residual > 1 else 'layer'}"
+    ranges = [f"{layers[0]} to {layers[-1]}" for layers in spans]
+    return f", {'a shortcut' if len(spans) == 1 else 'shortcuts'} around layers {listed(ranges)}"
 
 
 def _filters(model: ModelParams) -> str:
@@ -84,8 +87,10 @@ def _layers(results: Results, numbers: Numbers) -> Block:
         weights, macs = f"{layer.weights:,}" if layer.weights else "-", large(layer.macs) if layer.macs else "-"
         rows.append([layer.name, shape, weights, macs])
     rows.append(["all", "", f"{int(results.winner['parameters']):,}", large(results.winner["macs"])])
+    projects = any(shortcut.projects for shortcut in shortcuts(model).values())
+    counted = " A shortcut's own weights are counted with the last layer that it spans." if projects else ""
     return numbers.table(
-        f"The layers of {name}, for images of {size} x {size} pixels.",
+        f"The layers of {name}, for images of {size} x {size} pixels.{counted}",
         ["layer", "output (pixels, maps)", "weights", "MACs per image"],
         rows,
         strong=[len(rows) - 1],

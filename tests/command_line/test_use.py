@@ -170,6 +170,17 @@ def test_later_recipes_win_and_settings_win_over_all(params):
     assert settings.load(params).occlusion.images == ["a.png", "b.png"]
 
 
+def test_how_to_run_what_a_recipe_adds_is_said(params, capsys):
+    use("small ten")
+    assert (
+        "`dvc repro` runs the study with it, `dvc repro evaluate@ten` what the recipe adds alone; "
+        in capsys.readouterr().out
+    )
+    use("--undo")
+    use("small")
+    assert "`dvc repro` runs the study with it; `" in capsys.readouterr().out
+
+
 def test_variants_are_replaced_whole_by_recipes_and_by_key_by_settings_and_null_takes_one_away(params):
     Path("one.yaml").write_text("variants: {conv-2: {train: {epochs: 1}}, conv-3: null, not-there: null}\n")
     use("one.yaml -S variants.fc-3.model.fc_units=64 -S variants.stride-3=null")

@@ -15,6 +15,7 @@ from graybox.errors import UserError
 from graybox.network import cnn as models
 from graybox.network import sizes
 from graybox.network.params import ModelParams, TrainParams
+from tests.support.configurations import with_room_for_shortcuts
 
 BASE = {
     "conv_layers": 4, "filters": 32, "filter_growth": 2, "kernel_size": 3, "stride": 1, "stride_layers": "first",
@@ -25,16 +26,6 @@ BASE = {
 
 def network(image_size=32, classes=5, **changes) -> models.CNN:
     return models.CNN(ModelParams(**{**BASE, **changes}), image_size, tuple(f"class {n}" for n in range(classes)))
-
-
-def allowed(changes: dict) -> bool:
-    """Whether a block has as many conv layers as a shortcut spans."""
-    try:
-        ModelParams(**{**BASE, **changes})
-    except ValueError as error:
-        assert "no block has as many conv layers" in str(error)
-        return False
-    return True
 
 
 architectures = st.fixed_dictionaries(
@@ -55,7 +46,7 @@ architectures = st.fixed_dictionaries(
         "dropout": st.sampled_from([0.0, 0.5]),
         "global_average_pool": st.booleans(),
     }
-).filter(allowed)
+).map(with_room_for_shortcuts)
 
 
 @settings(max_examples=60, deadline=None)
@@ -97,6 +88,7 @@ def test_sizes_and_costs_are_what_pytorch_computes(changes, image_size):
         (0, 2, 4, []),
         (1, 2, 3, [[1], [2], [3]]),
         (2, 2, 4, [[1, 2], [3, 4]]),
+        (1, 1, 1, [[1]]),
         (2, 2, 5, [[1, 2], [3, 4]]),  # the fifth begins a block that nothing ends
         (2, [1, 1, 2, 2], 8, [[3, 4], [5, 6], [7, 8]]),
         (2, 5, 5, [[2, 3], [4, 5]]),  # from the block's end: its first layer changes the number of channels
@@ -105,7 +97,7 @@ def test_sizes_and_costs_are_what_pytorch_computes(changes, image_size):
 )
 def test_a_shortcut_stays_within_its_block(residual, pool_every, conv_layers, expected):
     params = ModelParams(conv_layers=conv_layers, pool_every=pool_every, residual=residual)
-    assert [list(layers) for layers in params.shortcuts] == expected
+    assert [list(layers) for layers in params.shortcut_spans] == expected
 
 
 def test_a_shortcut_around_two_layers_is_he_and_others_block():
@@ -122,6 +114,18 @@ def test_a_shortcut_around_two_layers_is_he_and_others_block():
     projection.load_state_dict(ours.shortcut.state_dict())
     x = torch.rand(2, 3, 32, 32)
     torch.testing.assert_close(net.features(x), block.eval()(x))
+
+
+def test_a_shortcut_around_two_layers_of_one_shape_is_the_identity(tmp_path):
+    net = network(residual=2, conv_layers=4, pool_every=[2, 2], filters=4, filter_growth=1, max_pool=None).eval()
+    ours, block = net.features[2], BasicBlock(4, 4)
+    for theirs, its in zip((block.conv1, block.bn1, block.conv2, block.bn2), (ours.conv[n] for n in (0, 1, 3, 4))):
+        nn.init.normal_(its.weight)
+        theirs.load_state_dict(its.state_dict())
+    x = torch.rand(2, 4, 16, 16)
+    torch.testing.assert_close(net.features[2:](x), block.eval()(x))
+    models.save(net, tmp_path / "x.safetensors")
+    assert torch.equal(models.load(tmp_path / "x.safetensors").features[2:](x), net.features[2:](x))
 
 
 def test_a_shortcut_adds_what_comes_in():
@@ -238,7 +242,11 @@ def test_a_model_saved_when_a_shortcut_spanned_one_layer_or_none_still_loads(tmp
     for residual in (0, 1):
         net, path = network(residual=residual), tmp_path / "old.safetensors"
         models.save(net, path)
-        _rewritten(path, lambda metadata: metadata["model"].update(residual=bool(metadata["model"]["residual"])))
+
+        def asked(metadata, residual=residual):  # an older Graybox reads these two
+            assert metadata["format"] == 1 and metadata["model"]["residual"] is bool(residual)
+
+        _rewritten(path, asked)
         again, x = models.load(path), torch.rand(2, 3, 32, 32)
         assert again.params == net.params
         torch.testing.assert_close(again(x), net.eval()(x), rtol=1e-4, atol=1e-4)
@@ -273,6 +281,12 @@ def test_what_is_not_there_is_named_the_file_and_the_device(tmp_path):
     [
         ({"stride": 17}, 16, "conv layer 1 has the stride 17 and is given only 16 x 16"),
         ({"stride": 2, "stride_layers": "all", "conv_layers": 6}, 16, "conv layer 5 has the stride 2"),
+        # Each layer's stride of 2 would do.
+        (
+            {"stride": 2, "stride_layers": "all", "conv_layers": 6, "pool_every": 6, "residual": 2},
+            48,
+            "the shortcut around conv layers 5 to 6 has the stride 4 and is given only 3 x 3",
+        ),
         ({"stride": 9, "global_average_pool": True}, 16, "only 8 x 8 pixels of the 8 x 8 image"),
     ],
 )

@@ -51,7 +51,7 @@ def test_a_first_run_makes_everything(study):
     verdict = json.loads((study.folder / "report/reliance.json").read_text())
     # Few images have no verdict, and all that shows one says so.
     assert {verdict["verdict"], verdict["swap_verdict"], verdict["claim"]} == {NO_VERDICT}
-    assert verdict["sentence"].startswith("No verdict: ")
+    assert verdict["sentence"].startswith(f"No verdict: {verdict['why_none']}. ") and verdict["why_none"]
     line = next(line for line in study.said.splitlines() if line.startswith("What it rests on: "))
     assert "right with the object alone, " in line and ". No verdict, as " in line
     assert "size on which the rule was checked" in line

@@ -268,6 +268,7 @@ def test_with_few_objects_of_an_allowed_size_there_are_only_figures():
     assert none.sentence().startswith(
         f"No verdict: only {LEAST_IMAGES - 1} of the 80 objects have a size on which the rule was checked, "
     )
+    assert f"No verdict: {none.why_none()}. " in none.sentence() and judge(found).why_none() == ""
     assert "The figures alone: with everything else hidden it keeps 100%" in none.sentence()
     metrics = none.metrics()
     assert metrics["verdict"] == NO_VERDICT and "stability" not in metrics

@@ -163,6 +163,14 @@ def test_fewer_suspect_labels_than_expected_are_no_finding():
         ({}, "batch normalisation and ReLU, max pooling"),
         ({"residual": 1}, "batch normalisation and ReLU, a shortcut around each layer, max pooling"),
         (
+            {"residual": 2, "pool_every": 2},
+            "batch normalisation and ReLU, a shortcut around each 2 layers, max pooling",
+        ),
+        (
+            {"residual": 3, "pool_every": 4},
+            "batch normalisation and ReLU, a shortcut around layers 2 to 4, max pooling",
+        ),
+        (
             {"residual": 2, "conv_layers": 5, "pool_every": [1, 2]},
             "batch normalisation and ReLU, shortcuts around layers 2 to 3 and 4 to 5, max pooling",
         ),

@@ -88,6 +88,7 @@ SMALL: dict[str, Any] = {
     "correspondence.random_draws": 12,
     "model.filters": st.none(),  # these lists are drawn apart
     "model.pool_every": st.none(),
+    "model.residual": 4,
     "occlusion.images": st.just(1),
     "occlusion.other_windows": st.none(),
     "reliance.maps": st.one_of(st.integers(1, 3), st.just(1_000_000)),
@@ -107,6 +108,13 @@ def sections(draw: st.DrawFn, *names: str) -> dict[str, dict[str, Any]]:
     return found
 
 
+def with_room_for_shortcuts(model: dict[str, Any]) -> dict[str, Any]:
+    """The same parameters, but no shortcut spans more conv layers than the longest block has."""
+    layers, every = model["conv_layers"], model["pool_every"]
+    longest = min(every, layers) if isinstance(every, int) else max(*every, layers - sum(every))
+    return model | {"residual": min(model["residual"], longest)}
+
+
 @st.composite
 def small_studies(draw: st.DrawFn) -> dict[str, Any]:
     """A params.yaml for 8 to 32 pixels and networks of up to 8 filters, any key anywhere in its range otherwise."""
@@ -115,9 +123,8 @@ def small_studies(draw: st.DrawFn) -> dict[str, Any]:
     one = st.integers(1, 8)
     drawn["model"]["filters"] = draw(st.one_of(one, st.lists(one, min_size=layers, max_size=layers)))
     blocks = st.sampled_from([[layers], [1] * layers, [1, *[layers - 1] * (layers > 1)]])
-    ends = drawn["model"]["pool_every"] = draw(st.one_of(st.integers(1, layers), blocks))
-    longest = ends if isinstance(ends, int) else max(*ends, layers - sum(ends))
-    drawn["model"]["residual"] = draw(st.integers(0, longest))
+    drawn["model"]["pool_every"] = draw(st.one_of(st.integers(1, layers), blocks))
+    drawn["model"] = with_room_for_shortcuts(drawn["model"])
     if not drawn["model"]["global_average_pool"]:
         drawn["train"]["start_size"] = 1.0
     # One or two epochs, however that is written.
