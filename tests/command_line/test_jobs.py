@@ -111,7 +111,7 @@ def test_more_training_comes_first():
 
     baseline = work(epochs=6)
     assert work(epochs=3) < baseline < work(epochs=12) == work(epochs=6, seeds=2)
-    assert work({"filters": 16}, epochs=6) < baseline < work({"architecture": "resnet18"}, epochs=6)
+    assert work({"filters": 8}, epochs=6) < baseline < work({"architecture": "resnet18"}, epochs=6)
 
 
 def test_a_clone_is_made_of_the_files_as_they_are_now(tmp_path):

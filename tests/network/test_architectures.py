@@ -251,8 +251,9 @@ def test_a_planted_model_file_runs_nothing(mine, tmp_path, capsys):
         with pytest.raises(UserError):
             cnn.load(planted(tmp_path, name, files=known))
     assert not (mine / "touched").exists() and not (mine / "called").exists()
-    cnn_of_the_future = planted(tmp_path, "resnet18", format=3)
-    with pytest.raises(UserError, match="has format 3, and this Graybox reads formats up to 2"):
+    cnn_of_the_future = planted(tmp_path, "resnet18", format=cnn.FORMAT + 1)
+    told = f"has format {cnn.FORMAT + 1}, and this Graybox reads formats up to {cnn.FORMAT}"
+    with pytest.raises(UserError, match=told):
         cnn.load(cnn_of_the_future)
 
 
