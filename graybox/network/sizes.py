@@ -105,23 +105,22 @@ def check_fits(network: ModelParams, schedule: TrainParams, image_size: int) -> 
 
 def _check_strides(network: ModelParams, image_size: int) -> None:
     """Refuse a stride beyond what there is: in bf16 on a CPU its gradient is not a number, by chance (PyTorch 2.15)."""
-    size, given = image_size, dict[int, int]()  # pixels that each conv layer is given
+    size, given = image_size, list[int]()  # pixels that each conv layer is given
     for layer in layer_sizes(network, image_size, classes=2):
         if layer.name.startswith("conv layer"):
-            number = int(layer.name.split()[-1])
-            given[number] = size
-            strides = {layer.name: (size, conv_stride(network, number))}
-            if around := shortcuts(network).get(number):
-                name = f"the shortcut around conv layers {around.layers[0]} to {number}"
-                strides[name] = (given[around.layers[0]], around.stride)
-            for name, (pixels, stride) in strides.items():
-                if stride > pixels:
-                    raise UserError(
-                        f"model: {name} has the stride {stride} and is given only {pixels} x {pixels} pixels of the "
-                        f"{image_size} x {image_size} image; allowed: a stride up to that, fewer conv_layers, less "
-                        f"pooling, or larger images"
-                    )
+            given.append(size)
         size = layer.size
+    strides = [(f"conv layer {n}", pixels, conv_stride(network, n)) for n, pixels in enumerate(given, start=1)]
+    for shortcut in shortcuts(network).values():
+        first, last = shortcut.layers[0], shortcut.layers[-1]
+        strides.append((f"the shortcut around conv layers {first} to {last}", given[first - 1], shortcut.stride))
+    for name, pixels, stride in strides:
+        if stride > pixels:
+            raise UserError(
+                f"model: {name} has the stride {stride} and is given only {pixels} x {pixels} pixels of the "
+                f"{image_size} x {image_size} image; allowed: a stride up to that, fewer conv_layers, less pooling, "
+                f"or larger images"
+            )
 
 
 def conv_stride(params: ModelParams, number: int) -> int:
